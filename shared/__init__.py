@@ -1,0 +1,1 @@
+"""What producer and worker both need, and nothing else; knows neither side."""

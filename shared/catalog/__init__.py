@@ -1,0 +1,1 @@
+"""The models that can be asked, their hosts and prices: data from `catalog.toml`, never code."""

@@ -1,0 +1,136 @@
+"""The catalog's values: providers, models, prices, routing settings; all immutable, all checked.
+
+They are made by `shared.catalog.loader`, which refuses what is unknown or has no price.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fractions import Fraction
+from types import MappingProxyType
+
+from shared.domain.inference import TaskType, Tier
+
+
+class WireName(StrEnum):
+    """The wire formats that have code; everything else about a host is data."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+    GEMINI = "gemini"
+    COHERE = "cohere"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """A host that serves models.
+
+    base_url: as the vendor's SDK takes it (with /v1 for the OpenAI wire, without a version for
+    the others), no trailing slash.
+    api_keys: where each key comes from ("env:NAME"), or the key itself for keyless local hosts
+    ("none"). Load is spread over those that are set.
+    max_concurrency, rpm, tpm: per key over the whole cluster; None is unlimited.
+    max_tokens_field: the body's name for the limit on output tokens (OpenAI wire only).
+    drop_params: body fields this host refuses; left out, and the attempt says so.
+    timeout_s: how long the whole call may take once sent.
+    """
+
+    name: str
+    wire: WireName
+    base_url: str
+    api_keys: tuple[str, ...] = ()
+    max_concurrency: int | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    max_tokens_field: str = "max_tokens"
+    drop_params: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout_s: float = 600.0
+    connect_timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Nano-dollars per token, as exact fractions (list prices can be below a unit per token)."""
+
+    input: Fraction
+    output: Fraction
+    cached_input: Fraction
+    cache_write: Fraction
+    cache_write_1h: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a model's tokens cost. `above` holds (total input tokens, rates) in rising order: a call
+    with more input tokens than that is priced wholly at those rates (long-context prices).
+
+    batch_discount applies to the provider's own batch endpoint only, which this engine does not
+    use for single calls.
+    """
+
+    base: Rates
+    above: tuple[tuple[int, Rates], ...] = ()
+    batch_discount: Fraction = Fraction(1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model that can be asked, under its name in the catalog.
+
+    upstream: the name sent to the provider. quality: prior in 0..1. latency_s: typical seconds for
+    a usual answer. tokenizer: name of an exact tokenizer shipped with the product, None where the
+    bound is bytes. capabilities: of "json", "json_schema", "tools", "logprobs", "temperature".
+    """
+
+    name: str
+    provider: str
+    upstream: str
+    tier: Tier
+    price: Price
+    context_window: int
+    max_output_tokens: int
+    strengths: tuple[TaskType, ...] = ()
+    quality: float = 0.5
+    latency_s: float = 2.0
+    tokenizer: str | None = None
+    capabilities: frozenset[str] = frozenset({"json", "json_schema", "tools", "temperature"})
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingSettings:
+    """The catalog's [routing] table."""
+
+    ladder: tuple[Tier, ...] = (Tier.CHEAP, Tier.MID, Tier.HIGH)
+    default_max_tokens: int = 1024
+    max_climbs: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All providers and models. `warnings` is what the loader wants people to know.
+
+    unavailable: providers that cannot be asked from here, with the reason (no key set); their
+    models stay listed and are never routed to.
+    """
+
+    providers: Mapping[str, ProviderSpec]
+    models: Mapping[str, ModelSpec]
+    routing: RoutingSettings = RoutingSettings()
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        """Freeze the tables."""
+        object.__setattr__(self, "unavailable", MappingProxyType(dict(self.unavailable)))
+        object.__setattr__(self, "providers", MappingProxyType(dict(self.providers)))
+        object.__setattr__(self, "models", MappingProxyType(dict(self.models)))
+
+    def provider_of(self, model: str) -> ProviderSpec:
+        """The provider that serves a model of this catalog."""
+        return self.providers[self.models[model].provider]
+
+    def models_of(self, tier: Tier) -> tuple[ModelSpec, ...]:
+        """A tier's models in the catalog's order."""
+        return tuple(model for model in self.models.values() if model.tier is tier)

@@ -1,0 +1,1 @@
+"""The words of the field as types: money, inference, decisions, and the two state machines."""

@@ -1,0 +1,145 @@
+"""What the deciders say, as values: classification, route and ladder, verdict, and next step."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from shared.domain.inference import TaskType, Tier
+
+
+class Level(StrEnum):
+    """Difficulty in words: easy below 0.34, hard from 0.67 on."""
+
+    EASY = "easy"
+    MEDIUM = "medium"
+    HARD = "hard"
+
+    @classmethod
+    def of(cls, difficulty: float) -> "Level":
+        """The level of a difficulty between 0 and 1."""
+        if difficulty < 0.34:
+            return cls.EASY
+        return cls.MEDIUM if difficulty < 0.67 else cls.HARD
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """What a prompt is. `difficulty` and `confidence` lie in 0..1; `source` names who decided."""
+
+    task_type: TaskType
+    difficulty: float
+    confidence: float
+    reasons: tuple[str, ...] = ()
+    source: str = "rules"
+
+    @property
+    def level(self) -> Level:
+        """The difficulty in words."""
+        return Level.of(self.difficulty)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form that is stored and shown."""
+        return {
+            "task_type": self.task_type.value,
+            "difficulty": round(self.difficulty, 4),
+            "level": self.level.value,
+            "confidence": round(self.confidence, 4),
+            "reasons": list(self.reasons),
+            "source": self.source,
+        }
+
+
+class Mode(StrEnum):
+    """How the model was chosen."""
+
+    AUTO = "auto"
+    CHEAPEST = "cheapest"
+    BEST = "best"
+    TIER = "tier"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One step of a ladder: a tier and its models, the preferred first, the rest fallbacks."""
+
+    tier: Tier
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a prompt goes: the ladder from the first model upwards, and why.
+
+    rungs[0].models[0] is asked first; further models of a rung are fallbacks for a sick provider;
+    further rungs are climbed for weak answers, at most `max_climbs` times. `excluded` gives for
+    each model that a hard constraint ruled out the reason.
+    """
+
+    mode: Mode
+    rungs: tuple[Rung, ...]
+    reasons: tuple[str, ...] = ()
+    excluded: tuple[tuple[str, str], ...] = ()
+    max_climbs: int = 2
+
+    @property
+    def first_model(self) -> str:
+        """The model asked first."""
+        return self.rungs[0].models[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form that is stored and shown."""
+        return {
+            "mode": self.mode.value,
+            "model": self.first_model,
+            "tier": self.rungs[0].tier.value,
+            "ladder": [{"tier": r.tier.value, "models": list(r.models)} for r in self.rungs],
+            "reasons": list(self.reasons),
+            "excluded": dict(self.excluded),
+            "max_climbs": self.max_climbs,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class NoRoute:
+    """No model may answer this prompt; `code` is stable, `message` names the constraints."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judge's word on one answer. `score` in 0..1 orders weak answers: the best one is kept."""
+
+    accepted: bool
+    score: float
+    reasons: tuple[str, ...] = ()
+    judge: str = "checks"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form that is stored and shown."""
+        return {
+            "accepted": self.accepted,
+            "score": round(self.score, 4),
+            "reasons": list(self.reasons),
+            "judge": self.judge,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Keep the best answer so far and finish."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Climb:
+    """Ask the rung with this index of the ladder, because of `reason`."""
+
+    rung: int
+    reason: str
+
+
+NextStep = Accept | Climb
