@@ -1,0 +1,125 @@
+"""The engine for either database, and the one way to a transaction.
+
+SQLite: WAL with synchronous=FULL, because an intent that a power cut takes back would be a paid
+call nobody knows of; group commit pays the fsync once for many rows. Writers take the write lock
+at BEGIN (IMMEDIATE), so a transaction never fails half way because another one wrote meanwhile.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from shared.errors import UnavailableError
+
+_BUSY_TIMEOUT_S = 30
+
+
+class Database:
+    """One process's door to the database; thread-safe, opens connections as they are needed."""
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        self.engine = make_engine(url, pool_size=pool_size)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is the embedded database."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A read-write transaction: commits at the end, rolls back on any exception.
+
+        Raises UnavailableError where the database does not answer or is locked for too long.
+        """
+        with mapped_errors(), self.engine.connect() as connection:
+            if self.is_sqlite:
+                connection.execution_options(pm_write=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A consistent view to read from; on SQLite it does not wait for writers."""
+        with mapped_errors(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    def ping(self) -> None:
+        """Raises UnavailableError when the database does not answer."""
+        with self.reading() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+
+@contextmanager
+def mapped_errors() -> Iterator[None]:
+    """Map a database that does not answer to UnavailableError; mistakes of ours stay themselves."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise UnavailableError(f"the database does not answer: {_reason(error)}") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise UnavailableError("the connection to the database was lost") from error
+        raise
+    except SQLAlchemyError as error:
+        if type(error).__name__ == "TimeoutError":
+            raise UnavailableError("no database connection became free in time") from error
+        raise
+
+
+def _reason(error: DBAPIError) -> str:
+    # Only the driver's first line: statements and parameters may hold prompts.
+    return str(error.orig).strip().splitlines()[0][:200] if error.orig else "no reason given"
+
+
+def make_engine(url: str, *, pool_size: int = 8) -> Engine:
+    """An engine with hidden parameters (they hold prompts) and the settings each database needs."""
+    if url.startswith("sqlite"):
+        engine = create_engine(
+            url,
+            hide_parameters=True,
+            pool_size=pool_size,
+            max_overflow=32,
+            connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False},
+        )
+        event.listen(engine, "connect", _on_sqlite_connect)
+        event.listen(engine, "begin", _on_sqlite_begin)
+        return engine
+    return create_engine(
+        url,
+        hide_parameters=True,
+        pool_size=pool_size,
+        max_overflow=32,
+        pool_pre_ping=True,
+        pool_timeout=10,
+        connect_args={
+            "connect_timeout": 5,
+            "application_name": "promptmill",
+            "options": "-c timezone=UTC -c statement_timeout=120000 -c lock_timeout=30000",
+        },
+    )
+
+
+def _on_sqlite_connect(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+    # Transactions are begun by us, in the kind we want: the driver must not begin its own.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA temp_store = MEMORY")
+    cursor.execute("PRAGMA cache_size = -16000")
+    cursor.close()
+
+
+def _on_sqlite_begin(connection: Connection) -> None:
+    options: Any = connection.get_execution_options()
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("pm_write") else "BEGIN")

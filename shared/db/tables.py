@@ -1,0 +1,349 @@
+"""Every table. Migrations are compared with this file by a test.
+
+Money columns end in `_nusd` and hold integer nano-dollars. JSON that the database never looks into
+(requests, answers) is text. Statuses carry CHECKs made from the enumerations.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from shared.db.base import Json, UtcDateTime, metadata, one_of
+from shared.domain.attempt import AttemptStatus, Purpose
+from shared.domain.batch import BatchStatus, Priority
+from shared.domain.job import JobStatus
+
+# SQLite gives rowids only to INTEGER PRIMARY KEY; PostgreSQL wants 64 bits.
+_Number = BigInteger().with_variant(Integer, "sqlite")
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("day_limit_nusd", BigInteger),
+    Column("month_limit_nusd", BigInteger),
+    Column("total_limit_nusd", BigInteger),
+    # preferences, allowed_models, allow_downgrade: what routing takes from the project
+    Column("routing", Json, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project_id", ForeignKey("projects.id"), nullable=False),
+    Column("name", String(200), nullable=False),
+    # sha256 of the key: keys are 256 random bits, so a fast hash loses nothing
+    Column("key_hash", String(64), nullable=False, unique=True),
+    Column("hint", String(16), nullable=False),
+    Column("scopes", Json, nullable=False),
+    Column("requests_per_minute", Integer),
+    Column("tokens_per_day", BigInteger),
+    Column("spend_limit_nusd", BigInteger),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Index(None, "project_id"),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    # the upper part of its jobs' ids, so it is given out once and never again
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("project_id", ForeignKey("projects.id"), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("priority", String(16), nullable=False),
+    Column("idempotency_key", String(255)),
+    Column("content_sha256", String(64), nullable=False),
+    Column("name", String(255)),
+    Column("metadata", Json, nullable=False),
+    Column("completion_window", String(16), nullable=False),
+    Column("max_cost_nusd", BigInteger),
+    Column("cost_nusd", BigInteger, nullable=False, server_default="0"),
+    Column("unconfirmed_nusd", BigInteger, nullable=False, server_default="0"),
+    # jobs by end; queued, running and held are counted from the jobs themselves
+    Column("total", Integer, nullable=False, server_default="0"),
+    Column("completed", Integer, nullable=False, server_default="0"),
+    Column("failed", Integer, nullable=False, server_default="0"),
+    Column("cancelled", Integer, nullable=False, server_default="0"),
+    Column("expired", Integer, nullable=False, server_default="0"),
+    # lines that were refused at intake; they are among `failed` too
+    Column("rejected", Integer, nullable=False, server_default="0"),
+    Column("error", Json),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("in_progress_at", UtcDateTime),
+    Column("finalizing_at", UtcDateTime),
+    Column("completed_at", UtcDateTime),
+    Column("failed_at", UtcDateTime),
+    Column("expired_at", UtcDateTime),
+    Column("cancelling_at", UtcDateTime),
+    Column("cancelled_at", UtcDateTime),
+    UniqueConstraint("project_id", "idempotency_key"),
+    one_of("status", BatchStatus, "status"),
+    one_of("priority", Priority, "priority"),
+    Index(None, "project_id", "number"),
+    Index(
+        "ix_batches_open",
+        "status",
+        "number",
+        sqlite_where=text("status IN ('validating', 'in_progress', 'finalizing', 'cancelling')"),
+        postgresql_where=text(
+            "status IN ('validating', 'in_progress', 'finalizing', 'cancelling')"
+        ),
+    ),
+    sqlite_autoincrement=True,
+)
+
+_STAGEABLE = "status = 'queued' AND lease_until IS NULL"
+_LEASED = "lease_until IS NOT NULL"
+_HELD = "status = 'held'"
+
+jobs = Table(
+    "jobs",
+    metadata,
+    # batch number and line: see shared.domain.job.job_id_of
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("custom_id", String(512)),
+    Column("status", String(16), nullable=False),
+    # the normal form of the request; NULL for a line that was refused at intake
+    Column("request", Text),
+    Column("claim_token", String(32)),
+    # running: the worker's lease; queued: by when its message should have been taken (NULL: no
+    # message is out, the stager may send one)
+    Column("lease_until", UtcDateTime),
+    Column("run_after", UtcDateTime),
+    # since when it waits for providers that are down, and what it waits for
+    Column("waiting_since", UtcDateTime),
+    Column("wait_reason", String(300)),
+    Column("held_scope", String(120)),
+    Column("need_nusd", BigInteger),
+    Column("deaths", Integer, nullable=False, server_default="0"),
+    # classification and route, kept while the job waits so that they are decided once
+    Column("decision", Json),
+    one_of("status", JobStatus, "status"),
+    CheckConstraint(
+        "(status = 'running') = (claim_token IS NOT NULL)", name="only_running_is_claimed"
+    ),
+    CheckConstraint("status <> 'running' OR lease_until IS NOT NULL", name="a_claim_has_a_lease"),
+    CheckConstraint("(status = 'held') = (held_scope IS NOT NULL)", name="held_by_a_scope"),
+    Index(
+        "ix_jobs_stageable",
+        "id",
+        sqlite_where=text(_STAGEABLE),
+        postgresql_where=text(_STAGEABLE),
+    ),
+    Index(
+        "ix_jobs_leased",
+        "lease_until",
+        sqlite_where=text(_LEASED),
+        postgresql_where=text(_LEASED),
+    ),
+    Index("ix_jobs_held", "id", sqlite_where=text(_HELD), postgresql_where=text(_HELD)),
+)
+
+results = Table(
+    "results",
+    metadata,
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("status", String(16), nullable=False),
+    Column("model", String(200)),
+    Column("provider", String(64)),
+    Column("tier", String(16)),
+    Column("task_type", String(32)),
+    Column("difficulty", Integer),  # in thousandths
+    Column("finish_reason", String(32)),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("climbs", Integer, nullable=False, server_default="0"),
+    # whether a climb gave an answer that the judge accepted after it refused a weaker model's
+    Column("rescued", Boolean, nullable=False, server_default=text("false")),
+    Column("cached", Boolean, nullable=False, server_default=text("false")),
+    Column("cost_nusd", BigInteger, nullable=False, server_default="0"),
+    # what the strongest model alone would have cost at this usage
+    Column("strongest_nusd", BigInteger, nullable=False, server_default="0"),
+    Column("latency_ms", Integer),
+    Column("body", Text),  # the answer as an OpenAI chat.completion object
+    Column("error", Json),  # {code, message, field?, status?}
+    Column("decision", Json),
+    Column("ended_at", UtcDateTime, nullable=False),
+    CheckConstraint("(body IS NULL) = (status <> 'completed')", name="an_answer_or_an_error"),
+    CheckConstraint("(error IS NULL) = (status = 'completed')", name="an_error_or_an_answer"),
+)
+
+_OPEN = "status = 'open'"
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("job_id", BigInteger, nullable=False),
+    Column("project_id", String(64), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("purpose", String(16), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("rung", Integer, nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("provider", String(64), nullable=False),
+    Column("tier", String(16), nullable=False),
+    Column("key_id", String(100), nullable=False),
+    Column("reserved_nusd", BigInteger, nullable=False),
+    Column("cost_nusd", BigInteger, nullable=False, server_default="0"),
+    # the windows it was reserved in, and so is charged to
+    Column("day", String(10), nullable=False),
+    Column("month", String(7), nullable=False),
+    Column("input_tokens", Integer, nullable=False, server_default="0"),
+    Column("cached_tokens", Integer, nullable=False, server_default="0"),
+    Column("cache_write_tokens", Integer, nullable=False, server_default="0"),
+    Column("output_tokens", Integer, nullable=False, server_default="0"),
+    Column("reasoning_tokens", Integer, nullable=False, server_default="0"),
+    Column("finish_reason", String(32)),
+    Column("error_kind", String(40)),
+    Column("error_message", String(500)),
+    Column("verdict", Json),
+    # the answer of an attempt that was not the job's last word, so that a crash does not buy it twice
+    Column("answer", Text),
+    Column("warnings", Json),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    one_of("status", AttemptStatus, "status"),
+    one_of("purpose", Purpose, "purpose"),
+    CheckConstraint("(ended_at IS NULL) = (status = 'open')", name="open_until_ended"),
+    CheckConstraint("status <> 'free' OR cost_nusd = 0", name="free_costs_nothing"),
+    Index(None, "job_id"),
+    Index("ix_attempts_open", "id", sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)),
+)
+
+spend = Table(
+    "spend",
+    metadata,
+    # the sum of the cost rows per project and window; written with them in one transaction
+    Column("project_id", String(64), primary_key=True),
+    Column("kind", String(8), primary_key=True),  # day, month, total
+    Column("period", String(10), primary_key=True),
+    Column("spent_nusd", BigInteger, nullable=False, server_default="0"),
+    Column("unconfirmed_nusd", BigInteger, nullable=False, server_default="0"),
+)
+
+budget_announcements = Table(
+    "budget_announcements",
+    metadata,
+    # one row per threshold that was announced, so that each is announced once
+    Column("scope", String(120), primary_key=True),
+    Column("percent", Integer, primary_key=True),
+    Column("limit_nusd", BigInteger, primary_key=True),
+    Column("announced_at", UtcDateTime, nullable=False),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("project_id", String(64), nullable=False),
+    Column("type", String(64), nullable=False),
+    # what the event is about: {"id": "batch_..."} and for our own types a few figures
+    Column("data", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("relayed_at", UtcDateTime),
+    Index(
+        "ix_outbox_waiting",
+        "number",
+        sqlite_where=text("relayed_at IS NULL"),
+        postgresql_where=text("relayed_at IS NULL"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project_id", ForeignKey("projects.id"), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("url", String(2048), nullable=False),
+    Column("event_types", Json, nullable=False),
+    Column("status", String(16), nullable=False),  # enabled, disabled
+    Column("secret", String(100), nullable=False),
+    Column("previous_secret", String(100)),
+    Column("previous_secret_until", UtcDateTime),
+    Column("failing_since", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("project_id", "url"),
+    CheckConstraint("status IN ('enabled', 'disabled')", name="status"),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("endpoint_id", ForeignKey("webhook_endpoints.id", ondelete="CASCADE"), nullable=False),
+    Column("event_id", String(40), nullable=False),
+    Column("event_type", String(64), nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("status", String(16), nullable=False),  # pending, delivered, failed
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("next_try_at", UtcDateTime),
+    Column("claim_token", String(32)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    CheckConstraint("status IN ('pending', 'delivered', 'failed')", name="status"),
+    CheckConstraint("(next_try_at IS NULL) = (status <> 'pending')", name="pending_has_a_time"),
+    UniqueConstraint("endpoint_id", "event_id"),
+    Index(None, "endpoint_id", "number"),
+    Index(
+        "ix_webhook_deliveries_due",
+        "next_try_at",
+        sqlite_where=text("status = 'pending'"),
+        postgresql_where=text("status = 'pending'"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+webhook_tries = Table(
+    "webhook_tries",
+    metadata,
+    # the delivery log: one row per request made
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("delivery_id", String(40), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("status_code", Integer),
+    Column("error", String(300)),
+    Column("duration_ms", Integer, nullable=False),
+    Index(None, "delivery_id"),
+    sqlite_autoincrement=True,
+)
+
+leaderships = Table(
+    "leaderships",
+    metadata,
+    # who in the cluster runs a repairer, until when
+    Column("name", String(64), primary_key=True),
+    Column("holder", String(64), nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+)
+
+worker_heartbeats = Table(
+    "worker_heartbeats",
+    metadata,
+    Column("id", String(100), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("running", Integer, nullable=False, server_default="0"),
+)
