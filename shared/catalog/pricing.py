@@ -1,0 +1,77 @@
+"""What an attempt costs, and what it can cost at most: exact, pure, rounded up once.
+
+`cost_nusd` is the truth after a call, `worst_case_nusd` the reservation before it. The second is
+never below the first for any usage within its bounds: that is what keeps a budget from being
+overspent, and the property tests hold it.
+"""
+
+from collections.abc import Iterator
+from math import lcm
+
+from shared.catalog.spec import Price, Rates
+from shared.domain.inference import Usage
+
+
+def cost_nusd(price: Price, usage: Usage) -> int:
+    """Nano-dollars of a call with this usage, rounded up to a whole one.
+
+    A call whose input is longer than a threshold of `price.above` is priced wholly at its rates.
+    """
+    rates = _rates_for(price, usage.total_input_tokens)
+    parts = (
+        (rates.input, usage.input_tokens),
+        (rates.cached_input, usage.cached_tokens),
+        (rates.cache_write, usage.cache_write_tokens),
+        (rates.cache_write_1h, usage.cache_write_1h_tokens),
+        (rates.output, usage.output_tokens),
+    )
+    # Whole numbers over one denominator: several times cheaper than adding fractions.
+    unit = lcm(*(rate.denominator for rate, _ in parts))
+    total = sum(rate.numerator * (unit // rate.denominator) * count for rate, count in parts)
+    return -(-total // unit)
+
+
+def worst_case_nusd(
+    price: Price, input_tokens: int, output_tokens: int, *, writes_1h_cache: bool = True
+) -> int:
+    """The most that a call with at most this many tokens can cost, in nano-dollars.
+
+    However the input splits into fresh, cached and cache-writing tokens, and whichever of the
+    long-context prices it reaches. Pass `writes_1h_cache=False` only for a request that cannot
+    write the dearer one-hour cache; the default is safe for every request.
+    """
+    return max(
+        _dearest(rates, most_input, output_tokens, writes_1h_cache=writes_1h_cache)
+        for most_input, rates in _reachable(price, input_tokens)
+    )
+
+
+def _rates_for(price: Price, total_input_tokens: int) -> Rates:
+    rates = price.base
+    for threshold, dearer in price.above:
+        if total_input_tokens > threshold:
+            rates = dearer
+    return rates
+
+
+def _reachable(price: Price, input_tokens: int) -> Iterator[tuple[int, Rates]]:
+    """Each set of rates a call can meet, with the longest input that is still priced by it."""
+    rates = price.base
+    for threshold, dearer in price.above:
+        if input_tokens <= threshold:
+            break
+        yield threshold, rates
+        rates = dearer
+    yield input_tokens, rates
+
+
+def _dearest(rates: Rates, input_tokens: int, output_tokens: int, *, writes_1h_cache: bool) -> int:
+    input_rate = max(rates.input, rates.cached_input, rates.cache_write)
+    if writes_1h_cache:
+        input_rate = max(input_rate, rates.cache_write_1h)
+    unit = lcm(input_rate.denominator, rates.output.denominator)
+    total = (
+        input_rate.numerator * (unit // input_rate.denominator) * input_tokens
+        + rates.output.numerator * (unit // rates.output.denominator) * output_tokens
+    )
+    return -(-total // unit)
