@@ -214,7 +214,7 @@ attempts = Table(
     Column("error_kind", String(40)),
     Column("error_message", String(500)),
     Column("verdict", Json),
-    # the answer of an attempt that was not the job's last word, so that a crash does not buy it twice
+    # the answer of an attempt that was not the job's last word: a crash must not buy it twice
     Column("answer", Text),
     Column("warnings", Json),
     Column("started_at", UtcDateTime, nullable=False),

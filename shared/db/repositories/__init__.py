@@ -1,0 +1,1 @@
+"""Repositories, named for what they hold; each verb takes the transaction it is part of."""

@@ -1,0 +1,254 @@
+"""Attempts and their cost rows: a durable intent before each call, its price after it.
+
+The sums per project and window (`spend`) and per batch are written in the transaction that closes
+the attempts, so they equal the sum of the cost rows at every commit; `reconcile` checks that.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from shared.db.repositories.batches import Progress
+from shared.db.tables import attempts, spend
+from shared.domain.attempt import AttemptStatus, Purpose
+from shared.domain.job import batch_number_of
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A call about to be made, reserved at its worst case in the windows named."""
+
+    id: str
+    job_id: int
+    project_id: str
+    ordinal: int
+    purpose: Purpose
+    rung: int
+    model: str
+    provider: str
+    tier: str
+    key_id: str
+    reserved_nusd: int
+    day: str
+    month: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """What became of a call. Identifies its job and windows, so that the sums can be written
+    without reading the intent again.
+    """
+
+    intent: Intent
+    status: AttemptStatus
+    cost_nusd: int
+    ended_at: datetime
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    finish_reason: str | None = None
+    error_kind: str | None = None
+    error_message: str | None = None
+    verdict: Mapping[str, Any] | None = None
+    answer: str | None = None
+    warnings: Sequence[str] | None = None
+
+
+def open_intents(connection: Connection, intents: Sequence[Intent]) -> None:
+    """Write intents; the caller has checked the claims of their jobs in this transaction."""
+    rows = [
+        {
+            "id": intent.id,
+            "job_id": intent.job_id,
+            "project_id": intent.project_id,
+            "ordinal": intent.ordinal,
+            "purpose": intent.purpose.value,
+            "status": AttemptStatus.OPEN.value,
+            "rung": intent.rung,
+            "model": intent.model,
+            "provider": intent.provider,
+            "tier": intent.tier,
+            "key_id": intent.key_id,
+            "reserved_nusd": intent.reserved_nusd,
+            "day": intent.day,
+            "month": intent.month,
+            "started_at": intent.started_at,
+        }
+        for intent in intents
+    ]
+    if rows:
+        connection.execute(insert(attempts), rows)
+
+
+_CLOSE = (
+    update(attempts)
+    .where(attempts.c.id == bindparam("attempt_id"), attempts.c.status == AttemptStatus.OPEN.value)
+    .values(
+        {
+            name: bindparam(f"new_{name}")
+            for name in (
+                "status",
+                "cost_nusd",
+                "ended_at",
+                "input_tokens",
+                "cached_tokens",
+                "cache_write_tokens",
+                "output_tokens",
+                "reasoning_tokens",
+                "finish_reason",
+                "error_kind",
+                "error_message",
+                "verdict",
+                "answer",
+                "warnings",
+            )
+        }
+    )
+)
+
+
+def close(connection: Connection, closings: Sequence[Closing]) -> dict[int, Progress]:
+    """Price attempts that are still open; those closed by now (by the rescuer) keep their price,
+    which was their reservation. Returns what to add to each batch, for `batches.add_progress`.
+    """
+    wanted = {closing.intent.id: closing for closing in closings}
+    query = (
+        select(attempts.c.id)
+        .where(attempts.c.id.in_(list(wanted)), attempts.c.status == AttemptStatus.OPEN)
+        .order_by(attempts.c.id)
+        .with_for_update()
+    )
+    still_open = [wanted[i] for i in connection.execute(query).scalars()]
+    if not still_open:
+        return {}
+    connection.execute(_CLOSE, [_closing_row(closing) for closing in still_open])
+    return _add_spend(connection, still_open)
+
+
+def _closing_row(closing: Closing) -> dict[str, Any]:
+    return {
+        "attempt_id": closing.intent.id,
+        "new_status": closing.status.value,
+        "new_cost_nusd": closing.cost_nusd,
+        "new_ended_at": closing.ended_at,
+        "new_input_tokens": closing.input_tokens,
+        "new_cached_tokens": closing.cached_tokens,
+        "new_cache_write_tokens": closing.cache_write_tokens,
+        "new_output_tokens": closing.output_tokens,
+        "new_reasoning_tokens": closing.reasoning_tokens,
+        "new_finish_reason": closing.finish_reason,
+        "new_error_kind": closing.error_kind,
+        "new_error_message": closing.error_message,
+        "new_verdict": dict(closing.verdict) if closing.verdict else None,
+        "new_answer": closing.answer,
+        "new_warnings": list(closing.warnings) if closing.warnings else None,
+    }
+
+
+def _add_spend(connection: Connection, closings: Sequence[Closing]) -> dict[int, Progress]:
+    windows: dict[tuple[str, str, str], list[int]] = {}
+    per_batch: dict[int, list[int]] = {}
+    for closing in closings:
+        if not closing.cost_nusd:
+            continue
+        intent = closing.intent
+        unconfirmed = closing.cost_nusd if closing.status is AttemptStatus.UNCONFIRMED else 0
+        for key in (("day", intent.day), ("month", intent.month), ("total", "")):
+            sums = windows.setdefault((intent.project_id, *key), [0, 0])
+            sums[0] += closing.cost_nusd
+            sums[1] += unconfirmed
+        sums = per_batch.setdefault(batch_number_of(intent.job_id), [0, 0])
+        sums[0] += closing.cost_nusd
+        sums[1] += unconfirmed
+    if windows:
+        _upsert_spend(connection, windows)
+    return {
+        number: Progress(cost_nusd=cost, unconfirmed_nusd=unconfirmed)
+        for number, (cost, unconfirmed) in per_batch.items()
+    }
+
+
+def _upsert_spend(
+    connection: Connection, windows: Mapping[tuple[str, str, str], Sequence[int]]
+) -> None:
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(spend)
+    statement = statement.on_conflict_do_update(
+        index_elements=["project_id", "kind", "period"],
+        set_={
+            "spent_nusd": spend.c.spent_nusd + statement.excluded.spent_nusd,
+            "unconfirmed_nusd": spend.c.unconfirmed_nusd + statement.excluded.unconfirmed_nusd,
+        },
+    )
+    # In one order for all transactions, so that two never wait for each other in a circle.
+    rows = [
+        {
+            "project_id": project,
+            "kind": kind,
+            "period": period,
+            "spent_nusd": spent,
+            "unconfirmed_nusd": unconfirmed,
+        }
+        for (project, kind, period), (spent, unconfirmed) in sorted(windows.items())
+    ]
+    connection.execute(statement, rows)
+
+
+def open_of_jobs(connection: Connection, job_ids: Sequence[int]) -> list[Intent]:
+    """The open intents of jobs whose worker is gone."""
+    query = select(attempts).where(
+        attempts.c.job_id.in_(job_ids), attempts.c.status == AttemptStatus.OPEN
+    )
+    return [
+        Intent(
+            id=row.id,
+            job_id=row.job_id,
+            project_id=row.project_id,
+            ordinal=row.ordinal,
+            purpose=Purpose(row.purpose),
+            rung=row.rung,
+            model=row.model,
+            provider=row.provider,
+            tier=row.tier,
+            key_id=row.key_id,
+            reserved_nusd=row.reserved_nusd,
+            day=row.day,
+            month=row.month,
+            started_at=row.started_at,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def of_jobs(connection: Connection, job_ids: Sequence[int]) -> dict[int, list[Any]]:
+    """All attempts of these jobs in the order they were made, for jobs that run again."""
+    query = (
+        select(attempts)
+        .where(attempts.c.job_id.in_(job_ids))
+        .order_by(attempts.c.job_id, attempts.c.ordinal, attempts.c.started_at)
+    )
+    found: dict[int, list[Any]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.job_id, []).append(row)
+    return found
+
+
+def existing(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
+    """Which of these attempts have a row, with its status; for the reconciler."""
+    query = select(attempts.c.id, attempts.c.status).where(attempts.c.id.in_(ids))
+    return {row.id: row.status for row in connection.execute(query)}
+
+
+def cost_of_job(connection: Connection, job_id: int) -> int:
+    """The sum of a job's cost rows."""
+    query = select(func.coalesce(func.sum(attempts.c.cost_nusd), 0)).where(
+        attempts.c.job_id == job_id
+    )
+    return int(connection.execute(query).scalar_one())

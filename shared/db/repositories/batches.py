@@ -1,0 +1,310 @@
+"""Batches: from the first line taken in to the event that announces the end.
+
+Counts by end (completed, failed, cancelled, expired) live in the batch's row and are written in
+the transaction that ends the jobs; the row's lock also makes exactly one transaction the one that
+sees the last job end. Recording, the rescuer, expiry and cancellation all end jobs, so all of them
+close batches through `close_finished`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+
+from shared.db.repositories import outbox
+from shared.db.tables import batches, jobs
+from shared.domain.batch import MOVES, OPEN, BatchStatus, BatchVerb, Priority
+from shared.domain.job import JobStatus, job_id_of
+from shared.errors import ConflictError
+
+BatchRow = Row[Any]
+"""A row of the table `batches`."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """What is known of a batch before its first line is read."""
+
+    id: str
+    project_id: str
+    content_sha256: str
+    priority: Priority
+    completion_window: str
+    created_at: datetime
+    expires_at: datetime
+    idempotency_key: str | None = None
+    name: str | None = None
+    max_cost_nusd: int | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """A batch's jobs by state."""
+
+    total: int
+    queued: int
+    running: int
+    held: int
+    completed: int
+    failed: int
+    cancelled: int
+    expired: int
+
+
+def create(connection: Connection, batch: NewBatch) -> int:
+    """Insert a batch in `validating` and return its number."""
+    values = {
+        "id": batch.id,
+        "project_id": batch.project_id,
+        "status": BatchStatus.VALIDATING.value,
+        "priority": batch.priority.value,
+        "idempotency_key": batch.idempotency_key,
+        "content_sha256": batch.content_sha256,
+        "name": batch.name,
+        "metadata": dict(batch.metadata or {}),
+        "completion_window": batch.completion_window,
+        "max_cost_nusd": batch.max_cost_nusd,
+        "created_at": batch.created_at,
+        "expires_at": batch.expires_at,
+    }
+    return int(connection.execute(insert(batches).returning(batches.c.number), values).scalar_one())
+
+
+def get(connection: Connection, batch_id: str, project_id: str | None = None) -> BatchRow | None:
+    """A batch by its public id; with a project, only that project's."""
+    query = select(batches).where(batches.c.id == batch_id)
+    if project_id is not None:
+        query = query.where(batches.c.project_id == project_id)
+    return connection.execute(query).one_or_none()
+
+
+def by_number(connection: Connection, number: int) -> BatchRow | None:
+    """A batch by the number in its jobs' ids."""
+    return connection.execute(select(batches).where(batches.c.number == number)).one_or_none()
+
+
+def by_idempotency_key(connection: Connection, project_id: str, key: str) -> BatchRow | None:
+    """The batch that was submitted under this key, if any."""
+    query = select(batches).where(
+        batches.c.project_id == project_id, batches.c.idempotency_key == key
+    )
+    return connection.execute(query).one_or_none()
+
+
+def page(
+    connection: Connection, project_id: str | None, *, limit: int, before: int | None = None
+) -> Sequence[BatchRow]:
+    """Batches, newest first; `before` is the number of the last one of the page before."""
+    query = select(batches).order_by(batches.c.number.desc()).limit(limit)
+    if project_id is not None:
+        query = query.where(batches.c.project_id == project_id)
+    if before is not None:
+        query = query.where(batches.c.number < before)
+    return connection.execute(query).all()
+
+
+def counts(connection: Connection, batch: BatchRow) -> Counts:
+    """The batch's jobs by state; only those running and held are counted row by row (each by its
+    own small index), those that wait are what remains, so a million queued jobs cost nothing.
+    """
+    ended = batch.completed + batch.failed + batch.cancelled + batch.expired
+    in_batch = jobs.c.id.between(*id_range(batch.number))
+    running = _count(
+        connection, in_batch, jobs.c.status == JobStatus.RUNNING, jobs.c.lease_until.is_not(None)
+    )
+    held = _count(connection, in_batch, jobs.c.status == JobStatus.HELD)
+    return Counts(
+        total=batch.total,
+        queued=max(0, batch.total - ended - running - held),
+        running=running,
+        held=held,
+        completed=batch.completed,
+        failed=batch.failed,
+        cancelled=batch.cancelled,
+        expired=batch.expired,
+    )
+
+
+def _count(connection: Connection, *conditions: ColumnElement[bool]) -> int:
+    query = select(func.count()).select_from(jobs).where(*conditions)
+    return int(connection.execute(query).scalar_one())
+
+
+def id_range(number: int) -> tuple[int, int]:
+    """The first and the last id that jobs of a batch can have."""
+    return job_id_of(number, 0), job_id_of(number + 1, 0) - 1
+
+
+def add_taken(connection: Connection, number: int, *, lines: int, rejected: int) -> None:
+    """Count lines taken in; rejected ones are jobs that failed at birth."""
+    connection.execute(
+        update(batches)
+        .where(batches.c.number == number)
+        .values(
+            total=batches.c.total + lines,
+            failed=batches.c.failed + rejected,
+            rejected=batches.c.rejected + rejected,
+        )
+    )
+
+
+def seal(connection: Connection, number: int, now: datetime) -> None:
+    """The last line is in: the jobs may run (and a batch of rejected lines only is over)."""
+    _move(connection, number, BatchVerb.SEAL, in_progress_at=now)
+    close_finished(connection, [number], now)
+
+
+def reject(connection: Connection, number: int, error: Mapping[str, Any], now: datetime) -> None:
+    """Nothing of it can run; `error` is {code, message, ...}."""
+    _move(connection, number, BatchVerb.REJECT, failed_at=now, error=dict(error))
+    batch = by_number(connection, number)
+    if batch is not None:
+        outbox.add(connection, batch.project_id, "batch.failed", {"id": batch.id}, now)
+
+
+def cancel(connection: Connection, number: int, now: datetime) -> None:
+    """Call it off: nothing more is started. Idempotent while cancelling.
+
+    Raises ConflictError when the batch has ended. The caller cancels the waiting jobs
+    (`jobs.cancel_waiting`) and then calls `close_finished`.
+    """
+    batch = connection.execute(
+        select(batches.c.status).where(batches.c.number == number).with_for_update()
+    ).one()
+    if batch.status == BatchStatus.CANCELLING:
+        return
+    if (BatchStatus(batch.status), BatchVerb.CANCEL) not in MOVES:
+        raise ConflictError(
+            f"Cannot cancel a batch with status '{batch.status}'.", code="batch_not_cancellable"
+        )
+    _move(connection, number, BatchVerb.CANCEL, cancelling_at=now)
+
+
+def begin_expiry(connection: Connection, number: int, now: datetime) -> None:
+    """Its window is over: nothing more is started; `close_finished` ends it."""
+    _move(connection, number, BatchVerb.EXPIRE, finalizing_at=now)
+
+
+def reopen(connection: Connection, number: int, retried: int, expires_at: datetime) -> None:
+    """Failed jobs go back to the queue: the counts forget them and the batch runs again."""
+    _move(
+        connection,
+        number,
+        BatchVerb.REOPEN,
+        failed=batches.c.failed - retried,
+        completed_at=None,
+        expires_at=expires_at,
+    )
+
+
+def set_cap(connection: Connection, number: int, max_cost_nusd: int | None) -> None:
+    """Change what the whole batch may cost."""
+    connection.execute(
+        update(batches).where(batches.c.number == number).values(max_cost_nusd=max_cost_nusd)
+    )
+
+
+def overdue(connection: Connection, now: datetime, limit: int = 100) -> Sequence[BatchRow]:
+    """Running batches whose completion window is over."""
+    query = (
+        select(batches)
+        .where(batches.c.status == BatchStatus.IN_PROGRESS, batches.c.expires_at <= now)
+        .order_by(batches.c.number)
+        .limit(limit)
+    )
+    return connection.execute(query).all()
+
+
+def open_batches(connection: Connection, *statuses: BatchStatus) -> Sequence[BatchRow]:
+    """Batches that have not ended, oldest first; of these statuses only where some are named."""
+    query = (
+        select(batches)
+        .where(batches.c.status.in_(statuses or tuple(OPEN)))
+        .order_by(batches.c.number)
+    )
+    return connection.execute(query).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What one transaction adds to a batch's row."""
+
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    expired: int = 0
+    cost_nusd: int = 0
+    unconfirmed_nusd: int = 0
+
+
+def add_progress(
+    connection: Connection, progress: Mapping[int, Progress], now: datetime
+) -> list[str]:
+    """Add ended jobs and cost to the batches' rows, in rising order of number so that two
+    transactions never wait for each other in a circle; then close what is finished.
+    Returns the ids of the batches that ended.
+    """
+    for number in sorted(progress):
+        step = progress[number]
+        connection.execute(
+            update(batches)
+            .where(batches.c.number == number)
+            .values(
+                completed=batches.c.completed + step.completed,
+                failed=batches.c.failed + step.failed,
+                cancelled=batches.c.cancelled + step.cancelled,
+                expired=batches.c.expired + step.expired,
+                cost_nusd=batches.c.cost_nusd + step.cost_nusd,
+                unconfirmed_nusd=batches.c.unconfirmed_nusd + step.unconfirmed_nusd,
+            )
+        )
+    return close_finished(connection, sorted(progress), now)
+
+
+_CLOSED_AT = {
+    BatchStatus.COMPLETED: "completed_at",
+    BatchStatus.EXPIRED: "expired_at",
+    BatchStatus.CANCELLED: "cancelled_at",
+}
+
+
+def close_finished(connection: Connection, numbers: Sequence[int], now: datetime) -> list[str]:
+    """Close those of the batches whose last job has ended, and announce it in the same
+    transaction. Returns their ids. The one verb by which a batch ends after it began.
+    """
+    ended = batches.c.completed + batches.c.failed + batches.c.cancelled + batches.c.expired
+    query = select(batches.c.number, batches.c.id, batches.c.project_id, batches.c.status).where(
+        batches.c.number.in_(numbers),
+        batches.c.total == ended,
+        batches.c.status.in_(
+            [BatchStatus.IN_PROGRESS, BatchStatus.FINALIZING, BatchStatus.CANCELLING]
+        ),
+    )
+    closed = []
+    for row in connection.execute(query.order_by(batches.c.number)).all():
+        status = MOVES[BatchStatus(row.status), BatchVerb.CLOSE]
+        moved = connection.execute(
+            update(batches)
+            .where(batches.c.number == row.number, batches.c.status == row.status)
+            .values({"status": status.value, _CLOSED_AT[status]: now})
+        )
+        if moved.rowcount:
+            outbox.add(connection, row.project_id, f"batch.{status.value}", {"id": row.id}, now)
+            closed.append(row.id)
+    return closed
+
+
+def _move(connection: Connection, number: int, verb: BatchVerb, **values: Any) -> None:
+    """Make a move that the table allows; raises ConflictError when the status does not allow it."""
+    sources = {source: target for (source, v), target in MOVES.items() if v is verb}
+    (target,) = set(sources.values())
+    moved = connection.execute(
+        update(batches)
+        .where(batches.c.number == number, batches.c.status.in_(list(sources)))
+        .values(status=target.value, **values)
+    )
+    if not moved.rowcount:
+        raise ConflictError(f"the batch's status does not allow '{verb.value}'")

@@ -1,0 +1,135 @@
+"""What the database knows of money: limits, sums spent, and what open intents may still cost.
+
+This is the truth from which lost Redis counters are rebuilt.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from shared.db.repositories.batches import id_range
+from shared.db.tables import attempts, batches, budget_announcements, projects, spend
+from shared.domain.attempt import AttemptStatus
+
+WINDOWS = ("day", "month", "total")
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """One scope as the database sees it: its limit (None: unlimited), what was spent, and the
+    open intents with their reservations.
+    """
+
+    limit_nusd: int | None
+    spent_nusd: int
+    open_attempts: dict[str, int]
+
+
+def window_purse(connection: Connection, project_id: str, kind: str, period: str) -> Purse:
+    """A project's day, month or total window."""
+    limit = connection.execute(
+        select(projects.c[f"{kind}_limit_nusd"]).where(projects.c.id == project_id)
+    ).scalar_one_or_none()
+    spent = connection.execute(
+        select(spend.c.spent_nusd).where(
+            spend.c.project_id == project_id, spend.c.kind == kind, spend.c.period == period
+        )
+    ).scalar_one_or_none()
+    open_query = select(attempts.c.id, attempts.c.reserved_nusd).where(
+        attempts.c.status == AttemptStatus.OPEN, attempts.c.project_id == project_id
+    )
+    if kind != "total":
+        open_query = open_query.where(attempts.c[kind] == period)
+    return Purse(limit, spent or 0, _amounts(connection, open_query))
+
+
+def batch_purse(connection: Connection, batch_id: str) -> Purse:
+    """A batch's cap."""
+    row = connection.execute(
+        select(batches.c.number, batches.c.max_cost_nusd, batches.c.cost_nusd).where(
+            batches.c.id == batch_id
+        )
+    ).one_or_none()
+    if row is None:
+        return Purse(0, 0, {})
+    open_query = select(attempts.c.id, attempts.c.reserved_nusd).where(
+        attempts.c.status == AttemptStatus.OPEN,
+        attempts.c.job_id.between(*id_range(row.number)),
+    )
+    return Purse(row.max_cost_nusd, row.cost_nusd, _amounts(connection, open_query))
+
+
+def _amounts(connection: Connection, query: Any) -> dict[str, int]:
+    return {row.id: row.reserved_nusd for row in connection.execute(query)}
+
+
+def limits(connection: Connection, project_id: str) -> dict[str, int | None]:
+    """A project's limits by window."""
+    row = connection.execute(select(projects).where(projects.c.id == project_id)).one()
+    return {kind: row._mapping[f"{kind}_limit_nusd"] for kind in WINDOWS}  # noqa: SLF001  (public in SQLAlchemy)
+
+
+def set_limits(connection: Connection, project_id: str, new: dict[str, int | None]) -> None:
+    """Change the limits of the windows named."""
+    if new:
+        connection.execute(
+            update(projects)
+            .where(projects.c.id == project_id)
+            .values({f"{kind}_limit_nusd": limit for kind, limit in new.items()})
+        )
+
+
+def spent(connection: Connection, project_id: str) -> dict[tuple[str, str], tuple[int, int]]:
+    """All windows of a project that have spending: (kind, period) -> (spent, unconfirmed)."""
+    query = select(spend).where(spend.c.project_id == project_id)
+    return {
+        (row.kind, row.period): (row.spent_nusd, row.unconfirmed_nusd)
+        for row in connection.execute(query)
+    }
+
+
+def cost_row_sums(connection: Connection) -> dict[tuple[str, str, str], int]:
+    """The cost rows summed by project and window, for the reconciler (reads the whole table)."""
+    closed = attempts.c.status != AttemptStatus.OPEN
+    sums: dict[tuple[str, str, str], int] = {}
+    for kind in ("day", "month"):
+        period = attempts.c[kind]
+        query = (
+            select(attempts.c.project_id, period, func.sum(attempts.c.cost_nusd))
+            .where(closed)
+            .group_by(attempts.c.project_id, period)
+        )
+        for project, value, total in connection.execute(query):
+            sums[project, kind, value] = int(total)
+            if kind == "month":
+                key = (project, "total", "")
+                sums[key] = sums.get(key, 0) + int(total)
+    return sums
+
+
+def announce_once(
+    connection: Connection, scope: str, percent: int, limit_nusd: int, now: datetime
+) -> bool:
+    """Whether this threshold of this limit has not been announced before; remembers it."""
+    row = {
+        "scope": scope,
+        "percent": percent,
+        "limit_nusd": limit_nusd,
+        "announced_at": now,
+    }
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(budget_announcements), row)
+    except IntegrityError:
+        return False
+    return True
+
+
+def announced(connection: Connection, scopes: Sequence[str]) -> set[tuple[str, int, int]]:
+    """(scope, percent, limit) that were announced."""
+    query = select(budget_announcements).where(budget_announcements.c.scope.in_(scopes))
+    return {(row.scope, row.percent, row.limit_nusd) for row in connection.execute(query)}

@@ -1,0 +1,455 @@
+"""Jobs: one verb for each move of the state machine, guarded by status and, for a worker's moves,
+by its claim token.
+
+A claim that was lost (the lease ran out, another worker has the job) shows as a job missing from
+the verb's answer: the caller drops what it wanted to write about that job's state, while the cost
+of its attempt is written all the same.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
+
+from shared.db.repositories.batches import Progress, add_progress, id_range
+from shared.db.tables import attempts, batches, jobs, results
+from shared.domain.batch import BatchStatus
+from shared.domain.job import JobStatus, batch_number_of, job_id_of
+
+CANCELLED_ERROR = {
+    "code": "batch_cancelled",
+    "message": "The batch was cancelled before this request was executed.",
+}
+EXPIRED_ERROR = {
+    "code": "batch_expired",
+    "message": "This request could not be executed before the completion window expired.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TakenLine:
+    """A line taken in: a request in its stored form, or why it was refused."""
+
+    line: int
+    custom_id: str | None
+    request: str | None
+    error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """A job under a worker's claim."""
+
+    id: int
+    custom_id: str | None
+    request: str
+    claim_token: str
+    deaths: int
+    waiting_since: datetime | None
+    decision: Mapping[str, Any] | None
+
+
+def insert_lines(
+    connection: Connection, number: int, lines: Sequence[TakenLine], now: datetime
+) -> None:
+    """Write lines of a batch: good ones queued, refused ones failed with their error."""
+    good = [
+        {
+            "id": job_id_of(number, line.line),
+            "custom_id": line.custom_id,
+            "status": JobStatus.QUEUED.value if line.error is None else JobStatus.FAILED.value,
+            "request": line.request,
+        }
+        for line in lines
+    ]
+    if good:
+        connection.execute(insert(jobs), good)
+    refused = [
+        {
+            "job_id": job_id_of(number, line.line),
+            "status": JobStatus.FAILED.value,
+            "error": dict(line.error),
+            "ended_at": now,
+        }
+        for line in lines
+        if line.error is not None
+    ]
+    if refused:
+        connection.execute(insert(results), refused)
+
+
+def stageable(connection: Connection, number: int, now: datetime, limit: int) -> Sequence[int]:
+    """Ids of a batch's queued jobs that no message is out for and that are due, in input order."""
+    query = (
+        select(jobs.c.id)
+        .where(
+            jobs.c.id.between(*id_range(number)),
+            jobs.c.status == JobStatus.QUEUED,
+            jobs.c.lease_until.is_(None),
+            or_(jobs.c.run_after.is_(None), jobs.c.run_after <= now),
+        )
+        .order_by(jobs.c.id)
+        .limit(limit)
+    )
+    return connection.execute(query).scalars().all()
+
+
+def mark_staged(connection: Connection, ids: Sequence[int], until: datetime) -> None:
+    """A message is out for these; it should be taken by `until`."""
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(ids), jobs.c.status == JobStatus.QUEUED)
+        .values(lease_until=until)
+    )
+
+
+def count_staged(connection: Connection, number: int) -> int:
+    """How many of a batch's jobs are out in messages that nobody has taken yet."""
+    query = (
+        select(func.count())
+        .select_from(jobs)
+        .where(
+            jobs.c.id.between(*id_range(number)),
+            jobs.c.status == JobStatus.QUEUED,
+            jobs.c.lease_until.is_not(None),
+        )
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def extend_staged(connection: Connection, number: int, until: datetime) -> int:
+    """The messages are still in the broker: give them longer."""
+    return connection.execute(
+        update(jobs)
+        .where(
+            jobs.c.id.between(*id_range(number)),
+            jobs.c.status == JobStatus.QUEUED,
+            jobs.c.lease_until.is_not(None),
+        )
+        .values(lease_until=until)
+    ).rowcount
+
+
+def unstage(connection: Connection, before: datetime | None = None) -> int:
+    """The messages of queued jobs are lost (all of them, or those due before a moment): let the
+    stager send them again. A message that was not lost after all finds its jobs claimed.
+    """
+    conditions: list[ColumnElement[bool]] = [
+        jobs.c.status == JobStatus.QUEUED,
+        jobs.c.lease_until.is_not(None),
+    ]
+    if before is not None:
+        conditions.append(jobs.c.lease_until < before)
+    return connection.execute(update(jobs).where(*conditions).values(lease_until=None)).rowcount
+
+
+def claim(
+    connection: Connection,
+    ids: Sequence[int],
+    token: str,
+    lease_until: datetime,
+) -> list[ClaimedJob]:
+    """Take those of the jobs that are queued and whose batch runs; the others are taken, ended
+    or held by now and are simply missing from the answer (a message may come twice).
+    """
+    running = select(batches.c.number).where(
+        batches.c.number.in_({batch_number_of(i) for i in ids}),
+        batches.c.status == BatchStatus.IN_PROGRESS,
+    )
+    numbers = set(connection.execute(running).scalars())
+    wanted = [i for i in ids if batch_number_of(i) in numbers]
+    if not wanted:
+        return []
+    rows = connection.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(wanted), jobs.c.status == JobStatus.QUEUED)
+        .values(
+            status=JobStatus.RUNNING.value,
+            claim_token=token,
+            lease_until=lease_until,
+            run_after=None,
+            wait_reason=None,
+        )
+        .returning(
+            jobs.c.id,
+            jobs.c.custom_id,
+            jobs.c.request,
+            jobs.c.deaths,
+            jobs.c.waiting_since,
+            jobs.c.decision,
+        )
+    )
+    claimed = [
+        ClaimedJob(
+            row.id, row.custom_id, row.request, token, row.deaths, row.waiting_since, row.decision
+        )
+        for row in rows
+    ]
+    return sorted(claimed, key=lambda job: job.id)
+
+
+def renew(connection: Connection, tokens: Sequence[str], lease_until: datetime) -> int:
+    """The worker is alive: its claims are good until then. Returns how many jobs it still has."""
+    return connection.execute(
+        update(jobs)
+        .where(
+            jobs.c.lease_until.is_not(None),
+            jobs.c.claim_token.in_(tokens),
+            jobs.c.status == JobStatus.RUNNING,
+        )
+        .values(lease_until=lease_until)
+    ).rowcount
+
+
+def still_claimed(connection: Connection, claims: Mapping[int, str]) -> set[int]:
+    """Which of the jobs are still running under these tokens; locks them for the transaction."""
+    query = (
+        select(jobs.c.id, jobs.c.claim_token)
+        .where(jobs.c.id.in_(list(claims)), jobs.c.status == JobStatus.RUNNING)
+        .order_by(jobs.c.id)
+        .with_for_update()
+    )
+    return {row.id for row in connection.execute(query) if claims[row.id] == row.claim_token}
+
+
+_FREED = {
+    "claim_token": None,
+    "lease_until": None,
+    "run_after": None,
+    "wait_reason": None,
+    "waiting_since": None,
+}
+
+
+def finish(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """End jobs that `still_claimed` has locked; each row is a row of `results` whose status is
+    the job's end. The caller adds the batch's progress in the same transaction.
+    """
+    by_status: dict[str, list[int]] = {}
+    for row in rows:
+        by_status.setdefault(row["status"], []).append(row["job_id"])
+    for status, ids in by_status.items():
+        connection.execute(
+            update(jobs).where(jobs.c.id.in_(ids)).values(status=status, decision=None, **_FREED)
+        )
+    if rows:
+        connection.execute(insert(results), list(rows))
+
+
+def park(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Hold jobs (locked by `still_claimed`) for want of money; each row gives id, held_scope,
+    need_nusd, wait_reason and decision.
+    """
+    statement = (
+        update(jobs)
+        .where(jobs.c.id == bindparam("job_id"))
+        .values(
+            {
+                **_FREED,
+                "status": JobStatus.HELD.value,
+                "held_scope": bindparam("held_scope"),
+                "need_nusd": bindparam("need_nusd"),
+                "wait_reason": bindparam("wait_reason"),
+                "decision": bindparam("decision"),
+            }
+        )
+    )
+    connection.execute(statement, [_renamed(row) for row in rows])
+
+
+def hand_back(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Put jobs (locked by `still_claimed`) back into the queue; each row gives id, run_after,
+    wait_reason, waiting_since and decision.
+    """
+    statement = (
+        update(jobs)
+        .where(jobs.c.id == bindparam("job_id"))
+        .values(
+            {
+                "status": JobStatus.QUEUED.value,
+                "claim_token": None,
+                "lease_until": None,
+                "run_after": bindparam("run_after"),
+                "wait_reason": bindparam("wait_reason"),
+                "waiting_since": bindparam("waiting_since"),
+                "decision": bindparam("decision"),
+            }
+        )
+    )
+    connection.execute(statement, [_renamed(row) for row in rows])
+
+
+def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:
+    # "id" would bind to the column of that name in the SET clause.
+    return {("job_id" if key == "id" else key): value for key, value in row.items()}
+
+
+def lapsed(connection: Connection, now: datetime, limit: int) -> Sequence[Any]:
+    """Running jobs whose worker has not renewed its lease, locked, oldest lease first."""
+    query = (
+        select(jobs.c.id, jobs.c.deaths, jobs.c.claim_token)
+        .where(
+            jobs.c.lease_until.is_not(None),
+            jobs.c.lease_until < now,
+            jobs.c.status == JobStatus.RUNNING,
+        )
+        .order_by(jobs.c.lease_until)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return connection.execute(query).all()
+
+
+def rescue(connection: Connection, ids: Sequence[int]) -> None:
+    """Their worker is gone: back to the queue, one death more each."""
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(ids), jobs.c.status == JobStatus.RUNNING)
+        .values(
+            status=JobStatus.QUEUED.value,
+            claim_token=None,
+            lease_until=None,
+            deaths=jobs.c.deaths + 1,
+        )
+    )
+
+
+def held(
+    connection: Connection, scope_prefix: str | None = None, limit: int = 1000
+) -> Sequence[Any]:
+    """Held jobs in input order, oldest batch first; of one scope where it is named."""
+    query = select(jobs.c.id, jobs.c.held_scope, jobs.c.need_nusd).where(
+        jobs.c.status == JobStatus.HELD
+    )
+    if scope_prefix is not None:
+        query = query.where(jobs.c.held_scope.startswith(scope_prefix, autoescape=True))
+    return connection.execute(query.order_by(jobs.c.id).limit(limit)).all()
+
+
+def held_scopes(connection: Connection) -> Sequence[Any]:
+    """For each scope that holds jobs: its text form and how many it holds."""
+    query = (
+        select(jobs.c.held_scope, func.count().label("jobs"))
+        .where(jobs.c.status == JobStatus.HELD)
+        .group_by(jobs.c.held_scope)
+    )
+    return connection.execute(query).all()
+
+
+def release(connection: Connection, ids: Sequence[int]) -> int:
+    """There is money again: held jobs go back to the queue."""
+    return connection.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(ids), jobs.c.status == JobStatus.HELD)
+        .values(
+            status=JobStatus.QUEUED.value,
+            held_scope=None,
+            need_nusd=None,
+            wait_reason=None,
+            lease_until=None,
+        )
+    ).rowcount
+
+
+def end_waiting(
+    connection: Connection, number: int, status: JobStatus, now: datetime, limit: int = 5000
+) -> int:
+    """Cancel or expire up to `limit` of a batch's queued and held jobs, each with its error row
+    and in the batch's counts. Returns how many; call until it returns 0, a transaction each, so
+    that a million jobs neither lock the table nor fill the memory.
+    """
+    error = CANCELLED_ERROR if status is JobStatus.CANCELLED else EXPIRED_ERROR
+    query = (
+        select(jobs.c.id)
+        .where(
+            jobs.c.id.between(*id_range(number)),
+            jobs.c.status.in_([JobStatus.QUEUED, JobStatus.HELD]),
+        )
+        .order_by(jobs.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    ids = connection.execute(query).scalars().all()
+    if not ids:
+        return 0
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(ids))
+        .values(status=status.value, held_scope=None, need_nusd=None, decision=None, **_FREED)
+    )
+    spent = _spent_on(ids)
+    connection.execute(
+        insert(results).from_select(
+            ["job_id", "status", "error", "ended_at", "attempts", "cost_nusd"],
+            select(
+                jobs.c.id,
+                literal(status.value),
+                literal(error, results.c.error.type),
+                literal(now, results.c.ended_at.type),
+                func.coalesce(spent.c.attempts, 0),
+                func.coalesce(spent.c.cost_nusd, 0),
+            )
+            .select_from(jobs.outerjoin(spent, spent.c.job_id == jobs.c.id))
+            .where(jobs.c.id.in_(ids)),
+        )
+    )
+    step = (
+        Progress(cancelled=len(ids))
+        if status is JobStatus.CANCELLED
+        else Progress(expired=len(ids))
+    )
+    add_progress(connection, {number: step}, now)
+    return len(ids)
+
+
+def _spent_on(ids: Iterable[int]) -> Any:
+    """Attempts and their cost per job, for jobs that ended without their own last word."""
+    return (
+        select(
+            attempts.c.job_id,
+            func.count().label("attempts"),
+            func.sum(attempts.c.cost_nusd).label("cost_nusd"),
+        )
+        .where(attempts.c.job_id.in_(list(ids)))
+        .group_by(attempts.c.job_id)
+        .subquery()
+    )
+
+
+def retry_failed(connection: Connection, number: int, limit: int = 5000) -> int:
+    """Put up to `limit` failed jobs that have a request back into the queue; their error rows go.
+    Lines refused at intake stay failed. Returns how many; call until it returns 0.
+    """
+    query = (
+        select(jobs.c.id)
+        .where(
+            jobs.c.id.between(*id_range(number)),
+            jobs.c.status == JobStatus.FAILED,
+            jobs.c.request.is_not(None),
+        )
+        .order_by(jobs.c.id)
+        .limit(limit)
+        .with_for_update()
+    )
+    ids = connection.execute(query).scalars().all()
+    if ids:
+        connection.execute(delete(results).where(results.c.job_id.in_(ids)))
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.id.in_(ids))
+            .values(status=JobStatus.QUEUED.value, deaths=0, **_FREED)
+        )
+    return len(ids)
