@@ -1,0 +1,28 @@
+"""Which scopes an attempt draws on at a given moment: calendar periods in UTC. Pure."""
+
+from datetime import UTC, datetime
+
+from shared.budget.model import Scope, ScopeKind
+
+
+def periods(now: datetime) -> tuple[str, str]:
+    """The day and the month of an aware moment, in UTC: ("2026-11-21", "2026-11")."""
+    if now.tzinfo is None:
+        raise ValueError("a moment without a time zone belongs to no day")
+    day = now.astimezone(UTC).date().isoformat()
+    return day, day[:7]
+
+
+def scopes_for(project_id: str, batch_id: str | None, now: datetime) -> tuple[Scope, ...]:
+    """Day, month and total of the project, and the batch's cap where there is a batch.
+
+    An attempt keeps the scopes of the moment it was reserved in, also when it settles after
+    midnight.
+    """
+    day, month = periods(now)
+    windows = (
+        Scope(ScopeKind.DAY, project_id, day),
+        Scope(ScopeKind.MONTH, project_id, month),
+        Scope(ScopeKind.TOTAL, project_id),
+    )
+    return windows if batch_id is None else (*windows, Scope(ScopeKind.BATCH, batch_id))
