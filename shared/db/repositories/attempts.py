@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.db.repositories.batches import Progress
@@ -62,7 +62,10 @@ class Closing:
 
 
 def open_intents(connection: Connection, intents: Sequence[Intent]) -> None:
-    """Write intents; the caller has checked the claims of their jobs in this transaction."""
+    """Write intents; the caller has checked the claims of their jobs in this transaction.
+
+    Again is the same as once: a commit whose answer was lost is simply made again.
+    """
     rows = [
         {
             "id": intent.id,
@@ -84,7 +87,12 @@ def open_intents(connection: Connection, intents: Sequence[Intent]) -> None:
         for intent in intents
     ]
     if rows:
-        connection.execute(insert(attempts), rows)
+        statement = _insert(connection, attempts).on_conflict_do_nothing(index_elements=["id"])
+        connection.execute(statement, rows)
+
+
+def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
 _CLOSE = (
@@ -178,8 +186,7 @@ def _add_spend(connection: Connection, closings: Sequence[Closing]) -> dict[int,
 def _upsert_spend(
     connection: Connection, windows: Mapping[tuple[str, str, str], Sequence[int]]
 ) -> None:
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(spend)
+    statement = _insert(connection, spend)
     statement = statement.on_conflict_do_update(
         index_elements=["project_id", "kind", "period"],
         set_={

@@ -6,7 +6,7 @@ the verb's answer: the caller drops what it wanted to write about that job's sta
 of its attempt is written all the same.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -214,15 +214,17 @@ def renew(connection: Connection, tokens: Sequence[str], lease_until: datetime) 
     ).rowcount
 
 
-def still_claimed(connection: Connection, claims: Mapping[int, str]) -> set[int]:
-    """Which of the jobs are still running under these tokens; locks them for the transaction."""
+def still_claimed(
+    connection: Connection, claims: Collection[tuple[int, str]]
+) -> set[tuple[int, str]]:
+    """Which of the (job, claim token) pairs still hold; locks those jobs for the transaction."""
     query = (
         select(jobs.c.id, jobs.c.claim_token)
-        .where(jobs.c.id.in_(list(claims)), jobs.c.status == JobStatus.RUNNING)
+        .where(jobs.c.id.in_({job_id for job_id, _ in claims}), jobs.c.status == JobStatus.RUNNING)
         .order_by(jobs.c.id)
         .with_for_update()
     )
-    return {row.id for row in connection.execute(query) if claims[row.id] == row.claim_token}
+    return {(row.id, row.claim_token) for row in connection.execute(query)} & set(claims)
 
 
 _FREED = {

@@ -1,0 +1,237 @@
+"""Group commit: what all jobs of a process want written goes down together.
+
+While one transaction is under way, the next one's writes gather; when it is done they go at once,
+so a single write waits for nobody and a thousand share a few commits. Each `Write` is in one
+transaction as a whole: an attempt's price, the job's end, the batch's counts and the event that
+announces its end become true together or not at all.
+
+A database that does not answer is waited for: a paid answer is never thrown away. Writes that were
+committed but whose answer was lost are made again; every verb allows that. Weakness: a process
+that is killed while it waits loses what it holds, and the rescuer charges those attempts at their
+reservations.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from shared.clock import utc_now
+from shared.db.engine import Database
+from shared.db.repositories import attempts, batches, jobs, outbox
+from shared.db.repositories.attempts import Closing, Intent
+from shared.db.repositories.batches import Progress
+from shared.domain.job import JobStatus, batch_number_of
+from shared.errors import UnavailableError
+
+log = structlog.get_logger(__name__)
+
+MAX_WRITES = 500
+_RETRY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The job ends: `row` is its row in `results`, whose status is the job's end."""
+
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """The job is held until `scope` (in its text form) can carry `need_nusd`."""
+
+    scope: str
+    need_nusd: int
+    reason: str
+    decision: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class HandBack:
+    """The job goes back to the queue, not before `run_after`.
+
+    waiting_since: since when it waits for providers that are down; None where it does not.
+    """
+
+    run_after: datetime | None
+    reason: str | None
+    waiting_since: datetime | None
+    decision: Mapping[str, Any] | None
+
+
+Move = Finish | Park | HandBack
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """What one job wants written in one transaction, under its claim.
+
+    Closings are written whoever holds the job by now, for the money was spent; the intent and the
+    move only while the claim is still this one.
+    """
+
+    job_id: int
+    claim_token: str
+    intent: Intent | None = None
+    closings: tuple[Closing, ...] = ()
+    move: Move | None = None
+    events: tuple[tuple[str, str, Mapping[str, Any]], ...] = ()  # (project, type, data)
+
+
+class Recorder:
+    """The process's one writer; `write` may be called from its event loop only."""
+
+    def __init__(self, database: Database, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._database = database
+        self._clock = clock
+        self._waiting: list[tuple[Write, asyncio.Future[bool]]] = []
+        self._pump: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recorder")
+
+    async def write(self, write: Write) -> bool:
+        """Durable when it returns. False: the claim was lost, so only closings were written.
+
+        Raises what the database says of a write that it can never take.
+        """
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((write, future))
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._run())
+        # A waiter that is cancelled takes nothing back: what was paid for is written.
+        return await asyncio.shield(future)
+
+    async def aclose(self) -> None:
+        """Return when everything taken in is durable."""
+        while self._pump is not None:
+            await asyncio.shield(self._pump)
+        self._thread.shutdown(wait=False)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting:
+                taken, self._waiting = self._waiting[:MAX_WRITES], self._waiting[MAX_WRITES:]
+                outcomes = await loop.run_in_executor(
+                    self._thread, self._commit_until_done, [write for write, _ in taken]
+                )
+                for (_, future), outcome in zip(taken, outcomes, strict=True):
+                    if isinstance(outcome, Exception):
+                        future.set_exception(outcome)
+                    else:
+                        future.set_result(outcome)
+        finally:
+            self._pump = None
+
+    def _commit_until_done(self, writes: Sequence[Write]) -> list[bool | Exception]:
+        while True:
+            try:
+                return self._commit_or_split(writes)
+            except UnavailableError as error:
+                log.warning("recording waits for the database", reason=error.message)
+                time.sleep(_RETRY_S)
+
+    def _commit_or_split(self, writes: Sequence[Write]) -> list[bool | Exception]:
+        """One transaction; where the database refuses a value, each write in its own, so that
+        one answer that cannot be stored does not hold up its neighbours.
+        """
+        try:
+            with self._database.transaction() as connection:
+                held = apply(connection, writes, self._clock())
+            return [write.job_id in held for write in writes]
+        except SQLAlchemyError as error:
+            if len(writes) == 1:
+                log.exception("a write was refused", job=writes[0].job_id)
+                return [error]
+            return [self._commit_or_split([write])[0] for write in writes]
+
+
+def apply(connection: Connection, writes: Sequence[Write], now: datetime) -> set[int]:
+    """Make the writes in the caller's transaction; returns the jobs whose claim still held.
+
+    Order: claims are checked and locked first, then intents, prices, moves, and last the batches'
+    rows, which all transactions lock in rising order.
+    """
+    claims = {write.job_id: write.claim_token for write in writes if write.intent or write.move}
+    held = jobs.still_claimed(connection, claims) if claims else set()
+    attempts.open_intents(
+        connection, [w.intent for w in writes if w.intent is not None and w.job_id in held]
+    )
+    closings = [closing for write in writes for closing in write.closings]
+    progress = attempts.close(connection, closings) if closings else {}
+    moved = [write for write in writes if write.move is not None and write.job_id in held]
+    _move(connection, moved)
+    for number, ended in _ended(moved).items():
+        progress[number] = _sum(progress.get(number, Progress()), ended)
+    for write in moved:
+        for project_id, event_type, data in write.events:
+            outbox.add(connection, project_id, event_type, data, now)
+    if progress:
+        batches.add_progress(connection, progress, now)
+    return held
+
+
+def _move(connection: Connection, writes: Sequence[Write]) -> None:
+    jobs.finish(connection, [w.move.row for w in writes if isinstance(w.move, Finish)])
+    parked = [
+        {
+            "id": w.job_id,
+            "held_scope": w.move.scope,
+            "need_nusd": w.move.need_nusd,
+            "wait_reason": w.move.reason[:300],
+            "decision": w.move.decision,
+        }
+        for w in writes
+        if isinstance(w.move, Park)
+    ]
+    if parked:
+        jobs.park(connection, parked)
+    returned = [
+        {
+            "id": w.job_id,
+            "run_after": w.move.run_after,
+            "wait_reason": w.move.reason[:300] if w.move.reason else None,
+            "waiting_since": w.move.waiting_since,
+            "decision": w.move.decision,
+        }
+        for w in writes
+        if isinstance(w.move, HandBack)
+    ]
+    if returned:
+        jobs.hand_back(connection, returned)
+
+
+_COUNTED = {
+    JobStatus.COMPLETED: Progress(completed=1),
+    JobStatus.FAILED: Progress(failed=1),
+    JobStatus.CANCELLED: Progress(cancelled=1),
+    JobStatus.EXPIRED: Progress(expired=1),
+}
+
+
+def _ended(writes: Sequence[Write]) -> dict[int, Progress]:
+    ended: dict[int, Progress] = {}
+    for write in writes:
+        if isinstance(write.move, Finish):
+            number = batch_number_of(write.job_id)
+            step = _COUNTED[JobStatus(write.move.row["status"])]
+            ended[number] = _sum(ended.get(number, Progress()), step)
+    return ended
+
+
+def _sum(one: Progress, other: Progress) -> Progress:
+    return Progress(
+        completed=one.completed + other.completed,
+        failed=one.failed + other.failed,
+        cancelled=one.cancelled + other.cancelled,
+        expired=one.expired + other.expired,
+        cost_nusd=one.cost_nusd + other.cost_nusd,
+        unconfirmed_nusd=one.unconfirmed_nusd + other.unconfirmed_nusd,
+    )
