@@ -85,6 +85,11 @@ class Write:
     move: Move | None = None
     events: tuple[tuple[str, str, Mapping[str, Any]], ...] = ()  # (project, type, data)
 
+    @property
+    def claim(self) -> tuple[int, str]:
+        """The job and the token under which this is written."""
+        return self.job_id, self.claim_token
+
 
 class Recorder:
     """The process's one writer; `write` may be called from its event loop only."""
@@ -97,7 +102,8 @@ class Recorder:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recorder")
 
     async def write(self, write: Write) -> bool:
-        """Durable when it returns. False: the claim was lost, so only closings were written.
+        """Durable when it returns. False: the claim was lost, so only closings were
+        written (always False for a write of closings alone).
 
         Raises what the database says of a write that it can never take.
         """
@@ -145,7 +151,7 @@ class Recorder:
         try:
             with self._database.transaction() as connection:
                 held = apply(connection, writes, self._clock())
-            return [write.job_id in held for write in writes]
+            return [write.claim in held for write in writes]
         except SQLAlchemyError as error:
             if len(writes) == 1:
                 log.exception("a write was refused", job=writes[0].job_id)
@@ -153,20 +159,20 @@ class Recorder:
             return [self._commit_or_split([write])[0] for write in writes]
 
 
-def apply(connection: Connection, writes: Sequence[Write], now: datetime) -> set[int]:
-    """Make the writes in the caller's transaction; returns the jobs whose claim still held.
+def apply(connection: Connection, writes: Sequence[Write], now: datetime) -> set[tuple[int, str]]:
+    """Make the writes in the caller's transaction; returns the claims that still held.
 
     Order: claims are checked and locked first, then intents, prices, moves, and last the batches'
     rows, which all transactions lock in rising order.
     """
-    claims = {write.job_id: write.claim_token for write in writes if write.intent or write.move}
+    claims = {write.claim for write in writes if write.intent or write.move}
     held = jobs.still_claimed(connection, claims) if claims else set()
     attempts.open_intents(
-        connection, [w.intent for w in writes if w.intent is not None and w.job_id in held]
+        connection, [w.intent for w in writes if w.intent is not None and w.claim in held]
     )
     closings = [closing for write in writes for closing in write.closings]
     progress = attempts.close(connection, closings) if closings else {}
-    moved = [write for write in writes if write.move is not None and write.job_id in held]
+    moved = [write for write in writes if write.move is not None and write.claim in held]
     _move(connection, moved)
     for number, ended in _ended(moved).items():
         progress[number] = _sum(progress.get(number, Progress()), ended)

@@ -8,8 +8,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 from types import MappingProxyType
+from typing import Final
 
 from shared.domain.inference import TaskType, Tier
+
+USUAL_CAPABILITIES: Final = frozenset({"json", "json_schema", "tools", "temperature"})
+"""Of a model whose table names none."""
 
 
 class WireName(StrEnum):
@@ -26,25 +30,26 @@ class ProviderSpec:
     """A host that serves models.
 
     base_url: as the vendor's SDK takes it (with /v1 for the OpenAI wire, without a version for
-    the others), no trailing slash.
+    the others), no trailing slash; "" where the variable that names it is not set.
     api_keys: where each key comes from ("env:NAME"), or the key itself for keyless local hosts
     ("none"). Load is spread over those that are set.
     max_concurrency, rpm, tpm: per key over the whole cluster; None is unlimited.
     max_tokens_field: the body's name for the limit on output tokens (OpenAI wire only).
     drop_params: body fields this host refuses; left out, and the attempt says so.
     timeout_s: how long the whole call may take once sent.
+    Keys and headers are kept out of repr: a literal one must not reach a log.
     """
 
     name: str
     wire: WireName
     base_url: str
-    api_keys: tuple[str, ...] = ()
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
     max_concurrency: int | None = None
     rpm: int | None = None
     tpm: int | None = None
     max_tokens_field: str = "max_tokens"
     drop_params: tuple[str, ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float = 600.0
     connect_timeout_s: float = 5.0
 
@@ -94,7 +99,7 @@ class ModelSpec:
     quality: float = 0.5
     latency_s: float = 2.0
     tokenizer: str | None = None
-    capabilities: frozenset[str] = frozenset({"json", "json_schema", "tools", "temperature"})
+    capabilities: frozenset[str] = USUAL_CAPABILITIES
 
 
 @dataclass(frozen=True, slots=True)
