@@ -1,0 +1,1 @@
+"""Asking providers: wires, transport, throttle and health; `caller.ModelCaller` is the door."""

@@ -1,0 +1,247 @@
+"""The door of this room: prepare a call, have it admitted, send it, or let the admission go.
+
+Money lies between the last two steps: what `admit` grants costs nothing until `send`. Three
+throttles stand in a row: the chunk runner bounds the calls in flight of this process, this room
+the provider's rate and concurrency, the ledger the money.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+from redis.asyncio import Redis
+
+from shared.catalog.pricing import worst_case_nusd
+from shared.catalog.spec import Catalog, ModelSpec, ProviderSpec
+from shared.clock import utc_now
+from shared.domain.inference import Completion, Request, Usage, text_of
+from shared.tokens import input_token_bound
+from worker.providers.base import EncodedCall
+from worker.providers.errors import (
+    MaybeBilled,
+    NotSent,
+    ProviderBusy,
+    ProviderDown,
+    ProviderError,
+)
+from worker.providers.health import Available, Barred, HealthBoard
+from worker.providers.http import HttpSender
+from worker.providers.registry import ProviderKey, ProviderRegistry
+from worker.providers.throttle import Delay, Permit, Throttle
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCall:
+    """A call that has its worst case: tokens in and out, and what they cost in nano-dollars."""
+
+    model: ModelSpec
+    provider: ProviderSpec
+    encoded: EncodedCall
+    input_token_bound: int
+    max_output_tokens: int
+    worst_case_nusd: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Leave to send one call with one key; give it back by `send` or by `abandon`."""
+
+    key: ProviderKey
+    permit: Permit
+    is_probe: bool = False
+
+    @property
+    def key_id(self) -> str:
+        """The key's public name: provider, colon, eight hex digits of its hash."""
+        return self.key.key_id
+
+
+class ModelCaller:
+    """Calls models by their catalog names. Lives in one event loop; close it with `aclose`."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        registry: ProviderRegistry,
+        throttle: Throttle,
+        health: HealthBoard,
+        sender: HttpSender,
+        *,
+        max_wait_s: float = 5.0,
+    ) -> None:
+        self._catalog = catalog
+        self._registry = registry
+        self._throttle = throttle
+        self._health = health
+        self._sender = sender
+        self._max_wait_s = max_wait_s
+
+    @classmethod
+    def over(
+        cls, catalog: Catalog, keys: Mapping[str, tuple[str, ...]], redis: Redis
+    ) -> Self:
+        """A caller with everything it needs. keys: provider name -> its resolved API keys."""
+        return cls(
+            catalog,
+            ProviderRegistry(catalog, keys),
+            Throttle(redis),
+            HealthBoard(redis),
+            HttpSender(),
+        )
+
+    def prepare(self, model_name: str, request: Request, max_tokens: int) -> PreparedCall:
+        """The call of a model of the catalog, with its worst case. Pure and cheap.
+
+        Raises NotSent for a model the catalog does not have or a request its wire cannot say.
+        """
+        model = self._catalog.models.get(model_name)
+        if model is None:
+            raise NotSent("unknown_model", "the catalog has no such model")
+        provider = self._catalog.providers[model.provider]
+        encoded = self._registry.wire(provider.name).encode(model, provider, request, max_tokens)
+        bound = input_token_bound(
+            len(encoded.body),
+            [text_of(message.get("content")) for message in request.messages],
+            len(request.messages),
+            model.tokenizer,
+            tools=request.wants_tools,
+        )
+        output = max_tokens * request.choices
+        worst = worst_case_nusd(model.price, bound, output)
+        return PreparedCall(model, provider, encoded, bound, output, worst)
+
+    async def admit(self, prepared: PreparedCall) -> Admission:
+        """Leave to send, with a healthy key, after waiting for its rate for a few seconds at most.
+
+        Raises ProviderBusy or ProviderDown when that would take longer, UnavailableError when
+        limits are set and Redis does not answer.
+        """
+        provider = prepared.provider
+        tokens = prepared.input_token_bound + prepared.max_output_tokens
+        keys = {key.key_id: key for key in self._registry.keys_by_load(provider.name)}
+        busy: list[float] = []
+        while keys:
+            found = await self._health.available(tuple(keys))
+            if isinstance(found, Barred):
+                if not busy:
+                    raise _refusal(provider, found)
+                break
+            key = keys.pop(found.key_id)
+            outcome = await self._acquire(provider, found, tokens)
+            if isinstance(outcome, Permit):
+                admission = Admission(key, outcome, found.is_probe)
+                await self._await_turn(admission)
+                return admission
+            busy.append(outcome.seconds)
+        if not busy:
+            raise ProviderDown(60.0, f"{provider.name} has no key")
+        raise ProviderBusy(min(busy), f"the limits of {provider.name} are reached")
+
+    async def send(self, prepared: PreparedCall, admission: Admission) -> Completion:
+        """The model's answer. Raises ProviderError, and nothing else but a cancellation.
+
+        Whatever happens the admission is given back and the key's health is noted. A call that is
+        cancelled may have been billed: the caller knows that it cancelled.
+        """
+        charged: int | None = None
+        try:
+            completion = await self._ask(prepared, admission)
+            charged = _tokens_of(completion.usage)
+        except ProviderError as error:
+            charged = _tokens_charged(error)
+            self._health.record_failure(admission.key_id, error, is_probe=admission.is_probe)
+            raise
+        except BaseException:
+            self._release_probe(admission)
+            raise
+        else:
+            self._health.record_success(admission.key_id, is_probe=admission.is_probe)
+            return completion
+        finally:
+            self._registry.ended(admission.key_id)
+            if charged is not None:
+                self._throttle.correct(admission.permit, charged)
+            self._throttle.release(admission.permit)
+
+    def abandon(self, admission: Admission) -> None:
+        """Give an admission back unused (the money was refused)."""
+        self._registry.ended(admission.key_id)
+        self._release_probe(admission)
+        self._throttle.cancel(admission.permit)
+
+    async def aclose(self) -> None:
+        """Close the connections and let what is held in Redis go."""
+        await self._throttle.aclose()
+        await self._health.aclose()
+        await self._sender.aclose()
+
+    async def _acquire(
+        self, provider: ProviderSpec, found: Available, tokens: int
+    ) -> Permit | Delay:
+        try:
+            outcome = await self._throttle.acquire(
+                provider, found.key_id, tokens, max_wait_s=self._max_wait_s
+            )
+        except BaseException:
+            if found.is_probe:
+                self._health.release_probe(found.key_id)
+            raise
+        if isinstance(outcome, Delay) and found.is_probe:
+            self._health.release_probe(found.key_id)
+        return outcome
+
+    async def _await_turn(self, admission: Admission) -> None:
+        self._registry.started(admission.key_id)
+        if admission.permit.wait_s <= 0:
+            return
+        try:
+            await asyncio.sleep(admission.permit.wait_s)
+        except BaseException:
+            self.abandon(admission)
+            raise
+
+    def _release_probe(self, admission: Admission) -> None:
+        if admission.is_probe:
+            self._health.release_probe(admission.key_id)
+
+    async def _ask(self, prepared: PreparedCall, admission: Admission) -> Completion:
+        wire = self._registry.wire(prepared.provider.name)
+        auth = wire.auth_headers(admission.key.secret)
+        status, headers, body = await self._sender.send(prepared.provider, auth, prepared.encoded)
+        if not 200 <= status < 300:  # noqa: PLR2004 - the class of success
+            raise wire.classify_error(status, headers, body, utc_now())
+        return _completed(wire.decode(body), prepared)
+
+
+def _completed(completion: Completion, prepared: PreparedCall) -> Completion:
+    """The answer with what a pure decoder cannot know: the time, and a missing usage.
+
+    An answer without usage is kept and counted at the call's bounds: the most it can have cost.
+    """
+    body = dict(completion.body)
+    body["created"] = body.get("created") or int(utc_now().timestamp())
+    usage = completion.usage
+    if body.get("usage") is None:
+        usage = Usage(
+            input_tokens=prepared.input_token_bound, output_tokens=prepared.max_output_tokens
+        )
+    return replace(completion, body=body, usage=usage)
+
+
+def _tokens_of(usage: Usage) -> int:
+    return usage.total_input_tokens + usage.output_tokens
+
+
+def _tokens_charged(error: ProviderError) -> int | None:
+    """What a failed call took of the token rate; None where that is unknown (all it asked for)."""
+    if error.billed is not None:
+        return _tokens_of(error.billed)
+    return None if isinstance(error, MaybeBilled) else 0
+
+
+def _refusal(provider: ProviderSpec, barred: Barred) -> ProviderBusy | ProviderDown:
+    reason = f"{provider.name}: {barred.reason}"
+    if barred.is_down:
+        return ProviderDown(barred.seconds, reason)
+    return ProviderBusy(barred.seconds, reason, account_level=barred.account_level)
