@@ -26,8 +26,9 @@ from tests.unit.budget.ledger_steps import BATCH, DAY, TOTAL, new_id
 from tests.unit.budget.reference_ledger import ReferenceLedger
 
 SCOPES = (DAY, TOTAL, BATCH)
-AMOUNTS = st.integers(0, 12) | st.sampled_from([9 * 10**15, 9 * 10**15 - 3])
-LIMITS = st.none() | st.integers(0, 30) | st.just(9 * 10**15)
+SMALL = st.integers(0, 12)
+LARGE = st.sampled_from([9 * 10**15, 9 * 10**15 - 3])
+LIMITS = st.sampled_from([None, 0, 5, 15, 20, 25, 30, 40, 9 * 10**15])
 SOME_SCOPES = st.lists(st.sampled_from(SCOPES), min_size=1, unique=True).map(tuple)
 
 
@@ -60,7 +61,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.spent: dict[Scope, int] = dict.fromkeys(SCOPES, 0)
         self.known: list[Attempt] = []
         self.old_epochs = [new_id()]
-        self.rebuild(())
+        self.rebuild(SCOPES)
 
     def teardown(self) -> None:
         if hasattr(self, "runner"):
@@ -82,6 +83,12 @@ class LedgerMachine(RuleBasedStateMachine):
         attempt.ended = True
         for scope in attempt.request.scopes:
             self.spent[scope] += cost
+
+    @precondition(lambda self: self.underway(TOTAL))
+    @rule(scopes=SOME_SCOPES)
+    def lose_and_rebuild(self, scopes: tuple[Scope, ...]) -> None:
+        self.lose_everything()
+        self.rebuild(scopes)
 
     @precondition(lambda self: self.reference.epoch is None)
     @rule(scopes=SOME_SCOPES)
@@ -105,7 +112,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def open_with_figures_of_an_older_epoch(self, scope: Scope) -> None:
         self.open_under(self.old_epochs[-1], scope)
 
-    @rule(target=attempts, amount=AMOUNTS, scopes=SOME_SCOPES)
+    @rule(target=attempts, amount=SMALL | SMALL | SMALL | LARGE, scopes=SOME_SCOPES)
     def reserve(self, amount: int, scopes: tuple[Scope, ...]) -> object:
         request = ReserveRequest(new_id(), scopes, amount)
         before = {s: sum(a.request.amount_nusd for a in self.underway(s)) for s in scopes}
@@ -170,6 +177,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.limits[scope] = limit
         assert self.ledger.set_limit(scope, limit) is self.reference.set_limit(scope, limit)
 
+    @precondition(lambda self: self.reference.epoch is not None)
     @rule()
     def lose_everything(self) -> None:
         self.client.flushall()
@@ -203,8 +211,8 @@ def test_every_history_agrees_with_the_reference_and_never_admits_above_a_limit(
     run_state_machine_as_test(
         LedgerMachine,
         settings=settings(
-            max_examples=60,
-            stateful_step_count=40,
+            max_examples=100,
+            stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

@@ -40,7 +40,10 @@ class ValkeyServer:
         command += ["--appendfsync", "always", *self._options]
         with (self.home / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, preexec_fn=_die_with_parent
+                command,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, no lock
             )
         retry = Retry(ConstantBackoff(0.02), 500)
         with redis.Redis(unix_socket_path=str(self.socket), retry=retry) as client:
