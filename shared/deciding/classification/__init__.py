@@ -1,0 +1,1 @@
+"""What a prompt asks for and how hard it is; `classifier` is the seam, `rules` one side of it."""
