@@ -1,0 +1,1 @@
+"""The queue's edge: messages of ids, lanes, the one Celery configuration, the publisher."""

@@ -1,0 +1,75 @@
+"""Puts chunks into their lanes, and counts what waits there; the same on Redis and RabbitMQ."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from celery import Celery
+from kombu.connection import Connection
+from kombu.exceptions import ChannelError, OperationalError
+from redis.exceptions import RedisError
+
+from shared.domain.batch import Priority
+from shared.errors import UnavailableError
+from shared.queue.celery_app import RUN_CHUNK
+from shared.queue.lanes import ALL_QUEUES, lane_queue
+from shared.queue.messages import ChunkMessage
+
+_POOL_WAIT_S = 5.0
+_NOT_FOUND = 404
+
+
+class Publisher:
+    """Publishes messages; thread-safe. A message may arrive twice or, after a broker's loss, not
+    at all: the stager queues again what the database still holds as waiting.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def publish(
+        self, messages: Sequence[ChunkMessage], project_id: str, priority: Priority
+    ) -> None:
+        """Queue a project's chunks in order.
+
+        Raises UnavailableError when the broker does not take one within a few seconds; those
+        before it are queued.
+        """
+        queue = lane_queue(project_id, priority)
+        with (
+            _mapped_errors(),
+            self._app.producer_pool.acquire(block=True, timeout=_POOL_WAIT_S) as producer,
+        ):
+            for message in messages:
+                self._app.send_task(
+                    RUN_CHUNK, kwargs=message.as_kwargs(), queue=queue, producer=producer
+                )
+
+    def depths(self) -> dict[str, int]:
+        """Messages waiting in each queue, not counting those a worker holds.
+
+        Raises UnavailableError when the broker does not answer.
+        """
+        with _mapped_errors(), self._app.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0.1)
+            return {queue: _depth(connection, queue) for queue in ALL_QUEUES}
+
+
+def _depth(connection: Connection, queue: str) -> int:
+    # A channel each: RabbitMQ closes the one on which it misses a queue.
+    channel = connection.channel()
+    try:
+        return int(channel.queue_declare(queue=queue, passive=True).message_count)
+    except ChannelError as error:
+        if error.reply_code != _NOT_FOUND:
+            raise
+        return 0  # never used yet; Redis also forgets a list that is empty
+    finally:
+        channel.close()
+
+
+@contextmanager
+def _mapped_errors() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, RedisError, OSError) as error:
+        raise UnavailableError(f"the broker does not answer: {type(error).__name__}") from error
