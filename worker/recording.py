@@ -20,11 +20,9 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
 from shared.clock import utc_now
-from shared.db.engine import Database
+from shared.db.engine import Connection, Database
 from shared.db.repositories import attempts, batches, jobs, outbox
 from shared.db.repositories.attempts import Closing, Intent
 from shared.db.repositories.batches import Progress
@@ -152,7 +150,9 @@ class Recorder:
             with self._database.transaction() as connection:
                 held = apply(connection, writes, self._clock())
             return [write.claim in held for write in writes]
-        except SQLAlchemyError as error:
+        except UnavailableError:
+            raise
+        except Exception as error:
             if len(writes) == 1:
                 log.exception("a write was refused", job=writes[0].job_id)
                 return [error]

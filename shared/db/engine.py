@@ -16,6 +16,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from shared.errors import UnavailableError
 
+__all__ = ["Connection", "Database", "make_engine", "mapped_errors"]
+
 _BUSY_TIMEOUT_S = 30
 
 

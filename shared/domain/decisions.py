@@ -1,5 +1,6 @@
 """What the deciders say, as values: classification, route and ladder, verdict, and next step."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -47,6 +48,17 @@ class Classification:
             "reasons": list(self.reasons),
             "source": self.source,
         }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "Classification":
+        """The classification that `to_dict` stored."""
+        return cls(
+            task_type=TaskType(stored["task_type"]),
+            difficulty=stored["difficulty"],
+            confidence=stored["confidence"],
+            reasons=tuple(stored["reasons"]),
+            source=stored["source"],
+        )
 
 
 class Mode(StrEnum):
@@ -98,6 +110,18 @@ class Route:
             "excluded": dict(self.excluded),
             "max_climbs": self.max_climbs,
         }
+
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "Route":
+        """The route that `to_dict` stored."""
+        return cls(
+            mode=Mode(stored["mode"]),
+            rungs=tuple(Rung(Tier(r["tier"]), tuple(r["models"])) for r in stored["ladder"]),
+            reasons=tuple(stored["reasons"]),
+            excluded=tuple(stored["excluded"].items()),
+            max_climbs=stored["max_climbs"],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,215 @@
+"""The chunk runner: claims a chunk's jobs, runs them on the process's one loop, and waits.
+
+A Celery thread calls `run` and waits, which costs nothing; the jobs themselves are coroutines. A
+process-wide bound holds the calls in flight, and no chunk is claimed while more jobs wait in this
+process than that bound, so leases are held only for work that is about to begin. This throttles
+concurrency; `worker.providers.throttle` a provider's rate, `worker.metering` the money.
+
+Rescue is by leases in the database: the heart (a thread of its own) renews the claims of this
+process every third of a lease. When it stops, the rescuer gives the jobs to others, and nothing
+this process writes about them afterwards counts. On shutdown, jobs whose calls are in flight are
+finished within the grace time, the rest is handed back unpaid.
+"""
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import structlog
+from shared.deciding.routing import RoutingPolicy
+
+from shared.clock import utc_now
+from shared.db.engine import Database
+from shared.db.repositories import attempts, batches, jobs, projects
+from shared.db.repositories.jobs import ClaimedJob
+from shared.domain.batch import BatchStatus
+from shared.domain.job import JobStatus
+from shared.errors import UnavailableError
+from shared.ids import claim_token
+from worker.pipeline import BatchContext, Pipeline
+
+log = structlog.get_logger(__name__)
+
+ResultT = TypeVar("ResultT")
+
+RoutingPolicyOf = Callable[[Mapping[str, Any]], RoutingPolicy]
+"""Makes the policy of a project from the `routing` column of its row."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    jobs: Sequence[ClaimedJob]
+    earlier: Mapping[int, Sequence[Any]]
+    batch: BatchContext
+
+
+class ChunkRunner:
+    """One a process; `run` is called from many threads, everything else happens in the loop."""
+
+    def __init__(
+        self,
+        database: Database,
+        pipeline: Pipeline,
+        loop: asyncio.AbstractEventLoop,
+        policy_of: RoutingPolicyOf,
+        *,
+        max_in_flight: int,
+        lease_s: float,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._database = database
+        self._pipeline = pipeline
+        self._loop = loop
+        self._policy_of = policy_of
+        self._lease_s = lease_s
+        self._clock = clock
+        self._max_waiting = max_in_flight
+        self._slots = asyncio.Semaphore(max_in_flight)
+        self._room = threading.Condition()
+        self._unfinished = 0
+        self._tokens: set[str] = set()
+        self._called_off: dict[int, JobStatus] = {}
+        self._stopping = threading.Event()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing new is begun any more."""
+        return self._stopping.is_set()
+
+    @property
+    def unfinished(self) -> int:
+        """Jobs under this process's claims."""
+        return self._unfinished
+
+    def run(self, job_ids: Sequence[int]) -> int:
+        """Claim what of the chunk is still to be done, do it, and return how many jobs that were.
+
+        Returns when all of them are durable: finished, held or handed back. Raises
+        UnavailableError when the database cannot be asked for them.
+        """
+        if not self._wait_for_room(len(job_ids)):
+            return 0
+        token = claim_token()
+        try:
+            claimed = self._claim(job_ids, token)
+            if claimed is None:
+                return 0
+            self._submit(self._run_all(claimed)).result()
+            return len(claimed.jobs)
+        finally:
+            self._tokens.discard(token)
+            self._leave(len(job_ids))
+
+    def stop(self) -> None:
+        """Begin nothing new: jobs whose call has not begun are handed back."""
+        self._stopping.set()
+        with self._room:
+            self._room.notify_all()
+
+    def beat(self) -> None:
+        """Renew the leases of this process's claims, and learn which batches were called off."""
+        tokens = list(self._tokens)
+        until = self._clock() + timedelta(seconds=self._lease_s)
+        with self._database.transaction() as connection:
+            if tokens:
+                jobs.renew(connection, tokens, until)
+            ending = batches.open_batches(
+                connection, BatchStatus.CANCELLING, BatchStatus.FINALIZING
+            )
+        self._called_off = {
+            row.number: (
+                JobStatus.CANCELLED if row.status == BatchStatus.CANCELLING else JobStatus.EXPIRED
+            )
+            for row in ending
+        }
+
+    def _wait_for_room(self, wanted: int) -> bool:
+        with self._room:
+            while self._unfinished >= self._max_waiting and not self.stopping:
+                self._room.wait()
+            if self.stopping:
+                return False
+            self._unfinished += wanted
+            return True
+
+    def _leave(self, count: int) -> None:
+        with self._room:
+            self._unfinished -= count
+            self._room.notify_all()
+
+    def _claim(self, job_ids: Sequence[int], token: str) -> _Claimed | None:
+        # The heart must know the token before the first lease could lapse.
+        self._tokens.add(token)
+        until = self._clock() + timedelta(seconds=self._lease_s)
+        with self._database.transaction() as connection:
+            claimed = jobs.claim(connection, job_ids, token, until)
+            if not claimed:
+                return None
+            batch = batches.by_number(connection, job_ids[0] >> 24)
+            if batch is None:  # its jobs were just claimed, so its row is there
+                return None
+            project = projects.get(connection, batch.project_id)
+            routing = project.routing if project is not None else {}
+            again = [job.id for job in claimed if job.deaths or job.decision]
+            earlier = attempts.of_jobs(connection, again) if again else {}
+        return _Claimed(
+            claimed,
+            earlier,
+            BatchContext(batch.number, batch.id, batch.project_id, self._policy_of(routing)),
+        )
+
+    def _submit(self, work: Coroutine[Any, Any, ResultT]) -> "concurrent.futures.Future[ResultT]":
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _run_all(self, claimed: _Claimed) -> None:
+        async with asyncio.TaskGroup() as group:
+            for job in claimed.jobs:
+                group.create_task(self._run_one(job, claimed))
+
+    async def _run_one(self, job: ClaimedJob, claimed: _Claimed) -> None:
+        async with self._slots:
+            try:
+                if self.stopping:
+                    await self._pipeline.hand_back(job, "the worker stopped")
+                elif (end := self._called_off.get(claimed.batch.number)) is not None:
+                    await self._pipeline.call_off(job, claimed.earlier.get(job.id, ()), end)
+                else:
+                    await self._pipeline.run(job, claimed.batch, claimed.earlier.get(job.id, ()))
+            except Exception:
+                # Whatever it was, it must not take the chunk's other jobs with it. The job's
+                # lease lapses, the rescuer counts a death, and the third one sets it aside.
+                log.exception("a job was given up", job=job.id, batch=claimed.batch.id)
+
+
+class Heart:
+    """Beats for a process: renews its leases in a thread of its own, so that neither a busy loop
+    nor a long commit lets them lapse.
+    """
+
+    def __init__(self, beat: Callable[[], None], every_s: float) -> None:
+        self._beat = beat
+        self._every_s = every_s
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+
+    def start(self) -> None:
+        """Begin beating."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat no more."""
+        self._stopped.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._every_s):
+            try:
+                self._beat()
+            except UnavailableError as error:
+                log.warning("leases could not be renewed", reason=error.message)
+            except Exception:
+                log.exception("the heart stumbled")

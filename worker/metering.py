@@ -1,0 +1,343 @@
+"""Reserve, call, settle: the one bracket around every paid call, and the only place that spends.
+
+1. admit: a healthy key whose rate and concurrency have room (`worker.providers`);
+2. reserve the worst case in all windows and the batch's cap, in one atomic decision;
+3. make the intent durable in the database;
+4. confirm that the reservation still holds, for Redis may have been lost in between;
+5. send; and price what came back: billed by its usage, free, or unconfirmed at the reservation.
+
+`close` then writes the price (with whatever the pipeline decided of the job, in one transaction)
+and settles in Redis, database first: a crash in between leaves the counters too strict, and the
+reconciler frees the rest. A crash after 3 leaves an open intent, which the rescuer charges as
+unconfirmed. This throttles money; `worker.providers.throttle` throttles a provider's rate, and the
+chunk runner the calls in flight.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from shared.budget.coalescer import Coalescer
+from shared.budget.errors import LedgerUnavailable
+from shared.budget.model import (
+    Closed,
+    Exhausted,
+    Impossible,
+    Reserved,
+    ReserveRequest,
+    Scope,
+    Unopened,
+    Wait,
+)
+from shared.budget.windows import periods, scopes_for
+from shared.catalog.pricing import cost_nusd
+from shared.clock import utc_now
+from shared.db.repositories.attempts import Closing, Intent
+from shared.domain.attempt import AttemptStatus, Purpose
+from shared.domain.inference import Completion
+from shared.errors import UnavailableError
+from shared.ids import attempt_id
+from worker.outcome import (
+    Answered,
+    AttemptOutcome,
+    Busy,
+    ClaimLost,
+    Failed,
+    MoneyBusy,
+    MoneyGone,
+    MoneyRefused,
+    MoneyTooSmall,
+)
+from worker.providers.caller import Admission, ModelCaller, PreparedCall
+from worker.providers.errors import (
+    MaybeBilled,
+    NotAdmitted,
+    ProviderBusy,
+    ProviderDown,
+    ProviderError,
+)
+from worker.recording import Move, Recorder, Write
+
+log = structlog.get_logger(__name__)
+
+_MONEY_WAIT_S = 5.0
+"""How long a job waits in the process for other reservations to settle before it makes room."""
+
+
+class Opener(Protocol):
+    """Opens the ledger's counters from the database; blocking, so it is called in a thread."""
+
+    def ensure_open(self) -> object:
+        """Rebuild a closed ledger, or wait for whoever is at it."""
+
+    def open_scopes(self, scopes: tuple[Scope, ...]) -> object:
+        """Open these scopes' counters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """On whose account and under which claim an attempt is made."""
+
+    job_id: int
+    claim_token: str
+    project_id: str
+    batch_id: str
+
+
+class Meter:
+    """The bracket. One a process, in its event loop."""
+
+    def __init__(
+        self,
+        caller: ModelCaller,
+        money: Coalescer,
+        recorder: Recorder,
+        opener: Opener,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._caller = caller
+        self._money = money
+        self._recorder = recorder
+        self._opener = opener
+        self._clock = clock
+
+    async def attempt(
+        self, payer: Payer, prepared: PreparedCall, *, ordinal: int, rung: int, purpose: Purpose
+    ) -> AttemptOutcome:
+        """Make one call if there are a provider and money for it; the caller must `close` an
+        Answered or Failed one.
+        """
+        try:
+            admission = await self._caller.admit(prepared)
+        except NotAdmitted as refusal:
+            return _busy(refusal)
+        except UnavailableError as error:
+            return Busy(1.0, error.message)
+        sent = False
+        try:
+            reserved = await self._reserve(payer, prepared)
+            if not isinstance(reserved, _Reservation):
+                return reserved
+            intent = self._intent(payer, prepared, admission, reserved, ordinal, rung, purpose)
+            refused = await self._make_durable(payer, intent, reserved)
+            if refused is not None:
+                return refused
+            sent = True
+            return await self._send(prepared, admission, intent)
+        finally:
+            if not sent:
+                self._caller.abandon(admission)
+
+    async def close(
+        self,
+        payer: Payer,
+        closing: Closing | None = None,
+        *,
+        move: Move | None = None,
+    ) -> bool:
+        """Write the price and the job's move in one transaction, then settle. False: the claim
+        was lost, so only the price was written.
+        """
+        closings = () if closing is None else (closing,)
+        held = await self._recorder.write(
+            Write(payer.job_id, payer.claim_token, closings=closings, move=move)
+        )
+        if closing is not None:
+            await self._settle(closing)
+        return held
+
+    async def _settle(self, closing: Closing) -> None:
+        try:
+            await self._money.settle(closing.intent.id, closing.cost_nusd)
+        except LedgerUnavailable as error:
+            # The database has the price; the counters are rebuilt from it, or reconciled.
+            log.warning("settlement left to the reconciler", reason=error.message)
+
+    async def _reserve(self, payer: Payer, prepared: PreparedCall) -> "_Reservation | MoneyRefused":
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + _MONEY_WAIT_S
+        pause = 0.01
+        while True:
+            now = self._clock()
+            request = ReserveRequest(
+                attempt_id(),
+                scopes_for(payer.project_id, payer.batch_id, now),
+                prepared.worst_case_nusd,
+            )
+            outcome = await self._ask(request)
+            match outcome:
+                case Reserved(epoch):
+                    return _Reservation(request, epoch, now)
+                case Exhausted(scope, limit, spent, _):
+                    return MoneyGone(scope, request.amount_nusd, limit, spent)
+                case Impossible(scope, limit):
+                    return MoneyTooSmall(scope, request.amount_nusd, limit)
+                case Wait(scope):
+                    reason = f"waits for other calls on {scope.text} to settle"
+                case _:
+                    reason = "waits for the budget's counters to be rebuilt"
+            if loop.time() >= give_up_at:
+                return MoneyBusy(reason)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.25)
+
+    async def _ask(self, request: ReserveRequest) -> object:
+        """One answer of the ledger; opens what is not open yet, and fails closed meanwhile."""
+        try:
+            outcome = await self._money.reserve(request)
+            if isinstance(outcome, Closed):
+                await asyncio.to_thread(self._opener.ensure_open)
+            elif isinstance(outcome, Unopened):
+                await asyncio.to_thread(self._opener.open_scopes, outcome.scopes)
+            else:
+                return outcome
+            return await self._money.reserve(request)
+        except UnavailableError as error:
+            log.warning("the budget does not answer", reason=error.message)
+            return Closed()
+
+    def _intent(
+        self,
+        payer: Payer,
+        prepared: PreparedCall,
+        admission: Admission,
+        reserved: "_Reservation",
+        ordinal: int,
+        rung: int,
+        purpose: Purpose,
+    ) -> Intent:
+        day, month = periods(reserved.at)
+        return Intent(
+            id=reserved.request.attempt_id,
+            job_id=payer.job_id,
+            project_id=payer.project_id,
+            ordinal=ordinal,
+            purpose=purpose,
+            rung=rung,
+            model=prepared.model.name,
+            provider=prepared.provider.name,
+            tier=prepared.model.tier.value,
+            key_id=admission.key_id,
+            reserved_nusd=reserved.request.amount_nusd,
+            day=day,
+            month=month,
+            started_at=reserved.at,
+        )
+
+    async def _make_durable(
+        self, payer: Payer, intent: Intent, reserved: "_Reservation"
+    ) -> ClaimLost | MoneyBusy | None:
+        """Steps 3 and 4; None when the call may leave."""
+        try:
+            held = await self._recorder.write(Write(payer.job_id, payer.claim_token, intent=intent))
+        except Exception:
+            await self._release(intent.id)
+            raise
+        if not held:
+            await self._release(intent.id)
+            return ClaimLost()
+        try:
+            if await self._money.confirm(reserved.epoch, intent.id):
+                return None
+            reason = "the reservation was lost with the counters"
+        except LedgerUnavailable as error:
+            reason = error.message
+        never_sent = Closing(
+            intent,
+            AttemptStatus.FREE,
+            0,
+            self._clock(),
+            error_kind="reservation_lost",
+            error_message="never sent: " + reason[:200],
+        )
+        await self.close(payer, never_sent)
+        return MoneyBusy(reason)
+
+    async def _release(self, attempt: str) -> None:
+        try:
+            await self._money.release(attempt)
+        except LedgerUnavailable as error:
+            log.warning("release left to the reconciler", reason=error.message)
+
+    async def _send(
+        self, prepared: PreparedCall, admission: Admission, intent: Intent
+    ) -> Answered | Failed:
+        try:
+            completion = await self._caller.send(prepared, admission)
+        except ProviderError as error:
+            return Failed(error, _failed(intent, prepared, error, self._clock()))
+        return Answered(completion, _billed(intent, prepared, completion, self._clock()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reservation:
+    request: ReserveRequest
+    epoch: str
+    at: datetime
+
+
+def _busy(refusal: NotAdmitted) -> Busy:
+    return Busy(
+        refusal.retry_in_s,
+        refusal.reason,
+        down=isinstance(refusal, ProviderDown),
+        account_level=isinstance(refusal, ProviderBusy) and refusal.account_level,
+    )
+
+
+def _billed(
+    intent: Intent, prepared: PreparedCall, completion: Completion, now: datetime
+) -> Closing:
+    """The price of an answer: its usage, also where that is more than was reserved."""
+    usage = completion.usage
+    cost = cost_nusd(prepared.model.price, usage)
+    warnings = list(prepared.encoded.warnings)
+    if cost > intent.reserved_nusd:
+        warnings.append("cost_above_reservation")
+        log.warning(
+            "a provider reported more than was reserved",
+            model=intent.model,
+            attempt=intent.id,
+            cost_nusd=cost,
+            reserved_nusd=intent.reserved_nusd,
+        )
+    return Closing(
+        intent,
+        AttemptStatus.BILLED,
+        cost,
+        now,
+        input_tokens=usage.total_input_tokens,
+        cached_tokens=usage.cached_tokens,
+        cache_write_tokens=usage.cache_write_tokens + usage.cache_write_1h_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        finish_reason=completion.finish_reason.value,
+        warnings=warnings,
+    )
+
+
+def _failed(intent: Intent, prepared: PreparedCall, error: ProviderError, now: datetime) -> Closing:
+    """The price of a failure: nothing where the provider refused without usage or nothing left,
+    otherwise all that was reserved, for it may be on the bill.
+    """
+    if error.billed is not None:
+        status, cost = AttemptStatus.BILLED, cost_nusd(prepared.model.price, error.billed)
+    elif isinstance(error, MaybeBilled):
+        status, cost = AttemptStatus.UNCONFIRMED, intent.reserved_nusd
+    else:
+        status, cost = AttemptStatus.FREE, 0
+    return Closing(
+        intent,
+        status,
+        cost,
+        now,
+        input_tokens=error.billed.total_input_tokens if error.billed else 0,
+        output_tokens=error.billed.output_tokens if error.billed else 0,
+        error_kind=error.kind,
+        error_message=str(error).replace("\x00", "")[:500],
+    )

@@ -1,0 +1,268 @@
+"""The order of the stages for one job, from top to bottom: the only place that combines them.
+
+    classify → route → (prepare → reserve, call, settle → judge → escalate)* → record
+
+Three kinds of "again" meet here and nowhere else: *retry* for an error on the same model,
+*fallback* for a sick provider (the rung's next model, then the next rung), *escalation* for a weak
+answer (at most the route's climbs). The best answer so far is kept, so whatever stops a climb
+(money, a sick provider, a refusal) ends the job with what it has.
+
+Every way out ends in one `Move`: the job finishes, is parked for want of money, or goes back to
+the queue until a provider may be asked again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from shared.deciding.escalation import next_step
+from shared.deciding.judging import judge
+from shared.deciding.routing import RoutingPolicy, cheaper_rungs, route
+
+from shared.catalog.spec import Catalog
+from shared.clock import utc_now
+from shared.db.repositories.attempts import Closing
+from shared.db.repositories.jobs import CANCELLED_ERROR, EXPIRED_ERROR, ClaimedJob
+from shared.deciding.classification import Classifier
+from shared.domain.decisions import Accept, Classification, NoRoute, Route
+from shared.domain.inference import Request
+from shared.domain.job import JobStatus
+from shared.domain.money import usd_from_nusd
+from worker.asking import Asking, Exhaustion
+from worker.metering import Meter, Payer
+from worker.outcome import (
+    Answered,
+    Busy,
+    ClaimLost,
+    Failed,
+    MoneyBusy,
+    MoneyGone,
+    MoneyTooSmall,
+)
+from worker.providers.errors import MaybeBilled, RequestRefused
+from worker.recording import Finish, HandBack, Move, Park
+from worker.story import Answer, Story, unanswered_row
+
+log = structlog.get_logger(__name__)
+
+_SOON_S = 1.0
+_SICK_RETRY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchContext:
+    """What the jobs of a batch share."""
+
+    number: int
+    id: str
+    project_id: str
+    policy: RoutingPolicy
+
+
+class Pipeline:
+    """Runs one job at a time to its next resting place; one object serves all jobs."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        classifier: Classifier,
+        asking: Asking,
+        meter: Meter,
+        *,
+        patience_s: float,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._catalog = catalog
+        self._classifier = classifier
+        self._asking = asking
+        self._meter = meter
+        self._patience_s = patience_s
+        self._clock = clock
+
+    async def run(self, job: ClaimedJob, batch: BatchContext, earlier: Sequence[Any]) -> None:
+        """Take the job to its end, or park it, or hand it back.
+
+        earlier: rows of the attempts made under former claims; an answer among them is not bought
+        again.
+        """
+        story = self._begin(job, batch, earlier)
+        if isinstance(story.routed, NoRoute):
+            await self._fail(story, story.routed.code, story.routed.message)
+            return
+        answer = story.answers[-1] if story.answers else None
+        rung = answer.rung if answer else 0
+        while True:
+            if answer is None:
+                reached, outcome = await self._ask_from(story, rung)
+                if not isinstance(outcome, Answered):
+                    await self._stop(story, outcome)
+                    return
+                answer = self._weigh(story, reached, outcome)
+            step = next_step(story.route, answer.rung, story.climbs, answer.verdict)
+            if isinstance(step, Accept):
+                await self._finish(story, step.reason)
+                return
+            await self._keep(story, step.reason)
+            rung, answer = step.rung, None
+
+    async def hand_back(self, job: ClaimedJob, reason: str) -> None:
+        """Give the job up unpaid, as it was."""
+        move = HandBack(None, reason, job.waiting_since, job.decision)
+        await self._meter.close(Payer(job.id, job.claim_token, "", ""), move=move)
+
+    async def call_off(self, job: ClaimedJob, earlier: Sequence[Any], end: JobStatus) -> None:
+        """End a job whose batch was cancelled or expired before its call."""
+        error = CANCELLED_ERROR if end is JobStatus.CANCELLED else EXPIRED_ERROR
+        row = unanswered_row(job.id, earlier, error, self._clock(), end)
+        await self._meter.close(Payer(job.id, job.claim_token, "", ""), move=Finish(row))
+
+    # The stages ---------------------------------------------------------------------------------
+
+    def _begin(self, job: ClaimedJob, batch: BatchContext, earlier: Sequence[Any]) -> Story:
+        """Classify and route, once per job: a job that ran before remembers both."""
+        request = Request.from_json(job.request)
+        payer = Payer(job.id, job.claim_token, batch.project_id, batch.id)
+        if job.decision is not None and "route" in job.decision:
+            classification = Classification.from_dict(job.decision["classification"])
+            routed: Route | NoRoute = Route.from_dict(job.decision["route"])
+        else:
+            classification = self._classifier.classify(request)
+            routed = route(request, classification, self._catalog, batch.policy)
+        return Story(job, payer, request, classification, routed, batch.policy, earlier)
+
+    async def _ask_from(self, story: Story, rung: int) -> tuple[int, Answered | Exhaustion]:
+        """An answer from this rung, or from the next one whose provider is well.
+
+        A rung that is only at its limits is waited for: climbing for that would cost more.
+        """
+        rungs = story.rungs
+        while True:
+            outcome = await self._asking.ask(story, rungs[rung], rung)
+            if isinstance(outcome, MoneyGone | MoneyTooSmall):
+                return await self._ask_below(story, rung, outcome)
+            if not _is_sick(outcome) or rung + 1 >= len(rungs):
+                return rung, outcome
+            rung += 1
+            story.note(f"fell back to the {rungs[rung].tier.value} tier")
+
+    async def _ask_below(
+        self, story: Story, rung: int, refused: MoneyGone | MoneyTooSmall
+    ) -> tuple[int, Answered | Exhaustion]:
+        """A cheaper rung's answer, where the project prefers that to waiting for money."""
+        if not story.policy.allow_downgrade or story.answers:
+            return rung, refused
+        for cheaper in cheaper_rungs(story.route, self._catalog):
+            outcome = await self._asking.ask(story, cheaper, rung)
+            if isinstance(outcome, Answered):
+                story.note(f"the budget carried only the {cheaper.tier.value} tier")
+                return rung, outcome
+        return rung, refused
+
+    def _weigh(self, story: Story, rung: int, answered: Answered) -> Answer:
+        """Judge an answer and put it beside the others."""
+        verdict = judge(story.request, answered.completion, story.classification.task_type)
+        return story.add_answer(rung, answered, verdict)
+
+    async def _keep(self, story: Story, reason: str) -> None:
+        """Pay for a weak answer and keep it with its price, so that a crash buys it only once."""
+        story.note(reason)
+        closing = story.take_unpaid(keep_answer=True)
+        if closing is not None:
+            await self._meter.close(story.payer, closing)
+
+    # The ways out -------------------------------------------------------------------------------
+
+    async def _finish(self, story: Story, reason: str) -> None:
+        """The best answer is the job's result; its price and the job's end are one transaction."""
+        row = story.result_row(reason, self._catalog.strongest, self._clock())
+        await self._end(story, story.take_unpaid(), Finish(row))
+
+    async def _fail(self, story: Story, code: str, message: str, **details: Any) -> None:
+        row = story.error_row({"code": code, "message": message, **details}, self._clock())
+        await self._end(story, None, Finish(row))
+
+    async def _end(self, story: Story, closing: Closing | None, move: Move) -> None:
+        if not await self._meter.close(story.payer, closing, move=move):
+            log.info("another worker has the job by now", job=story.payer.job_id)
+
+    async def _stop(self, story: Story, why: Exhaustion) -> None:
+        """No answer from here: end with the best so far, wait, or fail."""
+        if isinstance(why, ClaimLost):
+            log.info("another worker has the job by now", job=story.payer.job_id)
+        elif story.answers:
+            await self._finish(story, f"kept: no stronger answer ({_in_words(why)})")
+        else:
+            await self._wait_or_fail(story, why)
+
+    async def _wait_or_fail(self, story: Story, why: Exhaustion) -> None:
+        match why:
+            case MoneyGone(scope, need, limit, spent):
+                reason = (
+                    f"{scope.text} is used up: needs {usd_from_nusd(need)} USD, "
+                    f"{usd_from_nusd(spent)} of {usd_from_nusd(limit)} USD are spent"
+                )
+                await self._end(story, None, Park(scope.text, need, reason, story.decision()))
+            case MoneyTooSmall(scope, need, limit):
+                message = (
+                    f"The worst case of this request, {usd_from_nusd(need)} USD, is more than the "
+                    f"whole limit of {scope.text}, {usd_from_nusd(limit)} USD. Raise the limit or "
+                    "lower max_tokens, then retry."
+                )
+                figures = {"scope": scope.text, "need_nusd": need, "limit_nusd": limit}
+                await self._fail(story, "budget_exceeded", message, **figures)
+            case MoneyBusy(reason):
+                await self._wait(story, _SOON_S, reason, sick=False)
+            case Busy(retry_in_s, reason):
+                await self._wait(story, retry_in_s, reason, sick=why.down)
+            case Failed():
+                await self._after_errors(story, why)
+            case ClaimLost():
+                pass
+
+    async def _after_errors(self, story: Story, failed: Failed) -> None:
+        error = failed.error
+        if isinstance(error, RequestRefused | MaybeBilled):
+            await self._fail(story, error.kind, error.message, **_status(error.status))
+        else:
+            pause = max(error.retry_after_s or 0.0, _SICK_RETRY_S)
+            await self._wait(story, pause, f"{error.kind}: {error.message}", sick=True)
+
+    async def _wait(self, story: Story, seconds: float, reason: str, *, sick: bool) -> None:
+        """Back to the queue for a while; a job that waited too long for the sick fails."""
+        now = self._clock()
+        since = (story.job.waiting_since or now) if sick else None
+        if since is not None and (now - since).total_seconds() > self._patience_s:
+            message = f"No provider could be asked for {self._patience_s:.0f} s: {reason}"
+            await self._fail(story, "provider_unavailable", message)
+            return
+        run_after = now + timedelta(seconds=max(seconds, 0.1))
+        await self._end(story, None, HandBack(run_after, reason, since, story.decision()))
+
+
+def _is_sick(outcome: object) -> bool:
+    """Whether another provider may do better: this one is down, refuses us or fails."""
+    match outcome:
+        case Busy():
+            return outcome.down or outcome.account_level
+        case Failed():
+            return True
+        case _:
+            return False
+
+
+def _in_words(why: Exhaustion) -> str:
+    match why:
+        case MoneyGone() | MoneyTooSmall():
+            return f"the budget {why.scope.text} does not carry the climb"
+        case MoneyBusy(reason) | Busy(_, reason):
+            return reason
+        case Failed(error, _):
+            return f"{error.kind}"
+        case ClaimLost():
+            return "the claim was lost"
+
+
+def _status(status: int | None) -> Mapping[str, int]:
+    return {} if status is None else {"status": status}

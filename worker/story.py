@@ -1,0 +1,249 @@
+"""A job's story while it runs: what was decided, every answer, what it cost, and how it ends.
+
+Holds state for one job under one claim; the rows it makes are what `results` and the API show.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import orjson
+from shared.deciding.escalation import best_of
+from shared.deciding.routing import RoutingPolicy
+
+from shared.catalog.pricing import cost_nusd
+from shared.catalog.spec import ModelSpec
+from shared.db.repositories.attempts import Closing
+from shared.db.repositories.jobs import ClaimedJob
+from shared.domain.attempt import AttemptStatus
+from shared.domain.decisions import Classification, NoRoute, Route, Rung, Verdict
+from shared.domain.inference import Request, Usage
+from shared.domain.job import JobStatus
+from worker.metering import Payer
+from worker.outcome import Answered
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer and what the judge said of it.
+
+    closing: its price, until that is written; None for an answer of a former claim.
+    """
+
+    rung: int
+    model: str
+    provider: str
+    tier: str
+    body: bytes
+    finish_reason: str
+    usage: Usage
+    verdict: Verdict
+    latency_ms: int
+    closing: Closing | None = None
+
+
+class Story:
+    """What has happened to a job so far, and the rows that will tell of it."""
+
+    def __init__(
+        self,
+        job: ClaimedJob,
+        payer: Payer,
+        request: Request,
+        classification: Classification,
+        routed: Route | NoRoute,
+        policy: RoutingPolicy,
+        earlier: Sequence[Any] = (),
+    ) -> None:
+        self.job = job
+        self.payer = payer
+        self.request = request
+        self.classification = classification
+        self.routed = routed
+        self.policy = policy
+        self.answers: list[Answer] = [answer for row in earlier if (answer := _answer_of(row))]
+        self.calls = len(earlier)
+        self.notes: list[str] = []
+        self._paid_nusd = sum(row.cost_nusd for row in earlier)
+        self._unpaid: Answer | None = None
+
+    @property
+    def route(self) -> Route:
+        """The route, of a story that has one."""
+        if isinstance(self.routed, NoRoute):
+            raise TypeError("this story has no route")
+        return self.routed
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """The ladder."""
+        return self.route.rungs
+
+    @property
+    def climbs(self) -> int:
+        """How often a weak answer was followed by a stronger model's."""
+        return max(0, len(self.answers) - 1)
+
+    def next_ordinal(self) -> int:
+        """The number of the attempt about to be made, from 1."""
+        self.calls += 1
+        return self.calls
+
+    def not_made(self) -> None:
+        """The attempt that was to be made was not: its number is free again."""
+        self.calls -= 1
+
+    def paid(self, closing: Closing) -> None:
+        """Count a price."""
+        self._paid_nusd += closing.cost_nusd
+
+    def note(self, what: str) -> None:
+        """Remember something for whoever reads the decision later."""
+        self.notes.append(what)
+
+    def add_answer(self, rung: int, answered: Answered, verdict: Verdict) -> Answer:
+        """Put a judged answer beside the others and count its price."""
+        completion, closing = answered.completion, answered.closing
+        intent = closing.intent
+        answer = Answer(
+            rung=rung,
+            model=intent.model,
+            provider=intent.provider,
+            tier=intent.tier,
+            body=orjson.dumps(completion.body),
+            finish_reason=completion.finish_reason.value,
+            usage=completion.usage,
+            verdict=verdict,
+            latency_ms=_milliseconds(intent.started_at, closing.ended_at),
+            closing=replace(closing, verdict=verdict.to_dict()),
+        )
+        self.answers.append(answer)
+        self.paid(closing)
+        self._unpaid = answer
+        return answer
+
+    def take_unpaid(self, *, keep_answer: bool = False) -> Closing | None:
+        """The price of the latest answer, to be written now; None when it has been written.
+
+        keep_answer: with the answer itself, because it is not the job's last word.
+        """
+        answer, self._unpaid = self._unpaid, None
+        if answer is None or answer.closing is None:
+            return None
+        if not keep_answer:
+            return answer.closing
+        return replace(answer.closing, answer=answer.body.decode())
+
+    def best(self) -> Answer:
+        """The best answer so far; the stronger model's of two equals."""
+        return self.answers[best_of([answer.verdict for answer in self.answers])]
+
+    def decision(self) -> dict[str, Any]:
+        """Classification, route and notes: the form that is stored, shown, and remembered."""
+        decision: dict[str, Any] = {"classification": self.classification.to_dict()}
+        if isinstance(self.routed, Route):
+            decision["route"] = self.routed.to_dict()
+        else:
+            decision["no_route"] = {"code": self.routed.code, "message": self.routed.message}
+        if self.notes:
+            decision["notes"] = list(self.notes)
+        return decision
+
+    # The rows -----------------------------------------------------------------------------------
+
+    def result_row(self, reason: str, strongest: ModelSpec | None, now: datetime) -> dict[str, Any]:
+        """The row in `results` of a job that has its answer: the best one."""
+        self.note(reason)
+        best = self.best()
+        return {
+            **self._common_row(now),
+            "status": JobStatus.COMPLETED.value,
+            "model": best.model,
+            "provider": best.provider,
+            "tier": best.tier,
+            "finish_reason": best.finish_reason,
+            "rescued": best.verdict.accepted and not self.answers[0].verdict.accepted,
+            "strongest_nusd": cost_nusd(strongest.price, best.usage) if strongest else 0,
+            "latency_ms": best.latency_ms,
+            "body": best.body.decode(),
+        }
+
+    def error_row(self, error: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+        """The row in `results` of a job that fails."""
+        return {
+            **self._common_row(now),
+            "status": JobStatus.FAILED.value,
+            "error": dict(error),
+        }
+
+    def _common_row(self, now: datetime) -> dict[str, Any]:
+        return {
+            **_BLANK_ROW,
+            "job_id": self.job.id,
+            "task_type": self.classification.task_type.value,
+            "difficulty": round(self.classification.difficulty * 1000),
+            "attempts": self.calls,
+            "climbs": self.climbs,
+            "cost_nusd": self._paid_nusd,
+            "decision": self.decision(),
+            "ended_at": now,
+        }
+
+
+# All rows of one statement name the same columns.
+_BLANK_ROW: Mapping[str, Any] = {
+    **dict.fromkeys(
+        ("model", "provider", "tier", "task_type", "difficulty", "finish_reason", "latency_ms")
+    ),
+    **dict.fromkeys(("body", "error", "decision")),
+    "climbs": 0,
+    "rescued": False,
+    "cached": False,
+    "strongest_nusd": 0,
+}
+
+
+def unanswered_row(
+    job_id: int, earlier: Sequence[Any], error: Mapping[str, Any], now: datetime, end: JobStatus
+) -> dict[str, Any]:
+    """The row in `results` of a job that ends before it was even decided on."""
+    return {
+        **_BLANK_ROW,
+        "job_id": job_id,
+        "status": end.value,
+        "attempts": len(earlier),
+        "cost_nusd": sum(row.cost_nusd for row in earlier),
+        "error": dict(error),
+        "ended_at": now,
+    }
+
+
+def _answer_of(row: Any) -> Answer | None:
+    """An earlier attempt's answer, from its row; None where it has none worth keeping."""
+    if row.status != AttemptStatus.BILLED or row.answer is None or row.verdict is None:
+        return None
+    verdict = row.verdict
+    return Answer(
+        rung=row.rung,
+        model=row.model,
+        provider=row.provider,
+        tier=row.tier,
+        body=row.answer.encode(),
+        finish_reason=row.finish_reason,
+        usage=Usage(
+            input_tokens=row.input_tokens - row.cached_tokens - row.cache_write_tokens,
+            cached_tokens=row.cached_tokens,
+            cache_write_tokens=row.cache_write_tokens,
+            output_tokens=row.output_tokens,
+            reasoning_tokens=row.reasoning_tokens,
+        ),
+        verdict=Verdict(
+            verdict["accepted"], verdict["score"], tuple(verdict["reasons"]), verdict["judge"]
+        ),
+        latency_ms=_milliseconds(row.started_at, row.ended_at),
+    )
+
+
+def _milliseconds(start: datetime, end: datetime) -> int:
+    return round((end - start).total_seconds() * 1000)

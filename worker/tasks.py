@@ -1,0 +1,41 @@
+"""What Celery runs: ten lines a task; the work is in the rooms they call."""
+
+from typing import Any
+
+from celery import Celery
+from celery.exceptions import Reject
+
+from shared.chunking import parse_ranges
+from shared.domain.job import job_id_of
+from shared.errors import UnavailableError
+from shared.queue.celery_app import RUN_CHUNK
+from shared.queue.messages import ChunkMessage
+from worker.chunk_runner import ChunkRunner
+
+# The largest chunk that settings allow.
+_MAX_LINES = 1000
+
+
+class RunnerHolder:
+    """Where the tasks find the process's chunk runner once it has been built."""
+
+    runner: ChunkRunner | None = None
+
+
+def register(app: Celery, holder: RunnerHolder) -> None:
+    """Give the app its tasks."""
+
+    @app.task(name=RUN_CHUNK)  # type: ignore[untyped-decorator]
+    def run_chunk(**message: Any) -> None:
+        """Answer the jobs of one chunk; what others have taken is left to them."""
+        chunk = ChunkMessage.parse(message)
+        runner = holder.runner
+        if runner is None or runner.stopping:
+            # Back to the broker: a worker that is leaving takes nothing new.
+            raise Reject("the worker is stopping", requeue=True)
+        lines = parse_ranges(chunk.lines, limit=_MAX_LINES)
+        try:
+            runner.run([job_id_of(chunk.batch_number, line) for line in lines])
+        except UnavailableError as error:
+            # The jobs are still queued in the database; the stager sends them again.
+            raise Reject(error.message, requeue=False) from error
