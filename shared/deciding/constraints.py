@@ -1,0 +1,141 @@
+"""Hard constraints: which models may answer a request at all, and why the others may not."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from shared.catalog.spec import Catalog, ModelSpec, RoutingSettings
+from shared.deciding.estimation import Demand, expected_cost_nusd, max_tokens_for, worst_cost_nusd
+from shared.domain.inference import Preferences, Request, Tier
+from shared.domain.money import usd_from_nusd
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingPolicy:
+    """How a project routes.
+
+    preferences: used where a request gives none. allowed_models: None allows all. allow_downgrade:
+    whether a cheaper rung may be used when the budget cannot carry the routed one.
+    """
+
+    preferences: Preferences = field(default_factory=Preferences)
+    allowed_models: tuple[str, ...] | None = None
+    max_climbs: int = 2
+    ladder: tuple[Tier, ...] = tuple(Tier)
+    default_max_tokens: int = 1024
+    allow_downgrade: bool = False
+
+    @classmethod
+    def of(cls, settings: RoutingSettings) -> "RoutingPolicy":
+        """The policy of the catalog's [routing] table."""
+        return cls(
+            max_climbs=settings.max_climbs,
+            ladder=settings.ladder,
+            default_max_tokens=settings.default_max_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that may answer, with the limit it would be given and its expected cost."""
+
+    model: ModelSpec
+    max_tokens: int
+    expected_nusd: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """The models that may answer, in the given order, and the reason for each that may not."""
+
+    candidates: tuple[Candidate, ...]
+    excluded: tuple[tuple[str, str], ...]
+
+
+def sift(
+    models: Iterable[ModelSpec],
+    request: Request,
+    demand: Demand,
+    catalog: Catalog,
+    policy: RoutingPolicy,
+) -> Sifted:
+    """Hold models against every hard constraint of request, project and provider."""
+    candidates: list[Candidate] = []
+    excluded: list[tuple[str, str]] = []
+    needed = _needed_capabilities(request)
+    for model in models:
+        limit = max_tokens_for(request, demand, model, policy.default_max_tokens)
+        reason = (
+            _unavailable(model, catalog)
+            or _not_allowed(model, request, policy)
+            or _too_weak_or_slow(model, request)
+            or _lacks(model, needed)
+        )
+        if reason is None and limit is None:
+            reason = f"context window of {model.context_window} tokens is too small"
+        if reason is None and limit is not None:
+            reason = _too_dear(model, request, demand, limit)
+        if reason is not None or limit is None:
+            excluded.append((model.name, reason or "does not fit"))
+            continue
+        candidates.append(Candidate(model, limit, expected_cost_nusd(demand, model, limit)))
+    return Sifted(tuple(candidates), tuple(excluded))
+
+
+def _unavailable(model: ModelSpec, catalog: Catalog) -> str | None:
+    reason = catalog.unavailable.get(model.provider)
+    return None if reason is None else f"provider {model.provider} is unavailable ({reason})"
+
+
+def _not_allowed(model: ModelSpec, request: Request, policy: RoutingPolicy) -> str | None:
+    allowed = request.constraints.allowed_models
+    if allowed is not None and model.name not in allowed:
+        return "not among the request's allowed_models"
+    if policy.allowed_models is not None and model.name not in policy.allowed_models:
+        return "not among the project's allowed models"
+    return None
+
+
+def _too_weak_or_slow(model: ModelSpec, request: Request) -> str | None:
+    least, longest = request.constraints.min_tier, request.constraints.max_latency_s
+    if least is not None and rank(model.tier) < rank(least):
+        return f"below min_tier {least.value}"
+    if longest is not None and model.latency_s > longest:
+        return f"usually takes {model.latency_s:g} s, max_latency_s is {longest:g}"
+    return None
+
+
+def _needed_capabilities(request: Request) -> frozenset[str]:
+    needed: set[str] = set()
+    kind = (request.response_format or {}).get("type")
+    if kind == "json_object":
+        needed.add("json")
+    elif kind == "json_schema":
+        needed.add("json_schema")
+    if request.wants_tools:
+        needed.add("tools")
+    if request.extras.get("logprobs"):
+        needed.add("logprobs")
+    return frozenset(needed)
+
+
+def _lacks(model: ModelSpec, needed: frozenset[str]) -> str | None:
+    lacking = needed - model.capabilities
+    return "lacks " + " and ".join(sorted(lacking)) if lacking else None
+
+
+def _too_dear(model: ModelSpec, request: Request, demand: Demand, limit: int) -> str | None:
+    most = request.constraints.max_cost_nusd
+    if most is None:
+        return None
+    worst = worst_cost_nusd(request, demand, model, limit)
+    if worst <= most:
+        return None
+    return f"can cost {usd_from_nusd(worst)} USD, max_cost_usd is {usd_from_nusd(most)}"
+
+
+_RANKS = {tier: place for place, tier in enumerate(Tier)}
+
+
+def rank(tier: Tier) -> int:
+    """The place of a tier in the order of strength."""
+    return _RANKS[tier]

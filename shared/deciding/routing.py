@@ -1,0 +1,213 @@
+"""Which model is asked first, which stand in for it, and which are climbed to: the ladder. Pure.
+
+Hard constraints first (`constraints`), then the score (`scoring`). A ladder never goes down: its
+first rung is the chosen model's tier, the others are the stronger tiers that have a candidate.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from shared.catalog.spec import Catalog
+from shared.deciding.constraints import Candidate, RoutingPolicy, Sifted, rank, sift
+from shared.deciding.estimation import demand_of
+from shared.deciding.scoring import floor_of, quality_for, ranked, usable
+from shared.domain.decisions import Classification, Mode, NoRoute, Route, Rung
+from shared.domain.inference import Preferences, Request, Tier
+
+_MODES = {
+    Mode.AUTO.value: Mode.AUTO,
+    Mode.CHEAPEST.value: Mode.CHEAPEST,
+    Mode.BEST.value: Mode.BEST,
+}
+_TIERS = {tier.value: tier for tier in Tier}
+_REASONS_SHOWN = 6
+
+
+def known_model_names(catalog: Catalog) -> frozenset[str]:
+    """Everything a request may give as `model`: modes, tiers and the catalog's models."""
+    return frozenset((*_MODES, *_TIERS, *catalog.models))
+
+
+def mode_of(model: str) -> Mode:
+    """How a request's `model` chooses."""
+    return _MODES.get(model) or (Mode.TIER if model in _TIERS else Mode.MANUAL)
+
+
+def route(
+    request: Request, classification: Classification, catalog: Catalog, policy: RoutingPolicy
+) -> Route | NoRoute:
+    """Where a request goes, or why it can go nowhere.
+
+    NoRoute codes: "model_not_found" (no such name), "no_model" (the constraints leave nothing).
+    """
+    demand = demand_of(request, classification.task_type)
+    if mode_of(request.model) is Mode.MANUAL:
+        if request.model not in catalog.models:
+            return _not_found(request.model, catalog)
+        names = dict.fromkeys((request.model, *request.fallback_models))
+        known = [catalog.models[name] for name in names if name in catalog.models]
+        return _manual(request, sift(known, request, demand, catalog, policy))
+    sifted = sift(catalog.models.values(), request, demand, catalog, policy)
+    sifted = _on_ladder(sifted, policy, _TIERS.get(request.model))
+    if not sifted.candidates:
+        return _nothing_left(sifted)
+    return _chosen(request, sifted, classification, policy)
+
+
+def cheaper_rungs(route: Route, catalog: Catalog) -> tuple[Rung, ...]:
+    """What a project that allows it may step down to when its budget cannot carry a route.
+
+    Weaker tiers, the strongest first, each with the models that no hard constraint excluded, the
+    better first. None for a named model: that is what was asked for.
+    """
+    if route.mode is Mode.MANUAL:
+        return ()
+    excluded = {name for name, _ in route.excluded}
+    below = [tier for tier in reversed(Tier) if rank(tier) < rank(route.rungs[0].tier)]
+    rungs = []
+    for tier in below:
+        models = [model for model in catalog.models_of(tier) if model.name not in excluded]
+        models.sort(key=lambda model: (-model.quality, model.name))
+        if models:
+            rungs.append(Rung(tier, tuple(model.name for model in models)))
+    return tuple(rungs)
+
+
+def _chosen(
+    request: Request, sifted: Sifted, classification: Classification, policy: RoutingPolicy
+) -> Route | NoRoute:
+    weights = usable(request.preferences, policy.preferences)
+    mode = mode_of(request.model)
+    if mode is Mode.BEST:
+        return _best(sifted, classification)
+    if mode is Mode.TIER:
+        return _from_tier(_TIERS[request.model], sifted, classification, weights, policy)
+    if mode is Mode.CHEAPEST:
+        return _cheapest(sifted, classification, weights, policy)
+    return _auto(sifted, classification, weights, policy)
+
+
+def _auto(
+    sifted: Sifted, classification: Classification, weights: Preferences, policy: RoutingPolicy
+) -> Route:
+    floor = floor_of(classification)
+    adequate = [c for c in sifted.candidates if rank(c.model.tier) >= rank(floor)]
+    order = ranked(adequate or sifted.candidates, classification, weights)
+    reasons = [_described(classification)]
+    if adequate:
+        reasons.append(f"adequate from tier {floor.value} on")
+    else:
+        # Of what is too weak the strongest: nothing better may be asked.
+        strongest = max(rank(c.model.tier) for c in order)
+        order = [c for c in order if rank(c.model.tier) == strongest]
+        reasons.append(f"nothing of tier {floor.value} or above may be asked")
+    reasons.append(f"{order[0].model.name} has the best score")
+    return _climbing(Mode.AUTO, order[0], sifted, (classification, weights, policy), reasons)
+
+
+def _cheapest(
+    sifted: Sifted, classification: Classification, weights: Preferences, policy: RoutingPolicy
+) -> Route:
+    order = sorted(sifted.candidates, key=lambda c: (c.expected_nusd, c.model.latency_s))
+    reasons = ["the cheapest was asked for"]
+    return _climbing(Mode.CHEAPEST, order[0], sifted, (classification, weights, policy), reasons)
+
+
+def _from_tier(
+    tier: Tier,
+    sifted: Sifted,
+    classification: Classification,
+    weights: Preferences,
+    policy: RoutingPolicy,
+) -> Route | NoRoute:
+    from_here = [c for c in sifted.candidates if rank(c.model.tier) >= rank(tier)]
+    if not from_here:
+        return _nothing_left(sifted, f"no model of tier {tier.value} or above may answer")
+    start = min(rank(c.model.tier) for c in from_here)
+    first = ranked([c for c in from_here if rank(c.model.tier) == start], classification, weights)[
+        0
+    ]
+    reasons = [f"tier {tier.value} was asked for"]
+    if first.model.tier is not tier:
+        reasons.append(f"it has no model for this request: starts at {first.model.tier.value}")
+    return _climbing(Mode.TIER, first, sifted, (classification, weights, policy), reasons)
+
+
+def _climbing(
+    mode: Mode,
+    first: Candidate,
+    sifted: Sifted,
+    by: tuple[Classification, Preferences, RoutingPolicy],
+    reasons: Sequence[str],
+) -> Route:
+    """The ladder from this model on: its tier's others behind it, then the stronger tiers."""
+    classification, weights, policy = by
+    tiers: dict[Tier, list[Candidate]] = defaultdict(list)
+    for candidate in ranked(sifted.candidates, classification, weights):
+        if candidate is not first:
+            tiers[candidate.model.tier].append(candidate)
+    tiers[first.model.tier].insert(0, first)
+    start = rank(first.model.tier)
+    rungs = tuple(
+        Rung(tier, tuple(c.model.name for c in tiers[tier]))
+        for tier in Tier
+        if rank(tier) >= start and tiers[tier]
+    )
+    climbs = min(policy.max_climbs, len(rungs) - 1)
+    return Route(mode, rungs, tuple(reasons), sifted.excluded, climbs)
+
+
+def _best(sifted: Sifted, classification: Classification) -> Route:
+    top = max(rank(c.model.tier) for c in sifted.candidates)
+    strongest = sorted(
+        (c for c in sifted.candidates if rank(c.model.tier) == top),
+        key=lambda c: (-quality_for(c, classification.task_type), c.expected_nusd, c.model.name),
+    )
+    rung = Rung(strongest[0].model.tier, tuple(c.model.name for c in strongest))
+    return Route(Mode.BEST, (rung,), ("the best was asked for",), sifted.excluded, 0)
+
+
+def _manual(request: Request, sifted: Sifted) -> Route | NoRoute:
+    if not sifted.candidates:
+        return _nothing_left(sifted)
+    names = tuple(candidate.model.name for candidate in sifted.candidates)
+    reasons = ["the model was named"]
+    if names[0] != request.model:
+        reasons.append(f"it may not answer: {dict(sifted.excluded)[request.model]}")
+    rung = Rung(sifted.candidates[0].model.tier, names)
+    return Route(Mode.MANUAL, (rung,), tuple(reasons), sifted.excluded, 0)
+
+
+def _on_ladder(sifted: Sifted, policy: RoutingPolicy, named: Tier | None) -> Sifted:
+    off = {c.model.name for c in sifted.candidates if c.model.tier not in (*policy.ladder, named)}
+    if not off:
+        return sifted
+    return Sifted(
+        tuple(c for c in sifted.candidates if c.model.name not in off),
+        (*sifted.excluded, *((name, "its tier is not on the ladder") for name in sorted(off))),
+    )
+
+
+def _not_found(name: str, catalog: Catalog) -> NoRoute:
+    near = get_close_matches(name, known_model_names(catalog), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return NoRoute("model_not_found", f"no model, tier or mode is called {name[:100]!r}{hint}")
+
+
+def _nothing_left(sifted: Sifted, message: str = "no model may answer this request") -> NoRoute:
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for name, reason in sifted.excluded:
+        by_reason[reason].append(name)
+    told = [f"{', '.join(names)}: {reason}" for reason, names in by_reason.items()]
+    more = len(told) - _REASONS_SHOWN
+    if more > 0:
+        told = [*told[:_REASONS_SHOWN], f"and {more} more reasons"]
+    return NoRoute("no_model", f"{message} ({'; '.join(told)})" if told else message)
+
+
+def _described(classification: Classification) -> str:
+    return (
+        f"{classification.task_type.value}, {classification.level.value} "
+        f"({classification.difficulty:.2f}), confidence {classification.confidence:.2f}"
+    )
