@@ -1,0 +1,1 @@
+"""Everything a client touches: intake, submission, results, and the doors to them."""

@@ -1,0 +1,87 @@
+"""One line's JSON, refused where it could not be kept or would mean something else when kept.
+
+What the parser would let through and this does not: nesting beyond `MAX_DEPTH`, whole numbers
+beyond 64 bits (they would turn into rounded floats), and NUL characters (PostgreSQL keeps none).
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from producer.intake.refusal import Refusal
+
+MAX_DEPTH: Final = 32
+"""A body of tools with schemas of schemas takes about a dozen levels."""
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+', re.DOTALL)
+_LONG_NUMBER: Final = re.compile(rb"[0-9]{19}")
+_WHOLE_NUMBER: Final = re.compile(rb"(?<![0-9.eE+\-])-?[0-9]{19,}(?![0-9.eE])")
+_BRACKETS: Final = bytes.maketrans(b"[{]}", b"(())")
+_OTHERS: Final = bytes(sorted(set(range(256)) - set(b"[{]}")))
+
+
+def parse_line(content: bytes) -> Mapping[str, Any]:
+    """The object on a line; raises Refusal."""
+    if content.count(b"{") + content.count(b"[") > MAX_DEPTH:
+        _check_depth(content)
+    if b"\x00" in content:
+        raise Refusal("nul_character", None, "take the NUL character out of the line")
+    try:
+        parsed = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise _reason(content, str(error)) from None
+    if b"\\u0000" in content and _has_nul(parsed):
+        raise Refusal("nul_character", None, r"take the NUL character (\u0000) out of the line")
+    if _LONG_NUMBER.search(content):
+        _check_numbers(content)
+    if not isinstance(parsed, dict):
+        raise Refusal("not_an_object", None, "a line must be a JSON object: {...}")
+    return parsed
+
+
+def _reason(content: bytes, problem: str) -> Refusal:
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        return Refusal(
+            "invalid_encoding", None, f"the line is not UTF-8 (byte {error.start + 1}); save it so"
+        )
+    if "surrogate" in problem:
+        return Refusal("invalid_encoding", None, "half of a surrogate pair: no character; mend it")
+    if "infinity" in problem:
+        return Refusal("invalid_value", None, "a number is too large for a JSON number of 64 bits")
+    # The parser's own words name a kind of mistake and a place, never the text.
+    place = re.search(r"\(char (\d+)\)", problem)
+    where = f" at character {int(place[1]) + 1}" if place else ""
+    return Refusal("invalid_json_line", None, f"the line is not valid JSON{where}")
+
+
+def _check_depth(content: bytes) -> None:
+    # Each round takes off the innermost pairs, so the rounds are the depth; what closes nothing
+    # or is never closed remains and is told apart by the parser unless it is too deep itself.
+    brackets = _STRING.sub(b"", content).translate(_BRACKETS, _OTHERS)
+    for _ in range(MAX_DEPTH):
+        shorter = brackets.replace(b"()", b"")
+        if len(shorter) == len(brackets):
+            break
+        brackets = shorter
+    if brackets.count(b"(") > MAX_DEPTH or b"()" in brackets:
+        raise Refusal("nested_too_deeply", None, f"nest at most {MAX_DEPTH} levels deep")
+
+
+def _check_numbers(content: bytes) -> None:
+    for match in _WHOLE_NUMBER.finditer(_STRING.sub(b'""', content)):
+        digits = match[0].lstrip(b"-")
+        if len(digits) > 20 or not -(2**63) <= int(match[0]) < 2**64:  # noqa: PLR2004  (2^64 has 20 digits)
+            raise Refusal("invalid_value", None, "a whole number has more than 64 bits")
+
+
+def _has_nul(value: object) -> bool:
+    """Whether any key or string holds a NUL; the nesting is bounded by now."""
+    if isinstance(value, str):
+        return "\x00" in value
+    if isinstance(value, dict):
+        return any("\x00" in key or _has_nul(inner) for key, inner in value.items())
+    return isinstance(value, list) and any(map(_has_nul, value))

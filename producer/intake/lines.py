@@ -1,0 +1,230 @@
+"""Lines of a submitted file become requests, or are refused with field, code and reason.
+
+Native lines and OpenAI's batch lines may stand in one file. Every physical line that is not blank
+gives exactly one ValidLine or RejectedLine, in order, whatever bytes it holds; reading never raises
+for what a line says. Memory is bounded by the longest line allowed.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from producer.intake import fields, messages
+from producer.intake.custom_ids import CustomIds
+from producer.intake.json_line import parse_line
+from producer.intake.physical import Source, physical_lines
+from producer.intake.refusal import Refusal
+from shared.domain.decisions import Mode
+from shared.domain.inference import Constraints, Request, Tier
+
+CHAT_URL: Final = "/v1/chat/completions"
+ROUTING_WORDS: Final = (Mode.AUTO.value, Mode.CHEAPEST.value, Mode.BEST.value, *Tier)
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeLimits:
+    """How long a line may be, in bytes without its end."""
+
+    max_line_bytes: int = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ValidLine:
+    """A request, with its line in the file (from 1) and its name, if it has one."""
+
+    line: int
+    custom_id: str | None
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedLine:
+    """Why a line cannot run. `field` is None where the line as a whole is wrong; `custom_id` is
+    given where it could be read. `message` says what to do and quotes no prompt.
+    """
+
+    line: int
+    custom_id: str | None
+    field: str | None
+    code: str
+    message: str
+
+
+Line = ValidLine | RejectedLine
+
+_TOO_LONG = "the line is longer than {limit} bytes; shorten it or raise PROMPTMILL_MAX_LINE_BYTES"
+
+_SHARED: Final = (
+    "model", "max_tokens", "max_completion_tokens", "temperature", "response_format",
+    "preferences", "constraints", "fallback_models", "metadata",
+)  # fmt: skip
+_NATIVE: Final = ("prompt", "messages", "custom_id", *_SHARED, *fields.NATIVE_EXTRAS)
+_NATIVE_SET: Final = frozenset(_NATIVE)
+_OPENAI: Final = ("custom_id", "method", "url", "body")
+_READ: Final = frozenset({"prompt", "messages", "custom_id", "stream", *_SHARED})
+
+_NO_STREAM = "streaming is not supported in batches; leave it out"
+_UNPRICED = "changes the price beyond what the tokens cost; leave it out"
+_OWN_PLACE = "stands in no body; {instead}"
+_REFUSED_IN_BODY: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        (
+            "web_search_options", "audio", "plugins", "models", "route", "search_parameters",
+            "enable_search", "best_of",
+        ),
+        _UNPRICED,
+    ),
+    "stream_options": _NO_STREAM,
+    "max_cost_usd": _OWN_PLACE.format(instead="write constraints.max_cost_usd"),
+    "webhook_url": _OWN_PLACE.format(instead="give it with the submission"),
+}  # fmt: skip
+
+
+def read_lines(
+    source: Source, limits: IntakeLimits, known_models: Collection[str]
+) -> Iterator[Line]:
+    """Each line that is not blank as a ValidLine or a RejectedLine, in order.
+
+    source: a binary file or its bytes in pieces. known_models: the catalog's names. An empty file
+    gives nothing: the caller refuses it.
+    """
+    words = frozenset((*ROUTING_WORDS, *known_models))
+    with CustomIds() as taken:
+        for number, content in physical_lines(source, limits.max_line_bytes):
+            if content is None:
+                message = _TOO_LONG.format(limit=limits.max_line_bytes)
+                yield RejectedLine(number, None, None, "line_too_long", message)
+            else:
+                yield _read(number, content, words, known_models, taken)
+
+
+def read_request(raw: Mapping[str, Any], known_models: Collection[str]) -> Request:
+    """The request of one native or OpenAI object that was parsed elsewhere; raises Refusal."""
+    return _request(raw, frozenset((*ROUTING_WORDS, *known_models)), known_models)
+
+
+def _read(
+    number: int,
+    content: bytes,
+    words: frozenset[str],
+    known_models: Collection[str],
+    taken: CustomIds,
+) -> Line:
+    name: str | None = None
+    try:
+        raw = parse_line(content)
+        if raw.get("custom_id") is not None:
+            name = fields.custom_id(raw["custom_id"])
+        request = _request(raw, words, known_models)
+        if name is not None and not taken.is_new(name):
+            message = "an earlier line has the same custom_id; give each line its own"
+            return RejectedLine(number, name, "custom_id", "duplicate_custom_id", message)
+    except Refusal as refusal:
+        return RejectedLine(number, name, refusal.field, refusal.code, refusal.message)
+    return ValidLine(number, name, request)
+
+
+def _request(
+    raw: Mapping[str, Any], words: frozenset[str], known_models: Collection[str]
+) -> Request:
+    if "body" in raw or "url" in raw or "method" in raw:
+        return _made(_openai_body(raw), "body.", words, known_models)
+    for name in raw:
+        if name not in _NATIVE_SET:
+            raise fields.unknown(name, "", _NATIVE)
+    return _made(raw, "", words, known_models)
+
+
+def _openai_body(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name in raw:
+        if name not in _OPENAI:
+            raise fields.unknown(name, "", _OPENAI)
+    for name in _OPENAI:
+        if raw.get(name) is None:
+            message = f"a batch line needs {', '.join(_OPENAI)}"
+            raise Refusal("missing_required_parameter", name, message)
+    if raw["method"] != "POST":
+        raise Refusal("invalid_value", "method", 'must be "POST"')
+    if raw["url"] != CHAT_URL:
+        raise Refusal("url_mismatch", "url", f"must be {CHAT_URL}")
+    return fields.mapping(raw["body"], "body")
+
+
+def _made(
+    body: Mapping[str, Any], at: str, words: frozenset[str], known_models: Collection[str]
+) -> Request:
+    get = body.get
+    asked = _messages(body, at)
+    model = get("model")
+    temperature = get("temperature")
+    form = get("response_format")
+    weights = get("preferences")
+    limits = get("constraints")
+    fallbacks = get("fallback_models")
+    notes = get("metadata")
+    return Request(
+        messages=asked,
+        model="auto" if model is None else fields.model(model, words, f"{at}model"),
+        max_tokens=_max_tokens(body, at),
+        temperature=(
+            None if temperature is None else fields.number(temperature, f"{at}temperature", 0, 2)
+        ),
+        response_format=(
+            None if form is None else fields.response_format(form, f"{at}response_format")
+        ),
+        extras=_extras(body, at),
+        preferences=None if weights is None else fields.preferences(weights, f"{at}preferences"),
+        constraints=(
+            Constraints()
+            if limits is None
+            else fields.constraints(limits, known_models, f"{at}constraints")
+        ),
+        fallback_models=(
+            ()
+            if fallbacks is None
+            else fields.fallback_models(fallbacks, known_models, f"{at}fallback_models")
+        ),
+        metadata={} if notes is None else fields.mapping(notes, f"{at}metadata"),
+    )
+
+
+def _messages(body: Mapping[str, Any], at: str) -> tuple[Mapping[str, Any], ...]:
+    prompt, given = body.get("prompt"), body.get("messages")
+    if prompt is not None and given is not None:
+        raise Refusal("prompt_and_messages", f"{at}prompt", "give prompt or messages, not both")
+    if given is not None:
+        return messages.checked(given, f"{at}messages")
+    if prompt is not None and not at:
+        return messages.from_prompt(prompt)
+    field = "prompt" if not at else f"{at}messages"
+    wanted = "give a prompt or messages" if not at else "give messages"
+    raise Refusal("missing_required_parameter", field, wanted)
+
+
+def _max_tokens(body: Mapping[str, Any], at: str) -> int | None:
+    """Both names are read and checked; max_completion_tokens is the newer one and wins."""
+    limit = None
+    for name in ("max_tokens", "max_completion_tokens"):
+        value = body.get(name)
+        if value is not None:
+            limit = fields.whole(value, f"{at}{name}", 1, fields.MAX_TOKENS)
+    return limit
+
+
+def _extras(body: Mapping[str, Any], at: str) -> dict[str, Any]:
+    """What passes to the provider; a null means the same as a field left out."""
+    extras = {}
+    if body.get("stream"):
+        raise Refusal("unsupported_parameter", f"{at}stream", _NO_STREAM)
+    for name, value in body.items():
+        if name in _READ or value is None:
+            continue
+        if name in _REFUSED_IN_BODY:
+            raise Refusal("unsupported_parameter", f"{at}{name}", _REFUSED_IN_BODY[name])
+        fields.checked_extra(name, value, f"{at}{name}")
+        extras[name] = value
+    if "modalities" in extras and extras["modalities"] != ["text"]:
+        raise Refusal("unsupported_parameter", f"{at}modalities", 'only ["text"] is supported')
+    if extras.get("service_tier", "auto") not in ("auto", "default"):
+        raise Refusal("unsupported_parameter", f"{at}service_tier", _UNPRICED)
+    return extras
