@@ -78,9 +78,7 @@ class ModelCaller:
         self._max_wait_s = max_wait_s
 
     @classmethod
-    def over(
-        cls, catalog: Catalog, keys: Mapping[str, tuple[str, ...]], redis: Redis
-    ) -> Self:
+    def over(cls, catalog: Catalog, keys: Mapping[str, tuple[str, ...]], redis: Redis) -> Self:
         """A caller with everything it needs. keys: provider name -> its resolved API keys."""
         return cls(
             catalog,

@@ -65,30 +65,30 @@ class ProviderError(Exception):
         super().__init__(f"{kind}: {self.message}")
 
 
-class NotSent(ProviderError):
+class NotSent(ProviderError):  # noqa: N818 - these are named for what the caller does
     """The request never left this process: nothing can have been charged."""
 
 
-class Throttled(ProviderError):
+class Throttled(ProviderError):  # noqa: N818
     """The provider asked us to slow down; it does not charge for that."""
 
 
-class Unavailable(ProviderError):
+class Unavailable(ProviderError):  # noqa: N818
     """The provider answered that it cannot answer now."""
 
 
-class AccountRefused(ProviderError):
+class AccountRefused(ProviderError):  # noqa: N818
     """The provider refuses this key, whatever is asked: the key must pause.
 
     `retry_after_s` is set where the refusal ends by itself (a daily quota).
     """
 
 
-class RequestRefused(ProviderError):
+class RequestRefused(ProviderError):  # noqa: N818
     """The provider refuses this request for this model; unchanged it will always do so."""
 
 
-class MaybeBilled(ProviderError):
+class MaybeBilled(ProviderError):  # noqa: N818
     """The request left and no usable answer came back: it may have been charged.
 
     `billed` is set where the answer was readable enough to know its usage.

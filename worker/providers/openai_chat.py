@@ -1,0 +1,212 @@
+"""The OpenAI wire (`/chat/completions`), spoken by OpenAI and a great many compatible hosts.
+
+What hosts do differently is either data in the catalog (the limit's field, refused fields) or read
+leniently here: blank lines before the JSON (DeepSeek), content in parts (Mistral), counts that
+leave reasoning out of `completion_tokens`, extra finish reasons.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import Field, ValidationError
+
+from shared.catalog.spec import ModelSpec, ProviderSpec
+from shared.domain.inference import Completion, FinishReason, JsonObject, Request, Usage
+from worker.providers.base import KEYLESS, EncodedCall
+from worker.providers.completions import (
+    Foreign,
+    Tokens,
+    failed_answer,
+    mean_of,
+    unknown_answer,
+    usage_object,
+)
+from worker.providers.error_table import classify, error_facts
+from worker.providers.errors import MaybeBilled, ProviderError
+from worker.providers.json_body import garbage, parse_answer
+from worker.providers.messages import cannot_encode, dump, sampling_of, turns_of
+
+_FINISH: Final[Mapping[str | None, FinishReason]] = {
+    "stop": FinishReason.STOP,
+    "eos": FinishReason.STOP,
+    "end_turn": FinishReason.STOP,
+    "stop_sequence": FinishReason.STOP,
+    None: FinishReason.STOP,
+    "": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "max_tokens": FinishReason.LENGTH,
+    "model_length": FinishReason.LENGTH,
+    "tool_calls": FinishReason.TOOL_CALLS,
+    "function_call": FinishReason.TOOL_CALLS,
+    "content_filter": FinishReason.CONTENT_FILTER,
+    "error": FinishReason.ERROR,
+    "abort": FinishReason.ERROR,
+    "insufficient_system_resource": FinishReason.ERROR,
+}
+
+
+class _PromptDetails(Foreign):
+    cached_tokens: Tokens = 0
+    cache_write_tokens: Tokens = 0
+
+
+class _CompletionDetails(Foreign):
+    reasoning_tokens: Tokens = 0
+
+
+class _Usage(Foreign):
+    prompt_tokens: int = Field(ge=0, le=10**10)
+    completion_tokens: Tokens = 0
+    total_tokens: Tokens = 0
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+    prompt_cache_hit_tokens: Tokens = 0
+    reasoning_tokens: Tokens = 0
+
+
+class _Message(Foreign):
+    content: str | list[dict[str, Any]] | None = None
+    refusal: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+
+
+class _Choice(Foreign):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Answer(Foreign):
+    choices: list[_Choice] = Field(min_length=1)
+
+
+class OpenAIChat:
+    """The wire; see `base.Wire` for the contract."""
+
+    def encode(
+        self, model: ModelSpec, provider: ProviderSpec, request: Request, max_tokens: int
+    ) -> EncodedCall:
+        """The request nearly as it is: unknown fields are the host's own and pass through."""
+        turns_of(request.messages)  # refuses what may not be sent; the messages go as they are
+        given, warnings = sampling_of(model, provider, request)
+        _refuse_hosted_tools(given)
+        body: dict[str, Any] = {"model": model.upstream, "messages": request.messages, **given}
+        if request.response_format is not None:
+            body["response_format"] = request.response_format
+        body[provider.max_tokens_field] = max_tokens
+        return EncodedCall("/chat/completions", dump(body), warnings=tuple(warnings))
+
+    def auth_headers(self, key: str) -> dict[str, str]:
+        """A bearer token."""
+        return {} if key in KEYLESS else {"authorization": f"Bearer {key}"}
+
+    def decode(self, body: bytes) -> Completion:
+        """The answer, its body as the host wrote it but for finish reasons and usage."""
+        answer = parse_answer(body)
+        usage = _usage_of(answer.get("usage"))
+        if answer.get("error") and not answer.get("choices"):
+            raise MaybeBilled("error_in_answer", error_facts(body).message, billed=usage)
+        try:
+            parsed = _Answer.model_validate(answer)
+        except ValidationError:
+            raise unknown_answer("the answer is no chat.completion", usage) from None
+        reasons = [_finish_of(choice, usage) for choice in parsed.choices]
+        first = parsed.choices[0].message
+        return Completion(
+            text=_text_of(first.content),
+            finish_reason=reasons[0],
+            usage=usage or Usage(),
+            body=_normalised(answer, reasons, usage),
+            refusal=first.refusal or None,
+            mean_logprob=_mean_logprob(answer["choices"][0]),
+        )
+
+    def classify_error(
+        self, status: int, headers: Mapping[str, str], body: bytes, now: datetime
+    ) -> ProviderError:
+        """By the common table; 498 is Groq's word for no capacity."""
+        return classify(status, headers, body, now)
+
+
+def _refuse_hosted_tools(given: Mapping[str, Any]) -> None:
+    """Tools that the host runs itself are charged besides the tokens."""
+    tools = given.get("tools") or ()
+    for tool in tools if isinstance(tools, list | tuple) else ():
+        kind = tool.get("type", "function") if isinstance(tool, Mapping) else None
+        if kind not in ("function", "custom"):
+            raise cannot_encode("only tools of type function or custom can be offered")
+
+
+def _usage_of(raw: Any) -> Usage | None:
+    if not isinstance(raw, dict) or raw.get("prompt_tokens") is None:
+        return None
+    try:
+        usage = _Usage.model_validate(raw)
+    except ValidationError:
+        raise garbage("the usage cannot be read") from None
+    prompt_details = usage.prompt_tokens_details or _PromptDetails()
+    output_details = usage.completion_tokens_details or _CompletionDetails()
+    cached = prompt_details.cached_tokens or usage.prompt_cache_hit_tokens
+    cached = min(cached, usage.prompt_tokens)
+    written = min(prompt_details.cache_write_tokens, usage.prompt_tokens - cached)
+    # Some hosts count reasoning only in the total: what is not prompt was generated.
+    output = max(usage.completion_tokens, usage.total_tokens - usage.prompt_tokens)
+    reasoning = output_details.reasoning_tokens or usage.reasoning_tokens
+    return Usage(
+        input_tokens=usage.prompt_tokens - cached - written,
+        cached_tokens=cached,
+        cache_write_tokens=written,
+        output_tokens=output,
+        reasoning_tokens=min(reasoning, output),
+    )
+
+
+def _finish_of(choice: _Choice, usage: Usage | None) -> FinishReason:
+    reason = _FINISH.get(choice.finish_reason)
+    if reason is None:
+        raise unknown_answer(f"unknown finish_reason {choice.finish_reason!r:.40}", usage)
+    if reason is FinishReason.ERROR:
+        raise failed_answer(f"finish_reason {choice.finish_reason}", usage)
+    if choice.message.tool_calls and reason is FinishReason.STOP:
+        return FinishReason.TOOL_CALLS
+    return reason
+
+
+def _text_of(content: str | Sequence[JsonObject] | None) -> str:
+    if content is None or isinstance(content, str):
+        return content or ""
+    texts = (part.get("text") for part in content if part.get("type") == "text")
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _normalised(
+    answer: dict[str, Any], reasons: Sequence[FinishReason], usage: Usage | None
+) -> dict[str, Any]:
+    body = dict(answer)
+    body["id"] = str(answer.get("id") or "chatcmpl-unnamed")
+    body["object"] = "chat.completion"
+    if not isinstance(answer.get("created"), int):
+        body["created"] = 0
+    body["choices"] = [
+        {**choice, "index": i, "finish_reason": reason.value}
+        for i, (choice, reason) in enumerate(zip(answer["choices"], reasons, strict=True))
+    ]
+    body["usage"] = None if usage is None else {**answer["usage"], **usage_object(usage)}
+    return body
+
+
+def _mean_logprob(choice: JsonObject) -> float | None:
+    logprobs = choice.get("logprobs")
+    tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
+    values = (
+        [
+            float(token["logprob"])
+            for token in tokens
+            if isinstance(tokens, list)
+            and isinstance(token, dict)
+            and isinstance(token.get("logprob"), int | float)
+        ]
+        if isinstance(tokens, list)
+        else []
+    )
+    return mean_of(values)
