@@ -15,7 +15,7 @@ from shared.queue.lanes import ALL_QUEUES, lane_queue
 from shared.queue.messages import ChunkMessage
 
 _POOL_WAIT_S = 5.0
-_NOT_FOUND = 404
+_NOT_FOUND = "404"  # a number from RabbitMQ, text from Redis
 
 
 class Publisher:
@@ -60,7 +60,7 @@ def _depth(connection: Connection, queue: str) -> int:
     try:
         return int(channel.queue_declare(queue=queue, passive=True).message_count)
     except ChannelError as error:
-        if error.reply_code != _NOT_FOUND:
+        if str(error.reply_code) != _NOT_FOUND:
             raise
         return 0  # never used yet; Redis also forgets a list that is empty
     finally:

@@ -1,0 +1,172 @@
+"""The queue under its real configuration: real broker, real worker processes."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from producer.local.processes import ChildProcess, start_child
+from shared.domain.batch import Priority
+from shared.errors import UnavailableError
+from shared.queue.celery_app import make_celery_app
+from shared.queue.lanes import ALL_QUEUES, BATCH_QUEUES, INTERACTIVE_QUEUE, lane_queue
+from shared.queue.messages import ChunkMessage
+from shared.queue.publisher import Publisher
+from shared.settings import Settings
+from tests.servers.echo_worker import GATE, SEEN
+from tests.servers.valkey import ValkeyServer
+
+PATIENCE_S = 60
+
+
+def wait_for(question: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if question():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"never happened: {what}")
+
+
+def chunk(lines: str, number: int = 1) -> ChunkMessage:
+    return ChunkMessage(f"batch_{number}", number, lines)
+
+
+@pytest.fixture
+def publisher(settings: Settings) -> Iterator[Publisher]:
+    app = make_celery_app(settings)
+    yield Publisher(app)
+    app.close()
+
+
+@pytest.fixture
+def start_worker(tmp_path: Path) -> Iterator[Callable[..., ChildProcess]]:
+    children: list[ChildProcess] = []
+
+    def start(redis_url: str, queues: tuple[str, ...], threads: int = 1) -> ChildProcess:
+        name = f"worker{len(children)}"
+        options = ["-Q", ",".join(queues), "-c", str(threads), "-n", f"{name}@test"]
+        child = start_child(
+            name,
+            [sys.executable, "-m", "celery", "-A", "tests.servers.echo_worker", "worker", *options],
+            env=os.environ | {"PROMPTMILL_REDIS_URL": redis_url},
+            log=tmp_path / f"{name}.log",
+        )
+        children.append(child)
+        return child
+
+    yield start
+    for child in children:
+        child.kill()
+
+
+def seen(client: redis.Redis) -> list[str]:
+    return [json.loads(raw)["lines"] for raw in client.lrange(SEEN, 0, -1)]
+
+
+def test_messages_wait_in_their_projects_lane(publisher: Publisher) -> None:
+    publisher.publish([chunk("1-100"), chunk("101-200")], "acme", Priority.BATCH)
+    publisher.publish([chunk("1")], "acme", Priority.INTERACTIVE)
+    expected = dict.fromkeys(ALL_QUEUES, 0)
+    expected[lane_queue("acme", Priority.BATCH)] = 2
+    expected[INTERACTIVE_QUEUE] = 1
+    assert publisher.depths() == expected
+
+
+def test_every_key_of_the_queue_carries_the_prefix(
+    publisher: Publisher, redis_client: redis.Redis
+) -> None:
+    publisher.publish([chunk("1-100")], "acme", Priority.BATCH)
+    assert all(key.startswith(b"promptmill:") for key in redis_client.scan_iter())
+
+
+def test_a_message_holds_ids_and_json_only(publisher: Publisher, redis_client: redis.Redis) -> None:
+    publisher.publish([chunk("1-100")], "acme", Priority.BATCH)
+    key = f"promptmill:{lane_queue('acme', Priority.BATCH)}"
+    message = json.loads(redis_client.lrange(key, 0, 0)[0])
+    assert message["content-type"] == "application/json"
+    assert message["headers"]["kwargsrepr"] == repr(chunk("1-100").as_kwargs())
+
+
+def test_a_broker_that_is_gone_is_reported_within_seconds() -> None:
+    server = ValkeyServer()
+    try:
+        server.start()
+        app = make_celery_app(Settings(_env_file=None, redis_url=server.url))
+        publisher = Publisher(app)
+        publisher.publish([chunk("1")], "acme", Priority.BATCH)
+        server.kill()
+        with pytest.raises(UnavailableError):
+            publisher.publish([chunk("2")], "acme", Priority.BATCH)
+        with pytest.raises(UnavailableError):
+            publisher.depths()
+        server.start()
+        publisher.publish([chunk("3")], "acme", Priority.BATCH)
+        app.close()
+    finally:
+        server.remove()
+
+
+def test_a_full_lane_does_not_keep_another_waiting(
+    publisher: Publisher,
+    redis_client: redis.Redis,
+    redis_url: str,
+    start_worker: Callable[..., ChildProcess],
+) -> None:
+    big, small = (
+        "acme",
+        next(
+            f"p{n}"
+            for n in range(100)
+            if lane_queue(f"p{n}", Priority.BATCH) != lane_queue("acme", Priority.BATCH)
+        ),
+    )
+    publisher.publish([chunk(f"{n}") for n in range(1, 51)], big, Priority.BATCH)
+    publisher.publish([chunk("1000"), chunk("1001")], small, Priority.BATCH)
+    start_worker(redis_url, BATCH_QUEUES)
+    wait_for(lambda: len(seen(redis_client)) == 52, "all chunks")
+    assert max(seen(redis_client).index("1000"), seen(redis_client).index("1001")) <= 8
+
+
+def test_interactive_work_passes_a_full_batch_worker(
+    publisher: Publisher,
+    redis_client: redis.Redis,
+    redis_url: str,
+    start_worker: Callable[..., ChildProcess],
+) -> None:
+    redis_client.set(GATE, "batch_1")
+    publisher.publish([chunk(f"{n}") for n in range(1, 5)], "acme", Priority.BATCH)
+    start_worker(redis_url, BATCH_QUEUES)
+    wait_for(lambda: sum(publisher.depths().values()) < 4, "the batch worker is full")
+    publisher.publish([chunk("99", number=2)], "acme", Priority.INTERACTIVE)
+    start_worker(redis_url, (INTERACTIVE_QUEUE,))
+    wait_for(lambda: "99" in seen(redis_client), "the interactive chunk")
+    assert seen(redis_client) == ["99"]
+
+
+def test_a_worker_consumes_again_after_the_broker_died_and_came_back(
+    start_worker: Callable[..., ChildProcess],
+) -> None:
+    server = ValkeyServer(sync="always")
+    try:
+        server.start()
+        app = make_celery_app(Settings(_env_file=None, redis_url=server.url))
+        publisher = Publisher(app)
+        worker = start_worker(server.url, BATCH_QUEUES, 2)
+        with redis.Redis.from_url(server.url) as client:
+            publisher.publish([chunk("1")], "acme", Priority.BATCH)
+            wait_for(lambda: seen(client) == ["1"], "the first chunk")
+            for round_ in (2, 3):
+                server.kill()
+                server.start()
+                publisher.publish([chunk(str(round_))], "acme", Priority.BATCH)
+                wait_for(lambda n=round_: str(n) in seen(client), "a chunk after the restart")  # type: ignore[misc]
+        assert worker.is_alive
+        app.close()
+    finally:
+        server.remove()
