@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from celery import Celery
-from kombu.connection import Connection
-from kombu.exceptions import ChannelError, OperationalError
+from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from shared.domain.batch import Priority
@@ -15,7 +15,6 @@ from shared.queue.lanes import ALL_QUEUES, lane_queue
 from shared.queue.messages import ChunkMessage
 
 _POOL_WAIT_S = 5.0
-_NOT_FOUND = "404"  # a number from RabbitMQ, text from Redis
 
 
 class Publisher:
@@ -51,20 +50,17 @@ class Publisher:
         """
         with _mapped_errors(), self._app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0.1)
-            return {queue: _depth(connection, queue) for queue in ALL_QUEUES}
+            channel = connection.channel()
+            return {queue: _depth(channel, queue) for queue in ALL_QUEUES}
 
 
-def _depth(connection: Connection, queue: str) -> int:
-    # A channel each: RabbitMQ closes the one on which it misses a queue.
-    channel = connection.channel()
-    try:
-        return int(channel.queue_declare(queue=queue, passive=True).message_count)
-    except ChannelError as error:
-        if str(error.reply_code) != _NOT_FOUND:
-            raise
-        return 0  # never used yet; Redis also forgets a list that is empty
-    finally:
-        channel.close()
+def _depth(channel: Any, queue: str) -> int:
+    # Declared as the workers declare it, which is harmless where it is there already. Asking
+    # passively would be wrong on Redis: kombu forgets its key prefix when it looks for a queue.
+    declared = channel.queue_declare(
+        queue=queue, durable=True, exclusive=False, auto_delete=False, passive=False
+    )
+    return int(declared.message_count)
 
 
 @contextmanager
