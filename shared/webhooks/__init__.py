@@ -1,0 +1,1 @@
+"""What webhooks say, and which addresses they may reach."""

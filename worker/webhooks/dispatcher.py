@@ -1,0 +1,144 @@
+"""The dispatcher: sends what is due, at least once, and logs every try.
+
+A slow receiver holds up only itself: each endpoint has a bound of its own, and no round waits for
+another. A dispatcher that dies in the middle loses nothing: its deliveries are due again when
+their claim's time is over, so a receiver may get one twice, under the same `webhook-id`.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from shared.clock import utc_now
+from shared.db.engine import Database
+from shared.db.repositories import webhooks
+from shared.db.repositories.webhooks import ClaimedDelivery
+from shared.errors import UnavailableError
+from worker.webhooks import signing
+from worker.webhooks.schedule import delay_before_next
+from worker.webhooks.sender import Sender, TryOutcome
+
+log = structlog.get_logger(__name__)
+
+CLAIM = timedelta(seconds=60)
+"""Four times what one try may last."""
+
+DISABLE_AFTER = timedelta(days=5)
+"""An endpoint that has answered nothing for so long is disabled."""
+
+
+class Dispatcher:
+    """One a cluster, in an event loop of its own."""
+
+    def __init__(
+        self,
+        database: Database,
+        sender: Sender,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        chance: Callable[[], float] = random.random,
+        per_endpoint: int = 8,
+        at_once: int = 64,
+    ) -> None:
+        self._database = database
+        self._sender = sender
+        self._clock = clock
+        self._chance = chance
+        self._per_endpoint = per_endpoint
+        self._at_once = at_once
+        self._sending: set[asyncio.Task[None]] = set()
+        self._busy: Counter[str] = Counter()
+
+    async def start_due(self, now: datetime) -> int:
+        """Begin what is due and has room; returns how many deliveries that were."""
+        claimed = await asyncio.to_thread(self._claim, now)
+        for delivery in claimed:
+            self._busy[delivery.endpoint_id] += 1
+            task = asyncio.create_task(self._deliver(delivery))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+        return len(claimed)
+
+    async def run_once(self, now: datetime) -> int:
+        """Send what is due and wait for the answers; returns how many tries were made."""
+        started = 0
+        while begun := await self.start_due(now):
+            started += begun
+            await self.drain()
+        return started
+
+    async def drain(self) -> None:
+        """Wait for what is being sent."""
+        while self._sending:
+            await asyncio.wait(set(self._sending))
+
+    async def run(self, stopped: Callable[[], bool], pause_s: float = 0.5) -> None:
+        """Send what becomes due until told to stop; tries under way are then abandoned, and made
+        again by the next dispatcher.
+        """
+        while not stopped():
+            try:
+                await self.start_due(self._clock())
+            except UnavailableError as error:
+                log.warning("deliveries wait for the database", reason=error.message)
+            except Exception:
+                log.exception("the dispatcher stumbled")
+            await asyncio.sleep(pause_s)
+        for task in self._sending:
+            task.cancel()
+
+    def _claim(self, now: datetime) -> list[ClaimedDelivery]:
+        with self._database.reading() as connection:
+            due = webhooks.due_endpoints(connection, now)
+        room = self._at_once - len(self._sending)
+        claimed: list[ClaimedDelivery] = []
+        for endpoint_id in due:
+            limit = min(self._per_endpoint - self._busy[endpoint_id], room - len(claimed))
+            if limit > 0:
+                with self._database.transaction() as connection:
+                    claimed += webhooks.claim_due(connection, endpoint_id, now, CLAIM, limit)
+        return claimed
+
+    async def _deliver(self, delivery: ClaimedDelivery) -> None:
+        try:
+            now = self._clock()
+            headers = signing.headers(delivery.event_id, now, delivery.payload, delivery.secrets)
+            outcome = await self._sender.send(delivery.url, delivery.payload, headers)
+            await asyncio.to_thread(self._record, delivery, outcome, now)
+        except UnavailableError as error:
+            # The claim lapses and it is sent again: at least once, not at most once.
+            log.warning("a delivery was not recorded", reason=error.message, delivery=delivery.id)
+        except Exception:
+            log.exception("a delivery was given up", delivery=delivery.id)
+        finally:
+            self._busy[delivery.endpoint_id] -= 1
+            if not self._busy[delivery.endpoint_id]:
+                del self._busy[delivery.endpoint_id]
+
+    def _record(self, delivery: ClaimedDelivery, outcome: TryOutcome, began: datetime) -> None:
+        now = self._clock()
+        with self._database.transaction() as connection:
+            webhooks.log_try(
+                connection,
+                delivery.id,
+                began,
+                status_code=outcome.status_code,
+                error=outcome.error,
+                duration_ms=outcome.duration_ms,
+            )
+            if outcome.succeeded:
+                webhooks.delivered(connection, delivery, now)
+                return
+            delay = delay_before_next(delivery.tries + 1, self._chance(), outcome.retry_after_s)
+            if delay is None or outcome.gone:
+                webhooks.give_up(connection, delivery, now)
+            else:
+                webhooks.retry_at(connection, delivery, now + timedelta(seconds=delay), now)
+            since = webhooks.failing_since(connection, delivery.endpoint_id)
+            if outcome.gone or (since is not None and now - since >= DISABLE_AFTER):
+                webhooks.disable(connection, delivery.endpoint_id, now)
+                log.warning("a webhook endpoint was disabled", endpoint=delivery.endpoint_id)
