@@ -50,6 +50,16 @@ class Database:
         with mapped_errors(), self.engine.connect() as connection, connection.begin():
             yield connection
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """As `reading`, and all statements see one moment (PostgreSQL otherwise gives each
+        statement its own): for figures that are added up from several tables.
+        """
+        with self.reading() as connection:
+            if not self.is_sqlite:
+                connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            yield connection
+
     def ping(self) -> None:
         """Raises UnavailableError when the database does not answer."""
         with self.reading() as connection:
