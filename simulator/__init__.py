@@ -1,0 +1,1 @@
+"""A fake provider in one process: four wire formats, latency, faults and a bill of its own."""

@@ -1,0 +1,111 @@
+"""The simulator's own endpoints: bill, calls, scenario, prices, reset, health, models.
+
+GET /_simulator/bill       {total_nusd, calls, by_model: {name: {...}}, by_key: {label: {...}}}
+GET /_simulator/calls      ?limit=100: {calls: newest first, total, by_outcome}
+GET|PUT /_simulator/scenario   the scenario as JSON; PUT replaces it and forgets what it counted
+PUT /_simulator/prices     {"models": {name: {input_usd_per_mtok: "0.20", ...}}}
+POST /_simulator/reset     zeroes bill and calls, starts the scenario anew
+GET /health                {"status": "ok"}
+"""
+
+from json import JSONDecodeError
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from aiohttp import web
+
+from simulator.fields import ScenarioError
+from simulator.prices import PriceTableError, parse_prices
+from simulator.scenario import parse_scenario
+
+if TYPE_CHECKING:
+    from simulator.app import SimulatedProvider
+
+_USUAL_CALLS = 100
+
+
+async def answer(provider: "SimulatedProvider", request: web.BaseRequest) -> web.Response:
+    """Answer a request to one of the simulator's own endpoints; a bad body gets 400."""
+    path = request.path.removeprefix("/_simulator")
+    verb = _VERBS.get((request.method, path))
+    if verb is None:
+        return _json({"error": f"there is no {request.method} {path}"}, 404)
+    return verb(provider, request, await request.read())
+
+
+def models(provider: "SimulatedProvider", path: str) -> web.Response:
+    """OpenAI's list of models, or one of them: those the price table names."""
+    _, _, wanted = path.rpartition("/models")
+    listed = [
+        {"id": name, "object": "model", "created": 0, "owned_by": "simulator"}
+        for name in provider.prices.names
+    ]
+    if not wanted.strip("/"):
+        return _json({"object": "list", "data": listed})
+    for entry in listed:
+        if entry["id"] == wanted[1:]:
+            return _json(entry)
+    error = {
+        "message": f"The model '{wanted[1:]}' does not exist",
+        "type": "invalid_request_error",
+        "param": "model",
+        "code": "model_not_found",
+    }
+    return _json({"error": error}, 404)
+
+
+def _health(_: "SimulatedProvider", __: web.BaseRequest, ___: bytes) -> web.Response:
+    return _json({"status": "ok"})
+
+
+def _bill(provider: "SimulatedProvider", _: web.BaseRequest, __: bytes) -> web.Response:
+    return _json(provider.bill.as_json())
+
+
+def _calls(provider: "SimulatedProvider", request: web.BaseRequest, _: bytes) -> web.Response:
+    wanted = request.query.get("limit", "")
+    return _json(provider.log.as_json(int(wanted) if wanted.isdecimal() else _USUAL_CALLS))
+
+
+def _get_scenario(provider: "SimulatedProvider", _: web.BaseRequest, __: bytes) -> web.Response:
+    return _json(provider.world.scenario.source)
+
+
+def _put_scenario(
+    provider: "SimulatedProvider", request: web.BaseRequest, body: bytes
+) -> web.Response:
+    try:
+        provider.use(parse_scenario(body))
+    except ScenarioError as error:
+        return _json({"error": str(error)}, 400)
+    return _get_scenario(provider, request, body)
+
+
+def _put_prices(provider: "SimulatedProvider", _: web.BaseRequest, body: bytes) -> web.Response:
+    try:
+        provider.prices = parse_prices(body)
+    except (PriceTableError, JSONDecodeError, UnicodeDecodeError) as error:
+        return _json({"error": str(error)}, 400)
+    return _json({"models": provider.prices.names})
+
+
+def _reset(provider: "SimulatedProvider", _: web.BaseRequest, __: bytes) -> web.Response:
+    provider.reset()
+    return _json({"reset": True})
+
+
+_VERBS: Final = {
+    ("GET", "/health"): _health,
+    ("GET", "/bill"): _bill,
+    ("GET", "/calls"): _calls,
+    ("GET", "/scenario"): _get_scenario,
+    ("PUT", "/scenario"): _put_scenario,
+    ("PUT", "/prices"): _put_prices,
+    ("POST", "/reset"): _reset,
+}
+
+
+def _json(value: Any, status: int = 200) -> web.Response:
+    return web.Response(
+        status=status, body=orjson.dumps(value, default=dict), content_type="application/json"
+    )
