@@ -7,10 +7,10 @@ its own with its own reservation, intent and cost row. Escalation is not decided
 import random
 from collections.abc import Callable
 
-from shared.deciding.estimation import effective_max_tokens
-from tenacity import AsyncRetrying, RetryCallState, retry_if_result
+from tenacity import AsyncRetrying
 
 from shared.catalog.spec import Catalog
+from shared.deciding.estimation import max_tokens_for
 from shared.domain.attempt import Purpose
 from shared.domain.decisions import Rung
 from worker.metering import Meter
@@ -23,8 +23,11 @@ from worker.outcome import (
     MoneyRefused,
 )
 from worker.providers.caller import ModelCaller, PreparedCall
-from worker.providers.errors import NotSent
+from worker.providers.errors import NotSent, ProviderError
+from worker.retry_policy import retry_if_worth_it, stop_as_decided, wait_as_decided
 from worker.story import Story
+
+_CHANGED_CATALOG_S = 60.0
 
 Exhaustion = Failed | MoneyRefused | Busy | ClaimLost
 """Why a rung gave no answer: the outcome that says most about it."""
@@ -53,7 +56,7 @@ class Asking:
         and a cheaper one is the pipeline's decision. Of several models that could not be asked,
         the one that may be asked soonest counts, and it counts more than one that refused.
         """
-        worst: Exhaustion | None = None
+        worst: Failed | Busy | None = None
         for name in rung.models:
             outcome = await self._ask_model(story, name, index)
             match outcome:
@@ -69,20 +72,45 @@ class Asking:
 
     async def _ask_model(self, story: Story, name: str, index: int) -> AttemptOutcome:
         """One model with its retries. Failed tries are paid for here; an answer is not yet."""
-        max_tokens = effective_max_tokens(story.request, self._catalog, name)
-        try:
-            prepared = self._caller.prepare(name, story.request, max_tokens)
-        except NotSent as error:
-            return Busy(60.0, error.message, down=True)
+        prepared = self._prepare(story, name)
+        if isinstance(prepared, Busy):
+            return prepared
+        failures: list[Failed] = []
         retrying = AsyncRetrying(
-            retry=retry_if_result(lambda outcome: _again(outcome, 1, 0.0) is not None),
-            wait=self._pause,
-            stop=lambda state: _again(state.outcome, state.attempt_number, 0.0) is None,
-            retry_error_callback=lambda state: state.outcome and state.outcome.result(),
+            retry=retry_if_worth_it(),
+            wait=wait_as_decided(self._chance),
+            stop=stop_as_decided(),
+            reraise=True,
         )
-        return await retrying(self._try, story, prepared, index)
+        try:
+            outcome: AttemptOutcome = await retrying(
+                self._try, story, prepared, index, failures.append
+            )
+        except ProviderError:
+            return failures[-1]
+        return outcome
 
-    async def _try(self, story: Story, prepared: PreparedCall, index: int) -> AttemptOutcome:
+    def _prepare(self, story: Story, name: str) -> PreparedCall | Busy:
+        model = self._catalog.models.get(name)
+        limit = model and max_tokens_for(
+            story.request, story.demand, model, story.policy.default_max_tokens
+        )
+        if not limit:
+            # The catalog changed since this job was routed.
+            return Busy(_CHANGED_CATALOG_S, f"{name} can no longer be asked", down=True)
+        try:
+            return self._caller.prepare(name, story.request, limit)
+        except NotSent as error:
+            return Busy(_CHANGED_CATALOG_S, error.message, down=True)
+
+    async def _try(
+        self,
+        story: Story,
+        prepared: PreparedCall,
+        index: int,
+        failed: Callable[[Failed], None],
+    ) -> AttemptOutcome:
+        """One attempt; a failed one is paid for and raised, for tenacity to decide on."""
         outcome = await self._meter.attempt(
             story.payer,
             prepared,
@@ -90,12 +118,29 @@ class Asking:
             rung=index,
             purpose=Purpose.ANSWER,
         )
-        if isinstance(outcome, Failed):
-            story.paid(outcome.closing)
-            await self._meter.close(story.payer, outcome.closing)
-        elif not isinstance(outcome, Answered):
-            story.not_made()
-        return outcome
+        match outcome:
+            case Failed():
+                story.paid(outcome.closing)
+                await self._meter.close(story.payer, outcome.closing)
+                failed(outcome)
+                raise outcome.error
+            case Answered():
+                return outcome
+            case _:
+                story.not_made()
+                return outcome
 
-    def _pause(self, state: RetryCallState) -> float:
-        return 0.0
+
+def _telling(one: Failed | Busy | None, other: Failed | Busy) -> Failed | Busy:
+    """Of two models that did not answer, what to go by: the one that may be asked again soonest,
+    and a wait before a failure, for a wait can still end in an answer.
+    """
+    match one, other:
+        case None, _:
+            return other
+        case Busy(), Busy():
+            return min(one, other, key=lambda busy: busy.retry_in_s)
+        case Busy(), _:
+            return one
+        case _:
+            return other

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import structlog
 import uvloop
-from shared.deciding.routing import policy_of
 
 from shared.budget.coalescer import Coalescer
 from shared.budget.ledger import AsyncLedger, Ledger
@@ -26,6 +25,7 @@ from shared.clock import utc_now
 from shared.db.engine import Database
 from shared.db.repositories import workers
 from shared.deciding.classification.rules import RulesClassifier
+from shared.deciding.project_policy import policy_of
 from shared.redis_client import connect, connect_async
 from shared.settings import Settings
 from worker.asking import Asking

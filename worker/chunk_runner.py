@@ -20,12 +20,12 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import structlog
-from shared.deciding.routing import RoutingPolicy
 
 from shared.clock import utc_now
 from shared.db.engine import Database
 from shared.db.repositories import attempts, batches, jobs, projects
 from shared.db.repositories.jobs import ClaimedJob
+from shared.deciding.constraints import RoutingPolicy
 from shared.domain.batch import BatchStatus
 from shared.domain.job import JobStatus
 from shared.errors import UnavailableError

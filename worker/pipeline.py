@@ -17,15 +17,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from shared.deciding.escalation import next_step
-from shared.deciding.judging import judge
-from shared.deciding.routing import RoutingPolicy, cheaper_rungs, route
 
 from shared.catalog.spec import Catalog
 from shared.clock import utc_now
 from shared.db.repositories.attempts import Closing
 from shared.db.repositories.jobs import CANCELLED_ERROR, EXPIRED_ERROR, ClaimedJob
-from shared.deciding.classification import Classifier
+from shared.deciding.classification.classifier import Classifier
+from shared.deciding.constraints import RoutingPolicy
+from shared.deciding.escalation import next_step
+from shared.deciding.judging import judge
+from shared.deciding.routing import cheaper_rungs, route
 from shared.domain.decisions import Accept, Classification, NoRoute, Route
 from shared.domain.inference import Request
 from shared.domain.job import JobStatus
@@ -41,7 +42,7 @@ from worker.outcome import (
     MoneyGone,
     MoneyTooSmall,
 )
-from worker.providers.errors import MaybeBilled, RequestRefused
+from worker.providers.errors import AccountRefused, MaybeBilled, RequestRefused, Throttled
 from worker.recording import Finish, HandBack, Move, Park
 from worker.story import Answer, Story, unanswered_row
 
@@ -227,7 +228,8 @@ class Pipeline:
             await self._fail(story, error.kind, error.message, **_status(error.status))
         else:
             pause = max(error.retry_after_s or 0.0, _SICK_RETRY_S)
-            await self._wait(story, pause, f"{error.kind}: {error.message}", sick=True)
+            sick = not isinstance(error, Throttled | AccountRefused)
+            await self._wait(story, pause, f"{error.kind}: {error.message}", sick=sick)
 
     async def _wait(self, story: Story, seconds: float, reason: str, *, sick: bool) -> None:
         """Back to the queue for a while; a job that waited too long for the sick fails."""
@@ -246,8 +248,8 @@ def _is_sick(outcome: object) -> bool:
     match outcome:
         case Busy():
             return outcome.down or outcome.account_level
-        case Failed():
-            return True
+        case Failed(error, _):
+            return not isinstance(error, Throttled)
         case _:
             return False
 

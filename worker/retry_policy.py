@@ -82,7 +82,7 @@ def decide(
     if tries_here > retries or elapsed_s > LONGEST_ELAPSED_S:
         return TryElsewhere(f"{error.kind} after {tries_here} tries")
     delay = _backoff_s(tries_here, jitter) if wait is None else wait + jitter * FIRST_DELAY_S
-    return RetryAt(delay, in_process=delay <= LONGEST_IN_PROCESS_S)
+    return RetryAt(delay, in_process=(wait or 0.0) <= LONGEST_IN_PROCESS_S)
 
 
 def _costs_again(error: ProviderError) -> bool:

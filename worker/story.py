@@ -9,13 +9,14 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from shared.deciding.escalation import best_of
-from shared.deciding.routing import RoutingPolicy
 
 from shared.catalog.pricing import cost_nusd
 from shared.catalog.spec import ModelSpec
 from shared.db.repositories.attempts import Closing
 from shared.db.repositories.jobs import ClaimedJob
+from shared.deciding.constraints import RoutingPolicy
+from shared.deciding.escalation import best_of
+from shared.deciding.estimation import demand_of
 from shared.domain.attempt import AttemptStatus
 from shared.domain.decisions import Classification, NoRoute, Route, Rung, Verdict
 from shared.domain.inference import Request, Usage
@@ -62,6 +63,7 @@ class Story:
         self.classification = classification
         self.routed = routed
         self.policy = policy
+        self.demand = demand_of(request, classification.task_type)
         self.answers: list[Answer] = [answer for row in earlier if (answer := _answer_of(row))]
         self.calls = len(earlier)
         self.notes: list[str] = []
