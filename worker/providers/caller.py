@@ -209,7 +209,14 @@ class ModelCaller:
         status, headers, body = await self._sender.send(prepared.provider, auth, prepared.encoded)
         if not 200 <= status < 300:  # noqa: PLR2004 - the class of success
             raise wire.classify_error(status, headers, body, utc_now())
-        return _completed(wire.decode(body), prepared)
+        try:
+            completion = wire.decode(body)
+        except ProviderError:
+            raise
+        except Exception as error:
+            # Not expected of any wire; should it happen, it happened to an answer that was paid.
+            raise MaybeBilled("garbage", type(error).__name__) from error
+        return _completed(completion, prepared)
 
 
 def _completed(completion: Completion, prepared: PreparedCall) -> Completion:

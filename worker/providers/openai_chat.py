@@ -198,15 +198,9 @@ def _normalised(
 def _mean_logprob(choice: JsonObject) -> float | None:
     logprobs = choice.get("logprobs")
     tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
-    values = (
-        [
-            float(token["logprob"])
-            for token in tokens
-            if isinstance(tokens, list)
-            and isinstance(token, dict)
-            and isinstance(token.get("logprob"), int | float)
-        ]
-        if isinstance(tokens, list)
-        else []
-    )
+    values = [
+        float(token["logprob"])
+        for token in (tokens if isinstance(tokens, list) else ())
+        if isinstance(token, dict) and isinstance(token.get("logprob"), int | float)
+    ]
     return mean_of(values)
