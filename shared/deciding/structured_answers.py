@@ -23,11 +23,12 @@ _MAX_JSON_CHARS: Final = 2_000_000
 _MAX_SCHEMA_BYTES: Final = 200_000
 _MAX_CODE_CHARS: Final = 20_000
 _MAX_BLOCKS: Final = 8
+_MAX_ANSWER_CHARS: Final = 200_000  # of an answer, read for its code
 
 _FENCE = re.compile(r"^[ \t]*```[ \t]*(\w+)[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
-_NOT_PLAIN_PYTHON = re.compile(r"^\s*(?:>>>|[!%]|\$ |\.\.\.\s*$)", re.MULTILINE)
+_NOT_PLAIN_PYTHON = re.compile(r"^[ \t]*(?:>>>|[!%]|\$ |\.\.\.[ \t]*$)", re.MULTILINE)
 # The parser recurses on nesting: this deep it is no answer but an attack.
-_DEEP = re.compile(r"[(\[{]{50}|(?:(?:not|-|~|lambda:|await)\s*){200}")
+_DEEP = re.compile(r"[(\[{]{50}|(?:(?:not|-|~|lambda:|await) ?){200}")
 
 
 def not_json(text: str) -> str | None:
@@ -59,7 +60,7 @@ def schema_violation(response_format: JsonObject | None, text: str) -> str | Non
 
 def broken_code(text: str) -> str | None:
     """Which fenced block, if any, does not parse."""
-    for number, match in enumerate(_FENCE.finditer(text)):
+    for number, match in enumerate(_FENCE.finditer(text[:_MAX_ANSWER_CHARS])):
         language, code = match[1].lower(), match[2]
         if number >= _MAX_BLOCKS:
             break

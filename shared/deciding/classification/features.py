@@ -16,16 +16,18 @@ _NUMBER = re.compile(
     r"\d+(?:[.,]\d+)*|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty"
     r"|thirty|forty|fifty|sixty|seventy|eighty|ninety|\w+teen|hundred|thousand|dozen|half|twice)\b"
 )
-_SENTENCE_START = re.compile(r"(?:^|[.!?:;\n]\s*)[\s\"'(*>-]*([^\W\d_]+)(?:\s+([^\W\d_]+))?")
+_SENTENCE_START = re.compile(
+    r"(?:^|[.!?:;\n])[ \t\"'(*>-]{0,8}([^\W\d_]+)(?:[ \t]{1,4}([^\W\d_]+))?"
+)
 _CODE_LINE = re.compile(
-    r"(?m)^\s*(?:def |class |import |from \w+ import|#include|public |private |function |const "
+    r"(?m)^[ \t]{0,40}(?:def |class |import |from \w+ import|#include|public |private |function |const "
     r"|let |var |SELECT |select .{0,80} from |return\b|if ?\(|for ?\(|while ?\(|print ?\(|console\."
-    r"|<[a-zA-Z][^>]{0,80}>|\}|@\w+|package )|;\s*$|\{\s*$|=>|\w\(\)"
+    r"|<[a-zA-Z][^>]{0,80}>|\}|@\w+|package )|;[ \t]{0,8}$|\{[ \t]{0,8}$|=>|\w\(\)"
 )
 _LATEX = re.compile(r"\$[^$\n]{1,200}\$|\\(?:frac|sqrt|sum|int|cdot|left|begin|pi|times|angle)\b")
-_OPERATORS = re.compile(r"\d\s*[+*^=<>×÷]\s*[\dxyzn(]|\d\s[-/]\s\d|\b[a-z]\s*=\s*\d|\d[xyn]\b")  # noqa: RUF001
-_ITEM = re.compile(r"(?m)^\s*(?:\d{1,2}[.)]|[-*•]|[A-Fa-f][.)])\s")
-_SPEAKER = re.compile(r"(?m)^\s*(?:#?[A-Z][\w .]{0,20}#?):\s")
+_OPERATORS = re.compile(r"\d ?[+*^=<>×÷] ?[\dxyzn(]|\d\s[-/]\s\d|\b[a-z] ?= ?\d|\d[xyn]\b")  # noqa: RUF001
+_ITEM = re.compile(r"(?m)^[ \t]{0,40}(?:\d{1,2}[.)]|[-*•]|[A-Fa-f][.)])\s")
+_SPEAKER = re.compile(r"(?m)^[ \t]{0,40}(?:#?[A-Z][\w .]{0,20}#?):\s")
 _CHOICE_A = re.compile(r"(?:^|\s)\(?A[.):]\s?")
 _CHOICE_B = re.compile(r"(?:^|\s)\(?B[.):]\s?")
 

@@ -204,7 +204,7 @@ def _writing_cues(features: Features) -> Iterator[Cue]:
 
 def _question_cues(features: Features) -> Iterator[Cue]:
     words = features.word_count
-    if words > 40:
+    if words > 40 or features.fenced or features.code_lines:
         return
     if features.opening in QUESTIONS and features.numbers <= 2:
         yield QA, 5.0 if words <= 20 else 3.0, "a short question"
