@@ -20,9 +20,9 @@ _SENTENCE_START = re.compile(
     r"(?:^|[.!?:;\n])[ \t\"'(*>-]{0,8}([^\W\d_]+)(?:[ \t]{1,4}([^\W\d_]+))?"
 )
 _CODE_LINE = re.compile(
-    r"(?m)^[ \t]{0,40}(?:def |class |import |from \w+ import|#include|public |private |function |const "
-    r"|let |var |SELECT |select .{0,80} from |return\b|if ?\(|for ?\(|while ?\(|print ?\(|console\."
-    r"|<[a-zA-Z][^>]{0,80}>|\}|@\w+|package )|;[ \t]{0,8}$|\{[ \t]{0,8}$|=>|\w\(\)"
+    r"(?m)^[ \t]{0,40}(?:def |class |import |from \w+ import|#include|public |private |function "
+    r"|const |let |var |SELECT |select .{0,80} from |return\b|if ?\(|for ?\(|while ?\(|print ?\("
+    r"|console\.|<[a-zA-Z][^>]{0,80}>|\}|@\w+|package )|;[ \t]{0,8}$|\{[ \t]{0,8}$|=>|\w\(\)"
 )
 _LATEX = re.compile(r"\$[^$\n]{1,200}\$|\\(?:frac|sqrt|sum|int|cdot|left|begin|pi|times|angle)\b")
 _OPERATORS = re.compile(r"\d ?[+*^=<>×÷] ?[\dxyzn(]|\d\s[-/]\s\d|\b[a-z] ?= ?\d|\d[xyn]\b")  # noqa: RUF001
