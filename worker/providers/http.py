@@ -71,7 +71,8 @@ class HttpSender:
         except Exception as error:  # noqa: BLE001 - nothing has been sent yet, whatever it was
             raise NotSent("bad_request_data", _name_of(error)) from None
         try:
-            async with asyncio.timeout(provider.timeout_s):
+            # So the deadline cannot fall into connecting, where it would prove nothing.
+            async with asyncio.timeout(provider.connect_timeout_s + provider.timeout_s):
                 return await self._exchange(transport, request)
         except ProviderError:
             raise

@@ -1,0 +1,204 @@
+"""The rate of a key against a real Redis, shared by several workers' throttles."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from shared.errors import UnavailableError
+from tests.unit.providers.specs import provider_of
+from worker.providers.throttle import BURST_US, Delay, Permit, Throttle
+
+KEY = "acme:00000000"
+
+
+@pytest.fixture
+async def workers(redis_url: str) -> AsyncIterator[list[Throttle]]:
+    clients = [Redis.from_url(redis_url) for _ in range(4)]
+    throttles = [Throttle(client) for client in clients]
+    yield throttles
+    for throttle, client in zip(throttles, clients, strict=True):
+        await throttle.aclose()
+        await client.aclose()
+
+
+async def ask_all(workers, spec, count, tokens=1, max_wait_s=5.0):
+    """Ask for all at once, over all workers; waits are not slept, they are the turns booked."""
+    asks = (
+        workers[i % len(workers)].acquire(spec, KEY, tokens, max_wait_s=max_wait_s)
+        for i in range(count)
+    )
+    return await asyncio.gather(*asks)
+
+
+def turns(outcomes):
+    return sorted(outcome.wait_s for outcome in outcomes if isinstance(outcome, Permit))
+
+
+async def test_many_workers_together_keep_the_request_rate_without_a_burst(workers):
+    spec = provider_of("openai", rpm=6000)  # 100 a second
+    booked = turns(await ask_all(workers, spec, 400))
+    assert len(booked) == 400
+    at_once = [turn for turn in booked if turn <= 0.001]
+    assert len(at_once) <= 6000 / 60 * BURST_US / 1e6 + 2
+    # Turns are relative to the moment each was asked, so the span is short by the asking's time.
+    after_the_burst = booked[-1] - at_once[-1]
+    assert after_the_burst <= (400 - len(at_once)) / 100 + 0.02
+
+
+async def test_the_rate_holds_within_one_percent_of_a_minute(redis):
+    """Booked on one line of time: what was booked until a moment is the rate times the time."""
+    spec = provider_of("openai", rpm=60_000)  # a thousand a second: a minute's worth is quick
+    throttle = Throttle(redis)
+    seconds, micros = await redis.time()
+    began = seconds * 1_000_000 + micros
+    await ask_all([throttle], spec, 3000, max_wait_s=60.0)
+    booked = int(await redis.hget(f"{{promptmill}}:throttle:rate:{KEY}", "r"))
+    assert 3000 * 1000 <= booked - began <= 3000 * 1000 * 1.01 + 1_000_000
+    await throttle.aclose()
+
+
+async def test_real_time_shows_the_rate(workers):
+    """Sent as booked, no window of a second holds more than its worth and the burst."""
+    spec = provider_of("openai", rpm=12_000)  # 200 a second
+    loop = asyncio.get_running_loop()
+    sent: list[float] = []
+
+    async def call(worker: Throttle) -> None:
+        permit = await worker.acquire(spec, KEY, 1)
+        assert isinstance(permit, Permit)
+        booked_for = loop.time() + permit.wait_s
+        sent.append(booked_for)
+        worker.release(permit)
+
+    await asyncio.gather(*(call(workers[i % 4]) for i in range(500)))
+    sent.sort()
+    for start in sent:
+        window = [moment for moment in sent if start <= moment < start + 1.0]
+        assert len(window) <= 200 * 1.01 + 200 * BURST_US / 1e6 + 1
+
+
+async def test_a_turn_too_far_away_is_not_booked(redis):
+    spec = provider_of("openai", rpm=60)
+    throttle = Throttle(redis)
+    outcomes = await ask_all([throttle], spec, 10, max_wait_s=2.0)
+    assert len(turns(outcomes)) <= 4
+    delays = [outcome for outcome in outcomes if isinstance(outcome, Delay)]
+    assert all(2.0 < delay.seconds < 4.1 for delay in delays)
+    await throttle.aclose()
+
+
+async def test_tokens_are_booked_and_corrected(redis):
+    spec = provider_of("openai", tpm=6000)  # 100 a second
+    throttle = Throttle(redis)
+    first = await throttle.acquire(spec, KEY, 1000)
+    assert isinstance(first, Permit)
+    late = await throttle.acquire(spec, KEY, 10, max_wait_s=1.0)
+    assert isinstance(late, Delay)
+    assert 8.0 < late.seconds <= 10.0
+    throttle.correct(first, 20)
+    throttle.release(first)
+    await throttle.flush()
+    second = await throttle.acquire(spec, KEY, 10, max_wait_s=1.0)
+    assert isinstance(second, Permit)
+    await throttle.aclose()
+
+
+async def test_a_call_above_a_minutes_tokens_goes_once_the_line_is_free(redis):
+    throttle = Throttle(redis)
+    permit = await throttle.acquire(provider_of("openai", tpm=600), KEY, 5000)
+    assert isinstance(permit, Permit)
+    assert permit.wait_s == 0
+    await throttle.aclose()
+
+
+async def test_a_cancelled_booking_gives_its_turn_back(redis):
+    spec = provider_of("openai", rpm=6)
+    throttle = Throttle(redis)
+    for _ in range(5):
+        permit = await throttle.acquire(spec, KEY, 1, max_wait_s=0.5)
+        assert isinstance(permit, Permit)
+        throttle.cancel(permit)
+        throttle.cancel(permit)
+        await throttle.flush()
+    await throttle.aclose()
+
+
+async def test_concurrency_holds_over_the_cluster_and_a_release_lets_the_next_in(workers):
+    spec = provider_of("openai", max_concurrency=3)
+    running = peak = done = 0
+
+    async def call(worker: Throttle) -> None:
+        nonlocal running, peak, done
+        permit = await worker.acquire(spec, KEY, 1, max_wait_s=60.0)
+        assert isinstance(permit, Permit)
+        running += 1
+        peak = max(peak, running)
+        await asyncio.sleep(0.002)
+        running -= 1
+        done += 1
+        worker.release(permit)
+
+    await asyncio.gather(*(call(workers[i % 4]) for i in range(60)))
+    assert (peak, done) == (3, 60)
+
+
+async def test_a_full_key_answers_with_a_delay_when_nobody_leaves(redis):
+    spec = provider_of("openai", max_concurrency=1)
+    throttle = Throttle(redis)
+    held = await throttle.acquire(spec, KEY, 1)
+    refused = await throttle.acquire(spec, KEY, 1, max_wait_s=0.1)
+    assert isinstance(refused, Delay)
+    assert refused.seconds > 0
+    throttle.release(held)
+    throttle.release(held)
+    assert isinstance(await throttle.acquire(spec, KEY, 1), Permit)
+    await throttle.aclose()
+
+
+async def test_a_dead_workers_lease_expires_and_a_living_ones_is_renewed(redis):
+    spec = provider_of("openai", max_concurrency=2)
+    dead, living = Throttle(redis, lease_ms=300), Throttle(redis, lease_ms=300)
+    lost = await dead.acquire(spec, KEY, 1)
+    kept = await living.acquire(spec, KEY, 1)
+    dead._keeper.cancel()
+    third = await living.acquire(spec, KEY, 1, max_wait_s=30.0)
+    assert isinstance(third, Permit)
+    leases = {member.decode() for member in await redis.zrange(f"{PREFIX_LEASES}{KEY}", 0, -1)}
+    assert leases == {kept.id, third.id}
+    assert lost.id not in leases
+    await living.aclose()
+    await dead.flush()
+
+
+PREFIX_LEASES = "{promptmill}:throttle:leases:"
+
+
+async def test_a_caller_that_is_cancelled_holds_nothing(redis):
+    spec = provider_of("openai", max_concurrency=1)
+    throttle = Throttle(redis)
+    task = asyncio.create_task(throttle.acquire(spec, KEY, 1))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await throttle.flush()
+    assert isinstance(await throttle.acquire(spec, KEY, 1, max_wait_s=1.0), Permit)
+    await throttle.aclose()
+
+
+async def test_without_limits_redis_is_never_asked(no_redis):
+    throttle = Throttle(no_redis)
+    permit = await throttle.acquire(provider_of("openai"), KEY, 10**9)
+    assert isinstance(permit, Permit)
+    throttle.correct(permit, 5)
+    throttle.release(permit)
+    await throttle.aclose()
+
+
+async def test_without_redis_a_limited_key_is_refused(no_redis):
+    throttle = Throttle(no_redis)
+    with pytest.raises(UnavailableError):
+        await throttle.acquire(provider_of("openai", rpm=60), KEY, 1)
+    await throttle.aclose()
