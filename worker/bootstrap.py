@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import structlog
 import uvloop
+from redis.asyncio import Redis
 
 from shared.budget.coalescer import Coalescer
 from shared.budget.ledger import AsyncLedger, Ledger
@@ -41,63 +42,78 @@ log = structlog.get_logger(__name__)
 ResultT = TypeVar("ResultT")
 
 
-@dataclass(slots=True)
-class WorkerProcess:
-    """What a running worker process is made of."""
+@dataclass(frozen=True, slots=True)
+class _InLoop:
+    """What lives in the event loop."""
 
-    settings: Settings
-    database: Database
-    loop: asyncio.AbstractEventLoop
+    redis: Redis
+    caller: ModelCaller
+    money: Coalescer
+    recorder: Recorder
     runner: ChunkRunner
-    heart: Heart
-    _thread: threading.Thread
-    _caller: ModelCaller
-    _money: Coalescer
-    _recorder: Recorder
+
+    async def aclose(self) -> None:
+        """Write what is still to be written, then let go: the order of the bracket backwards."""
+        await self.recorder.aclose()
+        await self.money.aclose()
+        await self.caller.aclose()
+        await self.redis.aclose()
+
+
+class WorkerProcess:
+    """What a running worker process is made of; `runner` does its work."""
+
+    def __init__(self, settings: Settings, node: str) -> None:
+        """Make everything and start the loop and the heart.
+
+        Raises ConfigurationError for settings or a catalog that cannot work.
+        """
+        catalog = load_catalog(settings.catalog, os.environ, simulator_url=settings.simulator_url)
+        self._settings = settings
+        self._node = node
+        self._started_at = utc_now()
+        self.database = Database(settings.resolved_database_url)
+        self._redis = connect(settings)
+        self._loop, self._thread = _start_loop()
+        opener = LedgerOpener(self.database, Ledger(self._redis))
+        making = _make(settings, catalog, self.database, opener)
+        self._in_loop = _run_in(self._loop, making).result(timeout=30)
+        self.runner = self._in_loop.runner
+        self._heart = Heart(self._beat, settings.lease_s / 3)
+        self._heart.start()
 
     def close(self) -> None:
         """Finish what is under way, write it, and let everything go. Call it once."""
         self.runner.stop()
-        _run_in(self.loop, self._finish_up()).result(timeout=self.settings.grace_s)
-        self.heart.stop()
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        _run_in(self._loop, self._in_loop.aclose()).result(timeout=self._settings.grace_s)
+        self._heart.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
+        self._loop.close()
+        self._redis.close()
         self.database.close()
 
-    async def _finish_up(self) -> None:
-        await self._recorder.aclose()
-        await self._money.aclose()
-        await self._caller.aclose()
+    def _beat(self) -> None:
+        self.runner.beat()
+        with self.database.transaction() as connection:
+            workers.beat(
+                connection,
+                self._node,
+                "worker",
+                self._started_at,
+                utc_now(),
+                self.runner.unfinished,
+            )
 
 
 def build(settings: Settings, *, node: str = "") -> WorkerProcess:
-    """Make a worker process and start its loop and heart.
-
-    Raises ConfigurationError for settings or a catalog that cannot work.
-    """
-    catalog = load_catalog(settings.catalog, os.environ, simulator_url=settings.simulator_url)
-    database = Database(settings.resolved_database_url)
-    loop, thread = _start_loop()
-    opener = LedgerOpener(database, Ledger(connect(settings)))
-    caller, money, recorder, runner = _run_in(
-        loop, _make(settings, catalog, database, opener)
-    ).result(timeout=30)
-    name = node or f"{socket.gethostname()}:{os.getpid()}"
-    started = utc_now()
-
-    def beat() -> None:
-        runner.beat()
-        with database.transaction() as connection:
-            workers.beat(connection, name, "worker", started, utc_now(), runner.unfinished)
-
-    heart = Heart(beat, settings.lease_s / 3)
-    heart.start()
-    return WorkerProcess(settings, database, loop, runner, heart, thread, caller, money, recorder)
+    """A worker process, running; `node` is the name it is seen under."""
+    return WorkerProcess(settings, node or f"{socket.gethostname()}:{os.getpid()}")
 
 
 async def _make(
     settings: Settings, catalog: Catalog, database: Database, opener: LedgerOpener
-) -> tuple[ModelCaller, Coalescer, Recorder, ChunkRunner]:
+) -> _InLoop:
     """The parts that live in the loop."""
     redis = connect_async(settings)
     keys = {
@@ -122,7 +138,7 @@ async def _make(
         max_in_flight=settings.max_in_flight,
         lease_s=settings.lease_s,
     )
-    return caller, money, recorder, runner
+    return _InLoop(redis, caller, money, recorder, runner)
 
 
 def _start_loop() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:

@@ -105,6 +105,7 @@ class Meter:
         self._recorder = recorder
         self._opener = opener
         self._clock = clock
+        self._openings: dict[tuple[Scope, ...], asyncio.Task[object]] = {}
 
     async def attempt(
         self, payer: Payer, prepared: PreparedCall, *, ordinal: int, rung: int, purpose: Purpose
@@ -191,15 +192,26 @@ class Meter:
         try:
             outcome = await self._money.reserve(request)
             if isinstance(outcome, Closed):
-                await asyncio.to_thread(self._opener.ensure_open)
+                await self._open(())
             elif isinstance(outcome, Unopened):
-                await asyncio.to_thread(self._opener.open_scopes, outcome.scopes)
+                await self._open(outcome.scopes)
             else:
                 return outcome
             return await self._money.reserve(request)
         except UnavailableError as error:
             log.warning("the budget does not answer", reason=error.message)
             return Closed()
+
+    async def _open(self, scopes: tuple[Scope, ...]) -> None:
+        """Open scopes (none: the whole ledger) once for all jobs that wait for the same."""
+        under_way = self._openings.get(scopes)
+        if under_way is None:
+            work = self._opener.open_scopes if scopes else self._opener.ensure_open
+            arguments = (scopes,) if scopes else ()
+            under_way = asyncio.create_task(asyncio.to_thread(work, *arguments))
+            self._openings[scopes] = under_way
+            under_way.add_done_callback(lambda _: self._openings.pop(scopes, None))
+        await asyncio.shield(under_way)
 
     def _intent(
         self,
