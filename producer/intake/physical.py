@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Final
 
 BLANKS: Final = b" \t\r\n"
-_BOM: Final = b"\xef\xbb\xbf"
+BOM: Final = b"\xef\xbb\xbf"
 _READ_BYTES: Final = 256 * 1024
 
 Source = BinaryIO | Iterable[bytes]
@@ -70,11 +70,11 @@ def _pieces(source: Source) -> Iterator[bytes]:
             yield piece
             continue
         head += piece
-        if len(head) >= len(_BOM):
+        if len(head) >= len(BOM):
             started = True
-            yield head.removeprefix(_BOM)
+            yield head.removeprefix(BOM)
     if not started:
-        yield head.removeprefix(_BOM)
+        yield head.removeprefix(BOM)
 
 
 def _unless_blank(

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from shared.db.repositories import outbox
 from shared.db.tables import batches, jobs
@@ -55,7 +56,10 @@ class Counts:
 
 
 def create(connection: Connection, batch: NewBatch) -> int:
-    """Insert a batch in `validating` and return its number."""
+    """Insert a batch in `validating` and return its number.
+
+    Raises ConflictError with code `idempotency_key_taken` where the project has used the key.
+    """
     values = {
         "id": batch.id,
         "project_id": batch.project_id,
@@ -70,7 +74,15 @@ def create(connection: Connection, batch: NewBatch) -> int:
         "created_at": batch.created_at,
         "expires_at": batch.expires_at,
     }
-    return int(connection.execute(insert(batches).returning(batches.c.number), values).scalar_one())
+    try:
+        with connection.begin_nested():
+            made = connection.execute(insert(batches).returning(batches.c.number), values)
+            return int(made.scalar_one())
+    except IntegrityError:
+        key = batch.idempotency_key
+        if key is None or by_idempotency_key(connection, batch.project_id, key) is None:
+            raise
+        raise ConflictError("the key was used", code="idempotency_key_taken") from None
 
 
 def get(connection: Connection, batch_id: str, project_id: str | None = None) -> BatchRow | None:

@@ -1,0 +1,112 @@
+"""The composition root of a producer process: everything is made here, once, and wired together.
+
+Nothing connects at import, and neither does `build`: a database or a Redis that is down shows in
+the first call that needs it, as UnavailableError.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import redis
+
+from producer.access import Access
+from producer.cancellation import Steering
+from producer.intake import IntakeLimits
+from producer.purse import Budget
+from producer.results import ResultReader
+from producer.spool import Spool
+from producer.submission import Submission
+from shared.budget.ledger import Ledger
+from shared.catalog.loader import load_catalog
+from shared.catalog.spec import Catalog
+from shared.clock import utc_now
+from shared.db.engine import Database
+from shared.queue.celery_app import make_celery_app
+from shared.queue.publisher import Publisher
+from shared.redis_client import connect
+from shared.settings import Settings
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerContext:
+    """What a producer process is made of, and the verbs made of that."""
+
+    settings: Settings
+    database: Database
+    catalog: Catalog
+    ledger: Ledger
+    redis: "redis.Redis"
+    publisher: Publisher
+    clock: Clock
+    access: Access
+    submission: Submission
+    steering: Steering
+    results: ResultReader
+    budget: Budget
+
+    def spool(self) -> Spool:
+        """A new file to take an upload in."""
+        return Spool(
+            self.settings.home_dir / "spool",
+            max_bytes=self.settings.max_upload_bytes,
+            max_lines=self.settings.max_batch_lines,
+        )
+
+    @property
+    def intake_limits(self) -> IntakeLimits:
+        """What a line may be."""
+        return IntakeLimits(self.settings.max_line_bytes)
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.redis.close()
+        self.database.close()
+
+
+def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
+    """Wire a process. Raises ConfigurationError for settings or a catalog that cannot work."""
+    catalog = load_catalog(settings.catalog, os.environ, simulator_url=settings.simulator_url)
+    database = Database(settings.resolved_database_url)
+    client = connect(settings)
+    ledger = Ledger(client)
+    publisher = Publisher(make_celery_app(settings))
+    submission = Submission(
+        database,
+        catalog,
+        publisher,
+        limits=IntakeLimits(settings.max_line_bytes),
+        chunk_size=settings.chunk_size,
+        webhook_allowed_cidrs=settings.webhook_allowed_cidrs,
+        clock=clock,
+    )
+    return ProducerContext(
+        settings=settings,
+        database=database,
+        catalog=catalog,
+        ledger=ledger,
+        redis=client,
+        publisher=publisher,
+        clock=clock,
+        access=Access(database, client, _admin_key(settings), clock=clock),
+        submission=submission,
+        steering=Steering(database, ledger, clock=clock),
+        results=ResultReader(database),
+        budget=Budget(database, ledger, clock=clock),
+    )
+
+
+def _admin_key(settings: Settings) -> str:
+    """The admin key that was set, or the home's; "" where neither is there: then nobody is admin.
+
+    `promptmill up` makes the home's key; an API that runs without it is given PROMPTMILL_ADMIN_KEY.
+    """
+    if settings.admin_key is not None:
+        return settings.admin_key.get_secret_value()
+    try:
+        return settings.admin_key_file.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

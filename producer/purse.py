@@ -1,0 +1,86 @@
+"""A project's budget: what its windows hold, and changing their limits in the safe order."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+
+from shared.budget.ledger import Ledger
+from shared.budget.model import Balance, Scope
+from shared.budget.windows import scopes_for
+from shared.db.engine import Database
+from shared.db.repositories import budgets
+from shared.domain.money import usd_from_nusd
+from shared.errors import UnavailableError
+
+log = structlog.get_logger(__name__)
+
+WINDOWS: Final = budgets.WINDOWS
+
+
+class Budget:
+    """Reads and sets limits. Figures come from the ledger, which knows reservations to the moment,
+    and from the database where the ledger has not opened the window.
+    """
+
+    def __init__(
+        self, database: Database, ledger: Ledger, *, clock: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._clock = clock
+
+    def read(self, project_id: str) -> dict[str, Any]:
+        """`{project, windows: [{window, period, limit_nusd, spent_nusd, reserved_nusd,
+        remaining_nusd}]}`; a limit of null is unlimited.
+        """
+        scopes = scopes_for(project_id, None, self._clock())
+        try:
+            balances = self._ledger.balance(scopes)
+        except UnavailableError as error:
+            log.warning("the budget is read from the database", reason=error.message)
+            balances = [None] * len(scopes)
+        windows = [
+            _window(scope, balance or self._from_database(scope))
+            for scope, balance in zip(scopes, balances, strict=True)
+        ]
+        return {"project": project_id, "windows": windows}
+
+    def set_limits(self, project_id: str, new: Mapping[str, int | None]) -> dict[str, Any]:
+        """Set limits by window in nano-dollars (None lifts one); others stay. Returns `read`.
+
+        A lower limit holds in the ledger before it stands in the database, and is set there once
+        more after it, for a window opened meanwhile from the old figure; a higher one stands in
+        the database first. So no moment admits more than both. Raises UnavailableError when either
+        does not answer: setting it again is safe.
+        """
+        scopes = {s.kind.value: s for s in scopes_for(project_id, None, self._clock())}
+        with self._database.reading() as connection:
+            old = budgets.limits(connection, project_id)
+        for window in (name for name in new if _is_lower(new[name], old[name])):
+            self._ledger.set_limit(scopes[window], new[window])
+        with self._database.transaction() as connection:
+            budgets.set_limits(connection, project_id, dict(new))
+        for window, limit in new.items():
+            self._ledger.set_limit(scopes[window], limit)
+        return self.read(project_id)
+
+    def _from_database(self, scope: Scope) -> Balance:
+        with self._database.reading() as connection:
+            purse = budgets.window_purse(connection, scope.key, scope.kind.value, scope.period)
+        reserved = sum(purse.open_attempts.values())
+        return Balance(scope, purse.limit_nusd, purse.spent_nusd, reserved)
+
+
+def _is_lower(new: int | None, old: int | None) -> bool:
+    return new is not None and (old is None or new < old)
+
+
+def _window(scope: Scope, balance: Balance) -> dict[str, Any]:
+    window: dict[str, Any] = {"window": scope.kind.value, "period": scope.period or None}
+    for name in ("limit", "spent", "reserved", "remaining"):
+        nusd = getattr(balance, f"{name}_nusd")
+        window[f"{name}_nusd"] = nusd
+        window[f"{name}_usd"] = None if nusd is None else usd_from_nusd(nusd)
+    return window

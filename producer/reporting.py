@@ -1,0 +1,87 @@
+"""The report on a batch: what it cost, where the money went, and what climbing brought."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from shared.db.engine import Database
+from shared.db.repositories import results
+from shared.db.repositories.batches import BatchRow
+from shared.domain.attempt import AttemptStatus
+from shared.domain.money import usd_from_nusd
+
+
+def report(database: Database, batch: BatchRow) -> dict[str, Any]:
+    """The report on a batch as it stands, all of it read at one moment (the batch's own row apart).
+
+    `always_strongest_nusd` is what the answered jobs would have cost on the strongest model alone,
+    at the usage of their answers: an estimate, for another model writes other answers.
+    """
+    with database.reading() as connection:
+        models = results.by_model(connection, batch.number)
+        tasks = results.by_task_type(connection, batch.number)
+        outcomes = results.by_outcome(connection, batch.number)
+        climbing = results.climbing(connection, batch.number)
+        climb_cost = results.climb_cost_nusd(connection, batch.number)
+        errors = results.by_error(connection, batch.number)
+    strongest = int(climbing.strongest_nusd)
+    saved = strongest - batch.cost_nusd
+    return {
+        "batch_id": batch.id,
+        "status": batch.status,
+        **_money("total_cost", batch.cost_nusd),
+        **_money("unconfirmed", batch.unconfirmed_nusd),
+        "by_model": [_model(row) for row in models],
+        "by_task_type": [_task(row) for row in tasks],
+        "escalations": {
+            "climbs": int(climbing.climbs),
+            "rescued": int(climbing.rescued),
+            **_money("cost", climb_cost),
+        },
+        "attempts_without_answer": _without_answer(outcomes),
+        "errors": [
+            {"code": row.code, "jobs": row.jobs, **_money("cost", int(row.cost_nusd))}
+            for row in errors
+        ],
+        **_money("always_strongest", strongest),
+        **_money("saved", saved),
+        "predicted": None,
+    }
+
+
+def _model(row: Any) -> dict[str, Any]:
+    return {
+        "model": row.model,
+        "provider": row.provider,
+        "attempts": row.attempts,
+        **_money("cost", int(row.cost_nusd)),
+        "input_tokens": int(row.input_tokens),
+        "cached_tokens": int(row.cached_tokens),
+        "output_tokens": int(row.output_tokens),
+        "reasoning_tokens": int(row.reasoning_tokens),
+    }
+
+
+def _task(row: Any) -> dict[str, Any]:
+    return {
+        "task_type": row.task_type,
+        "jobs": row.jobs,
+        "completed": int(row.completed),
+        **_money("cost", int(row.cost_nusd)),
+    }
+
+
+def _without_answer(rows: Sequence[Any]) -> dict[str, Any]:
+    """Attempts that failed: `free` ones cost nothing, `unconfirmed` ones their reservation."""
+    sums: dict[str, Any] = {}
+    for status in (AttemptStatus.FREE.value, AttemptStatus.UNCONFIRMED.value):
+        own = [row for row in rows if row.status == status]
+        sums[status] = {
+            "attempts": sum(row.attempts for row in own),
+            **_money("cost", sum(int(row.cost_nusd) for row in own)),
+            "by_error": [{"kind": row.error_kind, "attempts": row.attempts} for row in own],
+        }
+    return sums
+
+
+def _money(name: str, nusd: int) -> dict[str, Any]:
+    return {f"{name}_nusd": nusd, f"{name}_usd": usd_from_nusd(nusd)}

@@ -1,0 +1,190 @@
+"""What became of jobs, to be read: pages in input order, a job's whole story, a batch's sums.
+
+A batch's jobs, results and attempts lie together by the job's id, so each reading is one range of
+one index; nothing here reads another batch's rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    Row,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    select,
+    type_coerce,
+)
+
+from shared.db.repositories.batches import id_range
+from shared.db.tables import attempts, jobs, results
+from shared.domain.attempt import AttemptStatus, Purpose
+from shared.domain.job import job_id_of
+
+
+@dataclass(frozen=True, slots=True)
+class JobStory:
+    """A job, its attempts in the order they were made, and its result once it ended."""
+
+    job: Row[Any]
+    result: Row[Any] | None
+    attempts: Sequence[Row[Any]]
+
+
+def page(connection: Connection, number: int, *, after_line: int = 0, limit: int) -> Sequence[Any]:
+    """Rows of `results` with `custom_id` of a batch's ended jobs, in input order, those after a
+    line.
+    """
+    _, last = id_range(number)
+    query = (
+        select(results, jobs.c.custom_id)
+        .join(jobs, jobs.c.id == results.c.job_id)
+        .where(results.c.job_id > job_id_of(number, after_line), results.c.job_id <= last)
+        .order_by(results.c.job_id)
+        .limit(limit)
+    )
+    return connection.execute(query).all()
+
+
+def rejected(connection: Connection, number: int, limit: int) -> Sequence[Any]:
+    """(job_id, custom_id, error) of the lines that were refused at intake, in input order."""
+    query = (
+        select(results.c.job_id, jobs.c.custom_id, results.c.error)
+        .join(jobs, jobs.c.id == results.c.job_id)
+        .where(results.c.job_id.between(*id_range(number)), jobs.c.request.is_(None))
+        .order_by(results.c.job_id)
+        .limit(limit)
+    )
+    return connection.execute(query).all()
+
+
+def story(connection: Connection, job_id: int) -> JobStory | None:
+    """All that is known of a job; None where there is no such job."""
+    job = connection.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()
+    if job is None:
+        return None
+    result = connection.execute(select(results).where(results.c.job_id == job_id)).one_or_none()
+    made = connection.execute(
+        select(attempts)
+        .where(attempts.c.job_id == job_id)
+        .order_by(attempts.c.ordinal, attempts.c.started_at)
+    ).all()
+    return JobStory(job, result, made)
+
+
+def by_model(connection: Connection, number: int) -> Sequence[Any]:
+    """Priced attempts of a batch by model and provider, the dearest first: attempts, cost_nusd,
+    input_tokens (cached ones among them), cached_tokens, output_tokens, reasoning_tokens.
+    """
+    cost = func.sum(attempts.c.cost_nusd)
+    query = (
+        select(
+            attempts.c.model,
+            attempts.c.provider,
+            func.count().label("attempts"),
+            cost.label("cost_nusd"),
+            func.sum(attempts.c.input_tokens).label("input_tokens"),
+            func.sum(attempts.c.cached_tokens).label("cached_tokens"),
+            func.sum(attempts.c.output_tokens).label("output_tokens"),
+            func.sum(attempts.c.reasoning_tokens).label("reasoning_tokens"),
+        )
+        .where(_attempts_of(number), attempts.c.status != AttemptStatus.OPEN)
+        .group_by(attempts.c.model, attempts.c.provider)
+        .order_by(cost.desc(), attempts.c.model, attempts.c.provider)
+    )
+    return connection.execute(query).all()
+
+
+def by_outcome(connection: Connection, number: int) -> Sequence[Any]:
+    """Attempts that gave no answer by status and error_kind: attempts, cost_nusd."""
+    query = (
+        select(
+            attempts.c.status,
+            attempts.c.error_kind,
+            func.count().label("attempts"),
+            func.sum(attempts.c.cost_nusd).label("cost_nusd"),
+        )
+        .where(
+            _attempts_of(number),
+            attempts.c.status.in_([AttemptStatus.FREE, AttemptStatus.UNCONFIRMED]),
+        )
+        .group_by(attempts.c.status, attempts.c.error_kind)
+        .order_by(attempts.c.status, attempts.c.error_kind)
+    )
+    return connection.execute(query).all()
+
+
+def by_task_type(connection: Connection, number: int) -> Sequence[Any]:
+    """Ended jobs of a batch that were classified, by task_type: jobs, completed, cost_nusd."""
+    completed = func.sum(case((results.c.status == "completed", 1), else_=0))
+    query = (
+        select(
+            results.c.task_type,
+            func.count().label("jobs"),
+            completed.label("completed"),
+            func.sum(results.c.cost_nusd).label("cost_nusd"),
+        )
+        .where(_results_of(number), results.c.task_type.is_not(None))
+        .group_by(results.c.task_type)
+        .order_by(results.c.task_type)
+    )
+    return connection.execute(query).all()
+
+
+def climbing(connection: Connection, number: int) -> Any:
+    """One row of sums over the ended jobs: climbs, rescued, strongest_nusd."""
+    query = select(
+        func.coalesce(func.sum(results.c.climbs), 0).label("climbs"),
+        func.coalesce(func.sum(case((results.c.rescued, 1), else_=0)), 0).label("rescued"),
+        func.coalesce(func.sum(results.c.strongest_nusd), 0).label("strongest_nusd"),
+    ).where(_results_of(number))
+    return connection.execute(query).one()
+
+
+def climb_cost_nusd(connection: Connection, number: int) -> int:
+    """What the attempts above the first rung cost."""
+    query = select(func.coalesce(func.sum(attempts.c.cost_nusd), 0)).where(
+        _attempts_of(number), attempts.c.rung > 0, attempts.c.purpose == Purpose.ANSWER
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def by_error(connection: Connection, number: int) -> Sequence[Any]:
+    """Jobs that ended without an answer, by the code of their error: code, jobs, cost_nusd."""
+    text = type_coerce(results.c.error, Text)
+    code: ColumnElement[Any]
+    if connection.dialect.name == "sqlite":
+        code = func.json_extract(text, "$.code")
+    else:
+        code = cast(text, JSON)["code"].as_string()
+    # A subquery, so that grouping names a column and not the expression a second time.
+    rows = (
+        select(code.label("code"), results.c.cost_nusd)
+        .where(and_(_results_of(number), results.c.error.is_not(None)))
+        .subquery()
+    )
+    jobs_count = func.count()
+    query = (
+        select(
+            rows.c.code,
+            jobs_count.label("jobs"),
+            func.sum(rows.c.cost_nusd).label("cost_nusd"),
+        )
+        .group_by(rows.c.code)
+        .order_by(jobs_count.desc(), rows.c.code)
+    )
+    return connection.execute(query).all()
+
+
+def _attempts_of(number: int) -> ColumnElement[bool]:
+    return attempts.c.job_id.between(*id_range(number))
+
+
+def _results_of(number: int) -> ColumnElement[bool]:
+    return results.c.job_id.between(*id_range(number))
