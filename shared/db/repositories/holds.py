@@ -1,11 +1,11 @@
-"""What the hold releaser asks about held jobs."""
+"""What is asked about held jobs and the limits that hold them."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, literal, select, union_all
 
-from shared.db.tables import jobs
+from shared.db.tables import batches, jobs, projects, spend
 from shared.domain.job import JobStatus
 
 
@@ -24,3 +24,40 @@ def still_queued(connection: Connection, ids: Collection[int]) -> set[int]:
     """Which of these jobs no worker has taken yet."""
     query = select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.status == JobStatus.QUEUED)
     return set(connection.execute(query).scalars())
+
+
+def limited_windows(connection: Connection, day: str, month: str) -> Sequence[Any]:
+    """The present windows that have a limit above 0 and spending: project_id, kind, period,
+    limit_nusd, spent_nusd.
+    """
+    queries = []
+    for kind, period in (("day", day), ("month", month), ("total", "")):
+        limit = projects.c[f"{kind}_limit_nusd"]
+        queries.append(
+            select(
+                projects.c.id.label("project_id"),
+                literal(kind).label("kind"),
+                literal(period).label("period"),
+                limit.label("limit_nusd"),
+                spend.c.spent_nusd,
+            )
+            .join(
+                spend,
+                and_(
+                    spend.c.project_id == projects.c.id,
+                    spend.c.kind == kind,
+                    spend.c.period == period,
+                ),
+            )
+            .where(limit > 0)
+        )
+    return connection.execute(union_all(*queries)).all()
+
+
+def project_of_scope(connection: Connection, kind: str, key: str) -> str | None:
+    """Whose money a scope holds: its key, or for a batch the batch's project."""
+    if kind != "batch":
+        return key
+    query = select(batches.c.project_id).where(batches.c.id == key)
+    project: str | None = connection.execute(query).scalar_one_or_none()
+    return project

@@ -1,0 +1,165 @@
+"""`python -m worker.maintenance [--once]`: the process that repairs, if it leads.
+
+Any number may be started; one leads, the others stand by. SIGTERM and SIGINT end it within seconds
+with exit code 0 and give the leadership up. `--once` runs every repairer once and ends; it exits 1
+where another process leads.
+"""
+
+import argparse
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+from datetime import datetime
+
+import structlog
+
+from shared.budget.ledger import Ledger
+from shared.clock import utc_now
+from shared.db.engine import Database
+from shared.db.repositories import workers
+from shared.errors import PromptmillError, UnavailableError
+from shared.queue.celery_app import make_celery_app
+from shared.queue.publisher import Publisher
+from shared.redis_client import connect
+from shared.settings import Settings
+from shared.telemetry import configure_logging
+from worker.maintenance.batch_closer import BatchCloser
+from worker.maintenance.budget_announcer import BudgetAnnouncer
+from worker.maintenance.hold_releaser import HoldReleaser
+from worker.maintenance.job_rescuer import JobRescuer
+from worker.maintenance.job_stager import JobStager
+from worker.maintenance.leadership import RENEW_EVERY_S, Leadership
+from worker.maintenance.ledger_reconciler import LedgerReconciler
+from worker.maintenance.outbox_relay import OutboxRelay
+from worker.maintenance.pruner import Pruner
+from worker.maintenance.rounds import Round, Rounds
+from worker.webhooks.dispatcher import Dispatcher
+from worker.webhooks.sender import Sender
+
+log = structlog.get_logger(__name__)
+
+_POOL_SIZE = 16
+_STOP_WITHIN_S = 3.0
+
+
+def rounds_of(settings: Settings, database: Database) -> list[Round]:
+    """Every repairer with its periods in seconds: idle, and while it finds something."""
+    ledger = Ledger(connect(settings))
+    queue = Publisher(make_celery_app(settings))
+    days = settings.retention_days
+    stager = JobStager(database, queue, chunk_size=settings.chunk_size)
+    rescuer = JobRescuer(database, ledger, max_deaths=settings.max_deaths)
+    reconciler = LedgerReconciler(database, ledger, retention_days=days)
+    pruner = Pruner(database, retention_days=days, spool=settings.home_dir / "spool")
+    return [
+        Round("job_rescuer", rescuer, 2.0, 0.5),
+        Round("batch_closer", BatchCloser(database), 2.0, 0.5),
+        Round("hold_releaser", HoldReleaser(database, ledger), 1.0, 1.0),
+        Round("job_stager", stager, 1.0, 0.2),
+        Round("budget_announcer", BudgetAnnouncer(database), 2.0, 2.0),
+        Round("outbox_relay", OutboxRelay(database), 0.5, 0.1),
+        Round("ledger_reconciler", reconciler, 30.0, 30.0),
+        Round("pruner", pruner, 3600.0, 3600.0),
+    ]
+
+
+class Maintenance:
+    """The process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._database = Database(settings.resolved_database_url, pool_size=_POOL_SIZE)
+        self._id = f"maintenance@{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._leadership = Leadership(self._database, self._id[-64:])
+        self._stopped = threading.Event()
+        self._started_at = utc_now()
+
+    def stop(self) -> None:
+        """End soon; safe in a signal handler."""
+        self._stopped.set()
+
+    def run(self) -> int:
+        """Lead or stand by until stopped."""
+        rounds = Rounds(rounds_of(self._settings, self._database), lambda: self._leadership.leads)
+        deliveries = threading.Thread(target=self._deliver, name="dispatcher", daemon=True)
+        self._leadership.seek(utc_now())
+        rounds.start()
+        deliveries.start()
+        while not self._stopped.wait(RENEW_EVERY_S):
+            self._leadership.seek(utc_now())
+            self._beat(utc_now())
+        rounds.stop(_STOP_WITHIN_S)
+        deliveries.join(_STOP_WITHIN_S)
+        self._leadership.resign()
+        self._database.close()
+        return 0
+
+    def once(self) -> int:
+        """Every repairer once, in the order in which they feed each other."""
+        if not self._leadership.seek(utc_now()):
+            sys.stderr.write("another process leads the maintenance\n")
+            return 1
+        try:
+            for round_ in rounds_of(self._settings, self._database):
+                repaired = round_.repairer.run_once(utc_now())
+                sys.stdout.write(f"{round_.name}: {repaired}\n")
+            sys.stdout.write(f"dispatcher: {asyncio.run(self._deliver_once(utc_now()))}\n")
+        finally:
+            self._leadership.resign()
+            self._database.close()
+        return 0
+
+    def _beat(self, now: datetime) -> None:
+        try:
+            with self._database.transaction() as connection:
+                workers.beat(connection, self._id, "maintenance", self._started_at, now, 0)
+        except UnavailableError as error:
+            log.warning("no heartbeat", reason=error.message)
+
+    def _deliver(self) -> None:
+        """The dispatcher's thread, with a loop of its own."""
+        asyncio.run(self._deliver_while_leading())
+
+    async def _deliver_while_leading(self) -> None:
+        sender = Sender(self._settings.webhook_allowed_cidrs)
+        dispatcher = Dispatcher(self._database, sender)
+        while not self._stopped.is_set():
+            if self._leadership.leads:
+                await dispatcher.run(self._may_not_deliver)
+            await asyncio.sleep(0.5)
+        await sender.aclose()
+
+    def _may_not_deliver(self) -> bool:
+        return self._stopped.is_set() or not self._leadership.leads
+
+    async def _deliver_once(self, now: datetime) -> int:
+        sender = Sender(self._settings.webhook_allowed_cidrs)
+        try:
+            return await Dispatcher(self._database, sender).run_once(now)
+        finally:
+            await sender.aclose()
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m worker.maintenance")
+    parser.add_argument("--once", action="store_true", help="repair what there is now, and end")
+    wanted = parser.parse_args()
+    settings = Settings()
+    configure_logging(level=settings.log_level, as_json=settings.log_json)
+    try:
+        maintenance = Maintenance(settings)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: maintenance.stop())
+        return maintenance.once() if wanted.once else maintenance.run()
+    except PromptmillError as error:
+        sys.stderr.write(f"promptmill: {error.message}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Ends batches that nobody else ends: those out of time, called off, or left half taken in.
+
+* A batch over its completion window starts nothing new: its waiting jobs expire, its calls in
+  flight are finished and kept, then it ends as `expired`.
+* A cancellation whose caller died half way is finished; jobs that a rescue puts back into a batch
+  that is ending are ended too.
+* A batch whose upload died is ended after 15 minutes without a new line: the lines taken in are
+  cancelled (each gets its error row), the batch fails with `upload_lost`. Lines first, the batch
+  last, so a crash in between only repeats it.
+* A batch whose last job ended unnoticed is closed.
+
+Horizon: 2 s; for lost uploads 15 minutes after this process first saw their last line.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from shared.db.engine import Database
+from shared.db.repositories import batches, jobs
+from shared.domain.batch import BatchStatus
+from shared.domain.job import JobStatus
+from shared.errors import ConflictError
+
+log = structlog.get_logger(__name__)
+
+UPLOAD_LOST_AFTER = timedelta(minutes=15)
+UPLOAD_LOST = {
+    "code": "upload_lost",
+    "message": "The upload ended before its last line; submit the file again.",
+}
+_ENDS = {
+    BatchStatus.CANCELLING: JobStatus.CANCELLED,
+    BatchStatus.FINALIZING: JobStatus.EXPIRED,
+}
+
+
+class BatchCloser:
+    """Remembers in memory how far each upload was."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._uploads: dict[int, tuple[int, datetime]] = {}
+
+    def run_once(self, now: datetime) -> int:
+        """Returns how many batches were moved on."""
+        with self._database.reading() as connection:
+            overdue = batches.overdue(connection, now)
+        moved = sum(self._begin_expiry(batch, now) for batch in overdue)
+        with self._database.reading() as connection:
+            rows = batches.open_batches(connection)
+        for batch in rows:
+            end = _ENDS.get(BatchStatus(batch.status))
+            if end is not None:
+                self._end_waiting(batch, end, now)
+        moved += sum(self._bury(batch, now) for batch in self._lost_uploads(rows, now))
+        return moved + self._close_finished([batch.number for batch in rows], now)
+
+    def _begin_expiry(self, batch: Any, now: datetime) -> bool:
+        try:
+            with self._database.transaction() as connection:
+                batches.begin_expiry(connection, batch.number, now)
+        except ConflictError:
+            return False  # it ended meanwhile
+        log.info("a batch is out of time", batch=batch.id)
+        return True
+
+    def _end_waiting(self, batch: Any, end: JobStatus, now: datetime) -> None:
+        with self._database.reading() as connection:
+            counts = batches.counts(connection, batch)
+        if not counts.queued and not counts.held:
+            return
+        while True:
+            with self._database.transaction() as connection:
+                if not jobs.end_waiting(connection, batch.number, end, now):
+                    return
+
+    def _close_finished(self, numbers: Sequence[int], now: datetime) -> int:
+        """Closes through the verb everybody closes by; only where the row says it is finished."""
+        with self._database.reading() as connection:
+            rows = batches.open_batches(connection)
+        finished = [
+            row.number
+            for row in rows
+            if row.number in set(numbers)
+            and row.status != BatchStatus.VALIDATING
+            and row.total == row.completed + row.failed + row.cancelled + row.expired
+        ]
+        if not finished:
+            return 0
+        with self._database.transaction() as connection:
+            return len(batches.close_finished(connection, finished, now))
+
+    def _lost_uploads(self, rows: Sequence[Any], now: datetime) -> list[Any]:
+        uploading = {row.number: row for row in rows if row.status == BatchStatus.VALIDATING}
+        for number in self._uploads.keys() - uploading.keys():
+            del self._uploads[number]
+        lost = []
+        for number, row in uploading.items():
+            total, since = self._uploads.get(number, (row.total, now))
+            if total != row.total:
+                since = now
+            self._uploads[number] = (row.total, since)
+            if now - since >= UPLOAD_LOST_AFTER:
+                lost.append(row)
+        return lost
+
+    def _bury(self, batch: Any, now: datetime) -> bool:
+        try:
+            while True:
+                with self._database.transaction() as connection:
+                    if jobs.end_waiting(connection, batch.number, JobStatus.CANCELLED, now):
+                        continue
+                    batches.reject(connection, batch.number, UPLOAD_LOST, now)
+                    break
+        except ConflictError:
+            return False  # the upload lives after all: what was cancelled stays so
+        log.warning("an upload was lost", batch=batch.id, lines=batch.total)
+        return True

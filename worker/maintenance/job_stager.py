@@ -1,0 +1,186 @@
+"""Sends queued jobs to the workers in chunks, and again where the messages were lost.
+
+Only a window of chunks is out per project, so a project with a million jobs fills no queue and the
+next one's ten go out at once. The database remembers what is out (`lease_until` of a queued job):
+a crash between the mark and the message, a broker that lost its data and a worker killed with
+messages in its hands all look the same, and are repaired the same way.
+
+Horizon: lost messages are sent again 5 to 10 s after they were sent where the lane is empty. In a
+lane that others keep filled: after 10 minutes in which a batch's first message was not taken.
+Weakness: a message that a worker holds while it waits for room looks lost too; its copy finds the
+jobs claimed and does nothing, and the patience doubles each time.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import structlog
+
+from shared.chunking import chunks_of, ranges_text
+from shared.db.engine import Database
+from shared.db.repositories import batches, jobs, staging
+from shared.db.repositories.staging import Staged
+from shared.domain.batch import BatchStatus, Priority
+from shared.domain.job import line_of
+from shared.errors import UnavailableError
+from shared.queue.lanes import lane_queue
+from shared.queue.messages import ChunkMessage
+from worker.maintenance.fairness import Lane, shares
+
+log = structlog.get_logger(__name__)
+
+STAGE_LEASE = timedelta(seconds=60)
+FIRST_PATIENCE = timedelta(seconds=5)
+LONGEST_PATIENCE = timedelta(seconds=60)
+LOOK_EVERY = timedelta(seconds=1)
+STUCK_AFTER = timedelta(minutes=10)
+PROJECT_WINDOW = 64
+TOTAL_WINDOW = 512
+
+
+class Queue(Protocol):
+    """Where chunks go (`shared.queue.publisher.Publisher`)."""
+
+    def publish(
+        self, messages: Sequence[ChunkMessage], project_id: str, priority: Priority
+    ) -> None:
+        """Queue them; raises UnavailableError."""
+
+    def depths(self) -> dict[str, int]:
+        """Messages waiting by queue; raises UnavailableError."""
+
+
+class JobStager:
+    """Windows are counted in chunks of `chunk_size` jobs."""
+
+    def __init__(
+        self,
+        database: Database,
+        queue: Queue,
+        *,
+        chunk_size: int,
+        project_window: int = PROJECT_WINDOW,
+        total_window: int = TOTAL_WINDOW,
+    ) -> None:
+        self._database = database
+        self._queue = queue
+        self._chunk_size = chunk_size
+        self._project_window = project_window * chunk_size
+        self._total_window = total_window * chunk_size
+        self._patience: dict[int, timedelta] = {}
+        self._first_seen: dict[int, tuple[int, datetime]] = {}
+        self._looked_at: datetime | None = None
+
+    def run_once(self, now: datetime) -> int:
+        """Send what is due and has room; returns how many jobs that were."""
+        with self._database.reading() as connection:
+            waiting = staging.batches_with_waiting_jobs(connection)
+            out = staging.staged(connection)
+            if not waiting and not out:
+                self._patience.clear()
+                self._first_seen.clear()
+                return 0
+            rows = batches.open_batches(connection, BatchStatus.IN_PROGRESS)
+        running = {row.number: row for row in rows}
+        self._look_after(out, running, now)
+        wanted = set(waiting)
+        lanes = [
+            Lane(row.number, row.project_id, row.priority == Priority.INTERACTIVE)
+            for row in rows
+            if row.number in wanted
+        ]
+        sent = 0
+        for number, limit in self._shares(lanes, out, running):
+            sent += self._stage(running[number], limit, now)
+        return sent
+
+    def _shares(
+        self, lanes: Sequence[Lane], out: Mapping[int, Staged], running: Mapping[int, Any]
+    ) -> list[tuple[int, int]]:
+        per_project: dict[str, int] = {}
+        for number, staged in out.items():
+            if number in running and running[number].priority != Priority.INTERACTIVE:
+                project = running[number].project_id
+                per_project[project] = per_project.get(project, 0) + staged.jobs
+        return shares(
+            lanes,
+            per_project,
+            project_window=self._project_window,
+            total_window=self._total_window,
+            chunk_size=self._chunk_size,
+        )
+
+    def _stage(self, batch: Any, limit: int, now: datetime) -> int:
+        with self._database.transaction() as connection:
+            ids = jobs.stageable(connection, batch.number, now, limit)
+            if ids:
+                jobs.mark_staged(connection, ids, now + STAGE_LEASE)
+        messages = [
+            ChunkMessage(batch.id, batch.number, ranges_text(line_of(i) for i in chunk))
+            for chunk in chunks_of(ids, self._chunk_size)
+        ]
+        if not messages:
+            return 0
+        try:
+            self._queue.publish(messages, batch.project_id, Priority(batch.priority))
+        except UnavailableError:
+            with self._database.transaction() as connection:
+                staging.unstage_jobs(connection, ids)
+            raise
+        return len(ids)
+
+    def _look_after(
+        self, out: Mapping[int, Staged], running: Mapping[int, Any], now: datetime
+    ) -> None:
+        """Tell messages that wait from messages that are lost; asks the broker once a second."""
+        if self._looked_at is not None and now - self._looked_at < LOOK_EVERY:
+            return
+        self._forget_all_but(out)
+        old = {
+            number: staged
+            for number, staged in out.items()
+            if number in running and staged.earliest < now + STAGE_LEASE - self._patience_of(number)
+        }
+        if not old:
+            return
+        self._looked_at = now
+        depths = self._queue.depths()
+        for number, staged in old.items():
+            batch = running[number]
+            lane_is_empty = not depths[lane_queue(batch.project_id, Priority(batch.priority))]
+            if lane_is_empty:
+                self._send_again(batch, now + STAGE_LEASE - self._patience_of(number))
+            elif self._is_stuck(number, staged, now):
+                self._send_again(batch, now + STAGE_LEASE)
+            elif staged.earliest < now + STAGE_LEASE / 2:
+                with self._database.transaction() as connection:
+                    jobs.extend_staged(connection, number, now + STAGE_LEASE)
+
+    def _send_again(self, batch: Any, before: datetime) -> None:
+        with self._database.transaction() as connection:
+            lost = staging.unstage_batch(connection, batch.number, before)
+        if lost:
+            self._patience[batch.number] = min(
+                self._patience_of(batch.number) * 2, LONGEST_PATIENCE
+            )
+            self._first_seen.pop(batch.number, None)
+            log.info("messages are sent again", batch=batch.id, jobs=lost)
+
+    def _patience_of(self, number: int) -> timedelta:
+        return self._patience.get(number, FIRST_PATIENCE)
+
+    def _is_stuck(self, number: int, staged: Staged, now: datetime) -> bool:
+        """A lane is first in, first out: if a batch's first message is not taken for long while
+        the lane moves, it is not there.
+        """
+        first_id, since = self._first_seen.get(number, (staged.first_id, now))
+        if first_id != staged.first_id:
+            since = now
+        self._first_seen[number] = (staged.first_id, since)
+        return now - since >= STUCK_AFTER
+
+    def _forget_all_but(self, out: Mapping[int, Staged]) -> None:
+        for memory in (self._patience, self._first_seen):
+            for number in memory.keys() - out.keys():
+                del memory[number]

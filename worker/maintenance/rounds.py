@@ -1,0 +1,101 @@
+"""Runs each repairer on its own period, in a thread of its own, while this process leads.
+
+A repairer that fails is logged and tried again; it stops no other. One that looked long and found
+nothing rests a hundred times as long as it looked, so that idle repairers cost next to nothing,
+however large the tables are.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from shared.clock import utc_now
+from shared.errors import UnavailableError
+
+log = structlog.get_logger(__name__)
+
+_REST_FACTOR = 100
+_LONGEST_REST_S = 30.0
+_FAILURE_PAUSE_S = 1.0
+
+
+class Repairer(Protocol):
+    """One kind of loss, repaired."""
+
+    def run_once(self, now: datetime) -> int:
+        """Repair what there is; returns how much that was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A repairer and how often it looks: every `idle_s`, and every `busy_s` while it finds
+    something.
+    """
+
+    name: str
+    repairer: Repairer
+    idle_s: float
+    busy_s: float
+
+
+def pause_after(round_: Round, repaired: int, took_s: float) -> float:
+    """Seconds until the next look. Pure."""
+    if repaired:
+        return round_.busy_s
+    return max(round_.idle_s, min(took_s * _REST_FACTOR, _LONGEST_REST_S))
+
+
+class Rounds:
+    """The threads; `leads` says whether this process may repair now."""
+
+    def __init__(
+        self,
+        rounds: Sequence[Round],
+        leads: Callable[[], bool],
+        *,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._rounds = rounds
+        self._leads = leads
+        self._clock = clock
+        self._stopped = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(round_,), name=round_.name, daemon=True)
+            for round_ in rounds
+        ]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, within_s: float) -> None:
+        """Begin nothing new; what is under way after that time is abandoned, which only rolls
+        its transaction back.
+        """
+        self._stopped.set()
+        give_up_at = time.monotonic() + within_s
+        for thread in self._threads:
+            thread.join(max(0.0, give_up_at - time.monotonic()))
+
+    def _run(self, round_: Round) -> None:
+        pause = 0.0
+        while not self._stopped.wait(pause):
+            pause = self._look(round_) if self._leads() else _FAILURE_PAUSE_S
+
+    def _look(self, round_: Round) -> float:
+        began = time.monotonic()
+        try:
+            repaired = round_.repairer.run_once(self._clock())
+        except UnavailableError as error:
+            log.warning("a repairer waits", repairer=round_.name, reason=error.message)
+            return max(_FAILURE_PAUSE_S, round_.idle_s)
+        except Exception:
+            log.exception("a repairer stumbled", repairer=round_.name)
+            return max(_FAILURE_PAUSE_S, round_.idle_s)
+        return pause_after(round_, repaired, time.monotonic() - began)
