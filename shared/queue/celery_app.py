@@ -4,6 +4,8 @@ No result backend, no Celery retries, no countdowns: the database remembers, del
 job's row, and what a dead worker held is rescued by its lease.
 """
 
+import os
+from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
@@ -30,6 +32,7 @@ def make_celery_app(settings: Settings) -> Celery:
     app.conf.broker_transport_options = _transport_options(settings.resolved_broker_url)
     app.conf.worker_concurrency = settings.worker_threads
     signals.setup_logging.connect(_leave_logging_alone, weak=False)
+    signals.worker_ready.connect(_announce_ready, weak=False)
     return app
 
 
@@ -141,3 +144,9 @@ def _transport_options(broker_url: str) -> dict[str, Any]:
 
 def _leave_logging_alone(**_: object) -> None:
     """Connected to `setup_logging`, which keeps Celery from configuring any logger."""
+
+
+def _announce_ready(**_: object) -> None:
+    """A worker consumes now: whoever started it may be told by a file."""
+    if name := os.environ.get("PROMPTMILL_READY_FILE"):
+        Path(name).touch()
