@@ -16,7 +16,9 @@ _WORDS: Final = (
 _PERCENT: Final = re.compile(
     r"(\d{1,9}(?:\.\d{1,6})?)\s*(?:%|percent)\s+of\s+(\d{1,9}(?:\.\d{1,6})?)"
 )
-_SUM: Final = re.compile(r"[(\s]*\d[\d.,()\s]*(?:[-+*/]\s*\(*\s*\d[\d.,()\s]*)+")
+_SUM: Final = re.compile(
+    r"(?:(?<![\w)])-)?[(\s]*\d[\d.,()\s]*(?:[-+*/]\s*-?\s*\(*\s*\d[\d.,()\s]*)+"
+)
 _TOKEN: Final = re.compile(r"\d+(?:\.\d+)?|[-+*/()]")
 _DATE: Final = re.compile(r"\d{1,4}[-/]\d{1,2}[-/]\d{1,4}")
 _CUE: Final = re.compile(

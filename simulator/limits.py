@@ -5,6 +5,7 @@ Tokens are taken at admission (input and max_tokens) and corrected when the call
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from simulator.exchange import Ask, Problem, Quota
 from simulator.faults import with_wait
@@ -61,7 +62,7 @@ class _Meter:
             (self.tokens, "tokens per min (TPM)", tokens),
         ):
             if bucket is not None and (wait := bucket.wait_s(amount)) > 0:
-                limit, used = int(bucket.per_minute), int(bucket.per_minute - bucket.level)
+                limit, used = int(bucket.per_minute), ceil(bucket.per_minute - bucket.level)
                 figures = f"Limit {limit}, Used {max(0, used)}, Requested {amount}"
                 return f"Rate limit reached for {model} on {name}: {figures}", wait
         return None
