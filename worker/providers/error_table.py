@@ -29,7 +29,8 @@ _ACCOUNT_CODES: Final = frozenset(
     }
 )  # fmt: skip
 _ACCOUNT_PHRASES: Final = re.compile(
-    r"credit balance is too low|insufficient (?:balance|credits|funds)|spend(?:ing)? limit"
+    r"credit balance is too low|credits are depleted|insufficient (?:balance|credits|funds)"
+    r"|spend(?:ing)? limit"
     r"|specified api usage limits|api key not valid|invalid api key|incorrect api key"
     r"|api key expired|\blimit: 0\b|trial key.{0,80}month|billing hard limit",
     re.IGNORECASE | re.DOTALL,

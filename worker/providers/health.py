@@ -166,25 +166,30 @@ class HealthBoard:
     def _adopt(self, remote: dict[str, KeyHealth]) -> None:
         """Take over what Redis holds, with what this process has not written yet on top."""
         self._view = remote
-        for key_id, events in self._pending.items():
-            health = self._view.get(key_id, KeyHealth())
-            for event in events:
-                health = breaker.step(health, event, self._now_ms())
-            self._set_view(key_id, health)
+        for key_id in self._pending:
+            self._adopt_key(key_id, self._view.get(key_id, KeyHealth()))
+
+    def _adopt_key(self, key_id: str, health: KeyHealth) -> None:
+        for event in self._pending.get(key_id, ()):
+            health = breaker.step(health, event, self._now_ms())
+        self._set_view(key_id, health)
 
     async def _write_pending(self) -> None:
         try:
             while self._pending:
                 key_id, events = next(iter(self._pending.items()))
                 taken = len(events)
+                written: KeyHealth | None = None
                 try:
-                    await self._apply(key_id, events[:taken])
-                except (RedisError, OSError):
-                    pass  # the local view goes on; what Redis missed it learns from new failures
+                    # Without Redis the local view goes on; it learns of the rest by new failures.
+                    with suppress(RedisError, OSError):
+                        written = await self._apply(key_id, events[:taken])
                 finally:
                     del events[:taken]
                     if not events:
                         self._pending.pop(key_id, None)
+                if written is not None:
+                    self._adopt_key(key_id, written)
         finally:
             self._writer = None
 

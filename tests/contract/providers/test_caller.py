@@ -30,9 +30,12 @@ KEYS = {"acme": ("key-one", "key-two")}
 
 @asynccontextmanager
 async def calling(
-    redis: Redis, reply: bytes | None = GOOD, keys=KEYS, **spec: object
+    redis: Redis,
+    reply: bytes | None = GOOD,
+    keys: dict[str, tuple[str, ...]] = KEYS,
+    **spec: object,
 ) -> AsyncIterator[tuple[ModelCaller, RawServer]]:
-    async def behave(reader, writer):
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
         if reply is None:
             await reader.read()
         else:
@@ -58,7 +61,7 @@ async def held(redis: Redis) -> int:
     return sum([await redis.zcard(name) for name in names])
 
 
-async def test_a_call_has_its_worst_case_before_it_is_made(redis):
+async def test_a_call_has_its_worst_case_before_it_is_made(redis: Redis):
     async with calling(redis) as (caller, server):
         prepared = caller.prepare("small", ask(extras={"n": 3}), 50)
         assert prepared.max_output_tokens == 150
@@ -67,13 +70,13 @@ async def test_a_call_has_its_worst_case_before_it_is_made(redis):
         assert server.requests == 0
 
 
-async def test_an_unknown_model_is_never_sent(redis):
+async def test_an_unknown_model_is_never_sent(redis: Redis):
     async with calling(redis) as (caller, _):
         with pytest.raises(NotSent, match="unknown_model"):
             caller.prepare("other", ask(), 50)
 
 
-async def test_an_answer_comes_back_and_nothing_stays_held(redis):
+async def test_an_answer_comes_back_and_nothing_stays_held(redis: Redis):
     async with calling(redis, max_concurrency=2, rpm=6000, tpm=10**6) as (caller, _):
         completion = await call(caller)
         assert completion.text == "fine"
@@ -82,7 +85,7 @@ async def test_an_answer_comes_back_and_nothing_stays_held(redis):
         assert await held(redis) == 0
 
 
-async def test_load_is_spread_over_the_keys(redis):
+async def test_load_is_spread_over_the_keys(redis: Redis):
     async with calling(redis) as (caller, _):
         prepared = caller.prepare("small", ask(), 50)
         admissions = [await caller.admit(prepared) for _ in range(4)]
@@ -93,7 +96,7 @@ async def test_load_is_spread_over_the_keys(redis):
         assert "key-one" not in repr(admissions)
 
 
-async def test_an_answer_without_usage_is_charged_at_its_bounds(redis):
+async def test_an_answer_without_usage_is_charged_at_its_bounds(redis: Redis):
     body = {**openai_answer("kept"), "usage": None}
     async with calling(redis, answer(orjson.dumps(body))) as (caller, _):
         prepared = caller.prepare("small", ask(), 50)
@@ -103,7 +106,7 @@ async def test_an_answer_without_usage_is_charged_at_its_bounds(redis):
         assert completion.usage.input_tokens == prepared.input_token_bound
 
 
-async def test_an_abandoned_admission_makes_room(redis):
+async def test_an_abandoned_admission_makes_room(redis: Redis):
     async with calling(redis, keys={"acme": ("one",)}, max_concurrency=1) as (caller, server):
         prepared = caller.prepare("small", ask(), 50)
         caller.abandon(await caller.admit(prepared))
@@ -111,7 +114,7 @@ async def test_an_abandoned_admission_makes_room(redis):
         assert server.requests == 1
 
 
-async def test_a_full_provider_is_busy(redis):
+async def test_a_full_provider_is_busy(redis: Redis):
     async with calling(redis, keys={"acme": ("one",)}, rpm=6) as (caller, _):
         await call(caller)
         with pytest.raises(ProviderBusy) as caught:
@@ -120,14 +123,14 @@ async def test_a_full_provider_is_busy(redis):
         assert 5 < caught.value.retry_in_s <= 10
 
 
-async def test_a_second_key_takes_over_where_the_first_is_full(redis):
+async def test_a_second_key_takes_over_where_the_first_is_full(redis: Redis):
     async with calling(redis, rpm=6) as (caller, server):
         await call(caller)
         await call(caller)
         assert server.requests == 2
 
 
-async def test_a_throttled_key_cools_down_for_all(redis):
+async def test_a_throttled_key_cools_down_for_all(redis: Redis):
     reply = answer(b"{}", "429 Slow\r\nRetry-After: 30")
     async with calling(redis, reply, keys={"acme": ("one",)}) as (caller, _):
         with pytest.raises(Throttled):
@@ -137,7 +140,7 @@ async def test_a_throttled_key_cools_down_for_all(redis):
         assert 25 < caught.value.retry_in_s <= 30
 
 
-async def test_a_refused_key_is_passed_over_and_then_the_account_is_busy(redis):
+async def test_a_refused_key_is_passed_over_and_then_the_account_is_busy(redis: Redis):
     async with calling(redis, answer(b"{}", "401 No")) as (caller, server):
         for _ in range(2):
             with pytest.raises(AccountRefused):
@@ -148,7 +151,7 @@ async def test_a_refused_key_is_passed_over_and_then_the_account_is_busy(redis):
         assert server.requests == 2
 
 
-async def test_a_dead_provider_is_down_after_five_failures(redis):
+async def test_a_dead_provider_is_down_after_five_failures(redis: Redis):
     one = {"acme": ("one",)}
     async with calling(redis, answer(b"", "503 No"), keys=one, max_concurrency=5) as (caller, _):
         for _ in range(5):
@@ -160,7 +163,7 @@ async def test_a_dead_provider_is_down_after_five_failures(redis):
         assert await held(redis) == 0
 
 
-async def test_a_cancelled_call_gives_everything_back_and_blames_nobody(redis):
+async def test_a_cancelled_call_gives_everything_back_and_blames_nobody(redis: Redis):
     async with calling(redis, None, max_concurrency=5) as (caller, server):
         task = asyncio.create_task(call(caller))
         await server.arrived.wait()
@@ -172,18 +175,18 @@ async def test_a_cancelled_call_gives_everything_back_and_blames_nobody(redis):
         assert await redis.exists(KEY) == 0
 
 
-async def test_garbage_may_have_been_billed(redis):
+async def test_garbage_may_have_been_billed(redis: Redis):
     async with calling(redis, answer(b"<html>")) as (caller, _):
         with pytest.raises(MaybeBilled, match="garbage"):
             await call(caller)
 
 
-async def test_a_provider_without_a_key_that_needs_one_is_down(redis):
+async def test_a_provider_without_a_key_that_needs_one_is_down(redis: Redis):
     async with calling(redis, keys={}) as (caller, _):
         with pytest.raises(ProviderDown, match="no key"):
             await call(caller)
 
 
-async def test_a_keyless_host_is_asked_without_one(redis):
+async def test_a_keyless_host_is_asked_without_one(redis: Redis):
     async with calling(redis, keys={}, api_keys=()) as (caller, _):
         assert (await call(caller)).text == "fine"

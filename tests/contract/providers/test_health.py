@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 import redis as sync_redis
@@ -43,7 +44,7 @@ async def make_due(redis: Redis, key_id: str = A) -> None:
     await redis.hset(KEY, key_id, due.to_json())
 
 
-async def test_an_unknown_key_is_healthy_and_success_writes_nothing(board, redis):
+async def test_an_unknown_key_is_healthy_and_success_writes_nothing(board: MakeBoard, redis: Redis):
     one = board()
     assert await one.available([A, B]) == Available(A)
     one.record_success(A)
@@ -51,7 +52,7 @@ async def test_an_unknown_key_is_healthy_and_success_writes_nothing(board, redis
     assert await redis.exists(KEY) == 0
 
 
-async def test_failures_count_here_at_once_and_everywhere_soon(board):
+async def test_failures_count_here_at_once_and_everywhere_soon(board: MakeBoard):
     one, other = board(), board()
     for _ in range(5):
         one.record_failure(A, DOWN)
@@ -63,7 +64,7 @@ async def test_failures_count_here_at_once_and_everywhere_soon(board):
     assert 0 < barred.seconds <= 2.0
 
 
-async def test_failures_of_all_workers_add_up(board):
+async def test_failures_of_all_workers_add_up(board: MakeBoard):
     boards = [board() for _ in range(5)]
     for one in boards:
         one.record_failure(A, DOWN)
@@ -72,13 +73,13 @@ async def test_failures_of_all_workers_add_up(board):
     assert isinstance(await board().available([A]), Barred)
 
 
-async def test_another_key_is_used_meanwhile(board):
+async def test_another_key_is_used_meanwhile(board: MakeBoard):
     one = board()
     await open_circuit(one)
     assert await one.available([A, B]) == Available(B)
 
 
-async def test_exactly_one_worker_probes(board, redis):
+async def test_exactly_one_worker_probes(board: MakeBoard, redis: Redis):
     await open_circuit(board())
     await make_due(redis)
     boards = [board() for _ in range(20)]
@@ -87,7 +88,7 @@ async def test_exactly_one_worker_probes(board, redis):
     assert sum(isinstance(outcome, Barred) for outcome in found) == 19
 
 
-async def test_one_worker_with_many_calls_probes_once(board, redis):
+async def test_one_worker_with_many_calls_probes_once(board: MakeBoard, redis: Redis):
     one = board()
     await open_circuit(one)
     await make_due(redis)
@@ -95,7 +96,9 @@ async def test_one_worker_with_many_calls_probes_once(board, redis):
     assert found.count(Available(A, is_probe=True)) == 1
 
 
-async def test_a_good_probe_opens_the_key_for_all_and_leaves_nothing_behind(board, redis):
+async def test_a_good_probe_opens_the_key_for_all_and_leaves_nothing_behind(
+    board: MakeBoard, redis: Redis
+):
     one, other = board(), board()
     await open_circuit(one)
     await make_due(redis)
@@ -106,7 +109,7 @@ async def test_a_good_probe_opens_the_key_for_all_and_leaves_nothing_behind(boar
     assert await redis.exists(KEY) == 0
 
 
-async def test_a_bad_probe_doubles_the_wait(board, redis):
+async def test_a_bad_probe_doubles_the_wait(board: MakeBoard, redis: Redis):
     one = board()
     await open_circuit(one)
     await make_due(redis)
@@ -118,7 +121,7 @@ async def test_a_bad_probe_doubles_the_wait(board, redis):
     assert 2.0 < barred.seconds <= 4.0
 
 
-async def test_a_probe_that_was_given_up_is_open_to_the_next(board, redis):
+async def test_a_probe_that_was_given_up_is_open_to_the_next(board: MakeBoard, redis: Redis):
     one, other = board(), board()
     await open_circuit(one)
     await make_due(redis)
@@ -128,7 +131,7 @@ async def test_a_probe_that_was_given_up_is_open_to_the_next(board, redis):
     assert await other.available([A]) == Available(A, is_probe=True)
 
 
-async def test_all_workers_obey_a_cool_down(board):
+async def test_all_workers_obey_a_cool_down(board: MakeBoard):
     one, other = board(), board()
     one.record_failure(A, Throttled("throttled", "slow down", retry_after_s=20.0))
     await one.flush()
@@ -139,7 +142,7 @@ async def test_all_workers_obey_a_cool_down(board):
     assert 15 < barred.seconds <= 20
 
 
-async def test_a_refused_account_pauses_its_key(board):
+async def test_a_refused_account_pauses_its_key(board: MakeBoard):
     one, other = board(), board()
     one.record_failure(A, AccountRefused("invalid_key", "no", status=401))
     await one.flush()
@@ -149,7 +152,7 @@ async def test_a_refused_account_pauses_its_key(board):
     assert 55 < barred.seconds <= 60
 
 
-async def test_a_refused_request_says_nothing_about_the_key(board, redis):
+async def test_a_refused_request_says_nothing_about_the_key(board: MakeBoard, redis: Redis):
     one = board()
     for _ in range(10):
         one.record_failure(A, RequestRefused("http_400", "no", status=400))
@@ -157,14 +160,14 @@ async def test_a_refused_request_says_nothing_about_the_key(board, redis):
     assert await redis.exists(KEY) == 0
 
 
-async def test_lost_data_means_a_fresh_start(board, redis):
+async def test_lost_data_means_a_fresh_start(board: MakeBoard, redis: Redis):
     one = board()
     await open_circuit(one)
     await redis.flushall()
     assert await one.available([A]) == Available(A)
 
 
-async def test_without_redis_a_worker_goes_by_what_it_sees_itself(no_redis):
+async def test_without_redis_a_worker_goes_by_what_it_sees_itself(no_redis: Redis):
     one = HealthBoard(no_redis, refresh_s=0.0)
     assert await one.available([A]) == Available(A)
     await open_circuit(one)
@@ -172,7 +175,7 @@ async def test_without_redis_a_worker_goes_by_what_it_sees_itself(no_redis):
     await one.aclose()
 
 
-async def test_reads_are_local_between_refreshes(redis):
+async def test_reads_are_local_between_refreshes(redis: Redis):
     one = HealthBoard(redis, refresh_s=3600.0)
     await one.available([A])
     await redis.aclose(close_connection_pool=True)
@@ -184,7 +187,7 @@ async def test_reads_are_local_between_refreshes(redis):
     await one.aclose()
 
 
-async def test_the_api_reads_the_same_values(board, redis_url, tmp_path):
+async def test_the_api_reads_the_same_values(board: MakeBoard, redis_url: str, tmp_path: Path):
     one = board()
     await open_circuit(one)
     with sync_redis.Redis.from_url(redis_url) as client:

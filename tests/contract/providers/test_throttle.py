@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
+from shared.catalog.spec import ProviderSpec
 from shared.errors import UnavailableError
 from tests.unit.providers.specs import provider_of
 from worker.providers.throttle import BURST_US, Delay, Permit, Throttle
@@ -23,7 +24,13 @@ async def workers(redis_url: str) -> AsyncIterator[list[Throttle]]:
         await client.aclose()
 
 
-async def ask_all(workers, spec, count, tokens=1, max_wait_s=5.0):
+async def ask_all(
+    workers: list[Throttle],
+    spec: ProviderSpec,
+    count: int,
+    tokens: int = 1,
+    max_wait_s: float = 5.0,
+):
     """Ask for all at once, over all workers; waits are not slept, they are the turns booked."""
     asks = (
         workers[i % len(workers)].acquire(spec, KEY, tokens, max_wait_s=max_wait_s)
@@ -32,11 +39,11 @@ async def ask_all(workers, spec, count, tokens=1, max_wait_s=5.0):
     return await asyncio.gather(*asks)
 
 
-def turns(outcomes):
+def turns(outcomes: list[Permit | Delay]):
     return sorted(outcome.wait_s for outcome in outcomes if isinstance(outcome, Permit))
 
 
-async def test_many_workers_together_keep_the_request_rate_without_a_burst(workers):
+async def test_many_workers_together_keep_the_request_rate_without_a_burst(workers: list[Throttle]):
     spec = provider_of("openai", rpm=6000)  # 100 a second
     booked = turns(await ask_all(workers, spec, 400))
     assert len(booked) == 400
@@ -47,7 +54,7 @@ async def test_many_workers_together_keep_the_request_rate_without_a_burst(worke
     assert after_the_burst <= (400 - len(at_once)) / 100 + 0.02
 
 
-async def test_the_rate_holds_within_one_percent_of_a_minute(redis):
+async def test_the_rate_holds_within_one_percent_of_a_minute(redis: Redis):
     """Booked on one line of time: what was booked until a moment is the rate times the time."""
     spec = provider_of("openai", rpm=60_000)  # a thousand a second: a minute's worth is quick
     throttle = Throttle(redis)
@@ -59,7 +66,7 @@ async def test_the_rate_holds_within_one_percent_of_a_minute(redis):
     await throttle.aclose()
 
 
-async def test_real_time_shows_the_rate(workers):
+async def test_real_time_shows_the_rate(workers: list[Throttle]):
     """Sent as booked, no window of a second holds more than its worth and the burst."""
     spec = provider_of("openai", rpm=12_000)  # 200 a second
     loop = asyncio.get_running_loop()
@@ -79,7 +86,7 @@ async def test_real_time_shows_the_rate(workers):
         assert len(window) <= 200 * 1.01 + 200 * BURST_US / 1e6 + 1
 
 
-async def test_a_turn_too_far_away_is_not_booked(redis):
+async def test_a_turn_too_far_away_is_not_booked(redis: Redis):
     spec = provider_of("openai", rpm=60)
     throttle = Throttle(redis)
     outcomes = await ask_all([throttle], spec, 10, max_wait_s=2.0)
@@ -89,7 +96,7 @@ async def test_a_turn_too_far_away_is_not_booked(redis):
     await throttle.aclose()
 
 
-async def test_tokens_are_booked_and_corrected(redis):
+async def test_tokens_are_booked_and_corrected(redis: Redis):
     spec = provider_of("openai", tpm=6000)  # 100 a second
     throttle = Throttle(redis)
     first = await throttle.acquire(spec, KEY, 1000)
@@ -105,7 +112,7 @@ async def test_tokens_are_booked_and_corrected(redis):
     await throttle.aclose()
 
 
-async def test_a_call_above_a_minutes_tokens_goes_once_the_line_is_free(redis):
+async def test_a_call_above_a_minutes_tokens_goes_once_the_line_is_free(redis: Redis):
     throttle = Throttle(redis)
     permit = await throttle.acquire(provider_of("openai", tpm=600), KEY, 5000)
     assert isinstance(permit, Permit)
@@ -113,7 +120,7 @@ async def test_a_call_above_a_minutes_tokens_goes_once_the_line_is_free(redis):
     await throttle.aclose()
 
 
-async def test_a_cancelled_booking_gives_its_turn_back(redis):
+async def test_a_cancelled_booking_gives_its_turn_back(redis: Redis):
     spec = provider_of("openai", rpm=6)
     throttle = Throttle(redis)
     for _ in range(5):
@@ -125,7 +132,9 @@ async def test_a_cancelled_booking_gives_its_turn_back(redis):
     await throttle.aclose()
 
 
-async def test_concurrency_holds_over_the_cluster_and_a_release_lets_the_next_in(workers):
+async def test_concurrency_holds_over_the_cluster_and_a_release_lets_the_next_in(
+    workers: list[Throttle],
+):
     spec = provider_of("openai", max_concurrency=3)
     running = peak = done = 0
 
@@ -144,7 +153,7 @@ async def test_concurrency_holds_over_the_cluster_and_a_release_lets_the_next_in
     assert (peak, done) == (3, 60)
 
 
-async def test_a_full_key_answers_with_a_delay_when_nobody_leaves(redis):
+async def test_a_full_key_answers_with_a_delay_when_nobody_leaves(redis: Redis):
     spec = provider_of("openai", max_concurrency=1)
     throttle = Throttle(redis)
     held = await throttle.acquire(spec, KEY, 1)
@@ -157,7 +166,7 @@ async def test_a_full_key_answers_with_a_delay_when_nobody_leaves(redis):
     await throttle.aclose()
 
 
-async def test_a_dead_workers_lease_expires_and_a_living_ones_is_renewed(redis):
+async def test_a_dead_workers_lease_expires_and_a_living_ones_is_renewed(redis: Redis):
     spec = provider_of("openai", max_concurrency=2)
     dead, living = Throttle(redis, lease_ms=300), Throttle(redis, lease_ms=300)
     lost = await dead.acquire(spec, KEY, 1)
@@ -175,7 +184,7 @@ async def test_a_dead_workers_lease_expires_and_a_living_ones_is_renewed(redis):
 PREFIX_LEASES = "{promptmill}:throttle:leases:"
 
 
-async def test_a_caller_that_is_cancelled_holds_nothing(redis):
+async def test_a_caller_that_is_cancelled_holds_nothing(redis: Redis):
     spec = provider_of("openai", max_concurrency=1)
     throttle = Throttle(redis)
     task = asyncio.create_task(throttle.acquire(spec, KEY, 1))
@@ -188,7 +197,7 @@ async def test_a_caller_that_is_cancelled_holds_nothing(redis):
     await throttle.aclose()
 
 
-async def test_without_limits_redis_is_never_asked(no_redis):
+async def test_without_limits_redis_is_never_asked(no_redis: Redis):
     throttle = Throttle(no_redis)
     permit = await throttle.acquire(provider_of("openai"), KEY, 10**9)
     assert isinstance(permit, Permit)
@@ -197,7 +206,7 @@ async def test_without_limits_redis_is_never_asked(no_redis):
     await throttle.aclose()
 
 
-async def test_without_redis_a_limited_key_is_refused(no_redis):
+async def test_without_redis_a_limited_key_is_refused(no_redis: Redis):
     throttle = Throttle(no_redis)
     with pytest.raises(UnavailableError):
         await throttle.acquire(provider_of("openai", rpm=60), KEY, 1)

@@ -34,8 +34,8 @@ async def kind_of(error: type[Exception], sender: HttpSender, url: str, **spec: 
     return str(caught.value.kind)
 
 
-async def test_an_answer_comes_with_status_headers_and_body(sender):
-    async def answers(_, writer):
+async def test_an_answer_comes_with_status_headers_and_body(sender: HttpSender):
+    async def answers(_: asyncio.StreamReader, writer: asyncio.StreamWriter):
         writer.write(answer(b"hello", "418 Odd"))
 
     async with raw_server(answers) as server:
@@ -44,19 +44,19 @@ async def test_an_answer_comes_with_status_headers_and_body(sender):
     assert (status, headers["x-request-id"], body) == (418, "r1", b"hello")
 
 
-async def test_a_refused_connection_was_not_sent(sender):
+async def test_a_refused_connection_was_not_sent(sender: HttpSender):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     assert await kind_of(NotSent, sender, url) == "connect_failed"
 
 
-async def test_a_name_that_does_not_resolve_was_not_sent(sender):
+async def test_a_name_that_does_not_resolve_was_not_sent(sender: HttpSender):
     assert await kind_of(NotSent, sender, "http://nowhere.invalid") == "connect_failed"
 
 
-async def test_a_tls_failure_was_not_sent(sender):
-    async def speaks_plainly(_, writer):
+async def test_a_tls_failure_was_not_sent(sender: HttpSender):
+    async def speaks_plainly(_: asyncio.StreamReader, writer: asyncio.StreamWriter):
         writer.write(answer(b"no TLS here"))
         writer.close()
 
@@ -66,14 +66,14 @@ async def test_a_tls_failure_was_not_sent(sender):
         assert await kind_of(NotSent, sender, url) == "connect_failed"
 
 
-async def test_a_connect_that_hangs_was_not_sent(sender):
+async def test_a_connect_that_hangs_was_not_sent(sender: HttpSender):
     with socket.socket() as full:  # a listener that never accepts, its queue filled up
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         fillers = []
         for _ in range(8):
             filler = socket.socket()
-            filler.setblocking(False)
+            filler.settimeout(0)
             filler.connect_ex(full.getsockname())
             fillers.append(filler)
         url = f"http://127.0.0.1:{full.getsockname()[1]}"
@@ -83,20 +83,20 @@ async def test_a_connect_that_hangs_was_not_sent(sender):
     assert kind == "connect_timeout"
 
 
-async def test_an_address_that_is_none_was_not_sent(sender):
+async def test_an_address_that_is_none_was_not_sent(sender: HttpSender):
     await kind_of(NotSent, sender, "nonsense")
     await kind_of(NotSent, sender, "ftp://127.0.0.1/x")
 
 
-async def test_a_key_that_no_header_can_hold_was_not_sent(sender):
+async def test_a_key_that_no_header_can_hold_was_not_sent(sender: HttpSender):
     provider = provider_of("openai", "http://127.0.0.1:9")
     with pytest.raises(NotSent) as caught:
         await sender.send(provider, {"authorization": "Bearer sk-sécret\u20ac"}, CALL)
     assert "cret" not in str(caught.value)
 
 
-async def test_a_hang_after_sending_may_be_billed(sender):
-    async def hangs(reader, _):
+async def test_a_hang_after_sending_may_be_billed(sender: HttpSender):
+    async def hangs(reader: asyncio.StreamReader, _: asyncio.StreamReader):
         await reader.read()
 
     async with raw_server(hangs) as server:
@@ -104,8 +104,8 @@ async def test_a_hang_after_sending_may_be_billed(sender):
         assert server.requests == 1
 
 
-async def test_a_trickle_is_cut_at_the_deadline(sender):
-    async def trickles(_, writer):
+async def test_a_trickle_is_cut_at_the_deadline(sender: HttpSender):
+    async def trickles(_: asyncio.StreamReader, writer: asyncio.StreamWriter):
         writer.write(answer(b"", length=1000))
         while True:
             writer.write(b"x")
@@ -117,14 +117,14 @@ async def test_a_trickle_is_cut_at_the_deadline(sender):
         assert await kind_of(MaybeBilled, sender, server.url, **brief) == "timeout"
 
 
-async def test_a_cut_before_any_answer_may_be_billed_and_is_not_repeated(sender):
+async def test_a_cut_before_any_answer_may_be_billed_and_is_not_repeated(sender: HttpSender):
     async with raw_server(lambda _, writer: _close(writer)) as server:
         assert await kind_of(MaybeBilled, sender, server.url) == "connection_lost"
         assert (server.requests, server.connections) == (1, 1)
 
 
-async def test_a_reset_may_be_billed(sender):
-    async def resets(_, writer):
+async def test_a_reset_may_be_billed(sender: HttpSender):
+    async def resets(_: asyncio.StreamReader, writer: asyncio.StreamWriter):
         writer.transport.abort()
 
     async with raw_server(resets) as server:
@@ -132,8 +132,8 @@ async def test_a_reset_may_be_billed(sender):
         assert server.requests == 1
 
 
-async def test_a_cut_in_the_middle_may_be_billed(sender):
-    async def cuts(_, writer):
+async def test_a_cut_in_the_middle_may_be_billed(sender: HttpSender):
+    async def cuts(_: asyncio.StreamReader, writer: asyncio.StreamWriter):
         writer.write(answer(b"half", length=100))
         await _close(writer)
 
@@ -141,8 +141,8 @@ async def test_a_cut_in_the_middle_may_be_billed(sender):
         assert await kind_of(MaybeBilled, sender, server.url) == "connection_lost"
 
 
-async def test_what_is_no_http_may_be_billed(sender):
-    async def babbles(_, writer):
+async def test_what_is_no_http_may_be_billed(sender: HttpSender):
+    async def babbles(_: asyncio.StreamReader, writer: asyncio.StreamWriter):
         writer.write(b"\x00\x01 what is this\r\n\r\n")
 
     async with raw_server(babbles) as server:
@@ -150,16 +150,16 @@ async def test_what_is_no_http_may_be_billed(sender):
         assert server.requests == 1
 
 
-async def test_an_endless_answer_is_cut_at_the_limit(sender):
-    async def floods(_, writer):
+async def test_an_endless_answer_is_cut_at_the_limit(sender: HttpSender):
+    async def floods(_: asyncio.StreamReader, writer: asyncio.StreamWriter):
         writer.write(answer(b"x" * 2000))
 
     async with raw_server(floods) as server:
         assert await kind_of(MaybeBilled, sender, server.url) == "answer_too_large"
 
 
-async def test_an_idle_connection_is_used_again(sender):
-    async def answers(_, writer):
+async def test_an_idle_connection_is_used_again(sender: HttpSender):
+    async def answers(_: asyncio.StreamReader, writer: asyncio.StreamWriter):
         writer.write(answer(b"ok"))
 
     async with raw_server(answers) as server:
@@ -168,10 +168,10 @@ async def test_an_idle_connection_is_used_again(sender):
         assert server.connections == 1
 
 
-async def test_an_idle_connection_closed_by_the_server_costs_nothing(sender):
+async def test_an_idle_connection_closed_by_the_server_costs_nothing(sender: HttpSender):
     closed = asyncio.Event()
 
-    async def answers_once(_, writer):
+    async def answers_once(_: asyncio.StreamReader, writer: asyncio.StreamWriter):
         writer.write(answer(b"ok"))
         await _close(writer)
         await writer.wait_closed()
@@ -185,10 +185,10 @@ async def test_an_idle_connection_closed_by_the_server_costs_nothing(sender):
         assert server.connections == 2
 
 
-async def test_a_server_that_drops_a_reused_connection_is_not_asked_twice(sender):
+async def test_a_server_that_drops_a_reused_connection_is_not_asked_twice(sender: HttpSender):
     count = 0
 
-    async def drops_the_second(_, writer):
+    async def drops_the_second(_: asyncio.StreamReader, writer: asyncio.StreamWriter):
         nonlocal count
         count += 1
         if count == 1:
@@ -202,8 +202,8 @@ async def test_a_server_that_drops_a_reused_connection_is_not_asked_twice(sender
         assert server.requests == 2
 
 
-async def test_a_redirect_is_not_followed(sender):
-    async def redirects(_, writer):
+async def test_a_redirect_is_not_followed(sender: HttpSender):
+    async def redirects(_: asyncio.StreamReader, writer: asyncio.StreamWriter):
         writer.write(b"HTTP/1.1 307 Go\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n")
 
     async with raw_server(redirects) as server:
@@ -211,8 +211,8 @@ async def test_a_redirect_is_not_followed(sender):
         assert server.requests == 1
 
 
-async def test_a_cancelled_call_closes_its_connection(sender):
-    async def hangs(reader, _):
+async def test_a_cancelled_call_closes_its_connection(sender: HttpSender):
+    async def hangs(reader: asyncio.StreamReader, _: asyncio.StreamReader):
         await reader.read()
 
     async with raw_server(hangs) as server:

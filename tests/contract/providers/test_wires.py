@@ -37,7 +37,7 @@ TALK = (
 )
 
 
-def openai_answer(text="hi", finish="stop", **usage: Any) -> dict[str, Any]:
+def openai_answer(text: str | None = "hi", finish: str = "stop", **usage: Any) -> dict[str, Any]:
     return {
         "id": "c-1",
         "object": "chat.completion",
@@ -50,7 +50,9 @@ def openai_answer(text="hi", finish="stop", **usage: Any) -> dict[str, Any]:
     }
 
 
-def anthropic_answer(text="hi", finish="end_turn", **usage: Any) -> dict[str, Any]:
+def anthropic_answer(
+    text: str | None = "hi", finish: str = "end_turn", **usage: Any
+) -> dict[str, Any]:
     return {
         "id": "msg_1",
         "type": "message",
@@ -65,7 +67,7 @@ def anthropic_answer(text="hi", finish="end_turn", **usage: Any) -> dict[str, An
     }
 
 
-def gemini_answer(text="hi", finish="STOP", **usage: Any) -> dict[str, Any]:
+def gemini_answer(text: str | None = "hi", finish: str = "STOP", **usage: Any) -> dict[str, Any]:
     return {
         "candidates": [
             {
@@ -80,7 +82,9 @@ def gemini_answer(text="hi", finish="STOP", **usage: Any) -> dict[str, Any]:
     }
 
 
-def cohere_answer(text="hi", finish="COMPLETE", **usage: Any) -> dict[str, Any]:
+def cohere_answer(
+    text: str | None = "hi", finish: str = "COMPLETE", **usage: Any
+) -> dict[str, Any]:
     return {
         "id": "c1",
         "finish_reason": finish,
@@ -141,7 +145,7 @@ def case(request: pytest.FixtureRequest) -> Case:
     return request.param
 
 
-def test_the_limit_on_output_is_always_sent(case):
+def test_the_limit_on_output_is_always_sent(case: Case):
     extras = {"max_completion_tokens": 10**6, "max_tokens": 10**6, "stream": True, "best_of": 9}
     call, body = case.encode(ask(extras=extras))
     assert call.path == case.path
@@ -154,7 +158,7 @@ def test_the_limit_on_output_is_always_sent(case):
     assert len(call.warnings) == 4
 
 
-def test_all_of_a_talk_arrives(case):
+def test_all_of_a_talk_arrives(case: Case):
     call, _ = case.encode(Request(TALK, extras={"tools": TOOLS, "stop": "END", "top_p": 0.5}))
     text = call.body.decode()
     for part in ("Be brief.", "one", "two", "go on", "look", "seen", "again", "END", "Looks"):
@@ -162,7 +166,7 @@ def test_all_of_a_talk_arrives(case):
     assert call.warnings == ()
 
 
-def test_what_a_wire_cannot_say_is_told(case):
+def test_what_a_wire_cannot_say_is_told(case: Case):
     call, body = case.encode(ask(extras={"frobnicate": 1}))
     if case.name is WireName.OPENAI:
         assert body["frobnicate"] == 1
@@ -170,7 +174,7 @@ def test_what_a_wire_cannot_say_is_told(case):
         assert "frobnicate" in call.warnings[0]
 
 
-def test_what_cannot_be_bounded_is_refused(case):
+def test_what_cannot_be_bounded_is_refused(case: Case):
     image = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
     with pytest.raises(NotSent, match="cannot_encode"):
         case.encode(Request(({"role": "user", "content": [image]},)))
@@ -178,7 +182,7 @@ def test_what_cannot_be_bounded_is_refused(case):
         case.encode(ask(extras={"tools": [{"type": "web_search"}]}))
 
 
-def test_fields_a_model_or_host_refuses_are_left_out(case):
+def test_fields_a_model_or_host_refuses_are_left_out(case: Case):
     request = ask(temperature=0.3, extras={"seed": 4})
     _, body = case.encode(request, capabilities=frozenset({"json"}))
     assert b"temperature" not in orjson.dumps(body)
@@ -189,20 +193,20 @@ def test_fields_a_model_or_host_refuses_are_left_out(case):
     assert sum("refuses it" in warning for warning in call.warnings) == 2
 
 
-def test_a_dearer_service_tier_is_never_bought(case):
+def test_a_dearer_service_tier_is_never_bought(case: Case):
     call, _ = case.encode(ask(extras={"service_tier": "priority"}))
     assert b"priority" not in call.body
     assert "service_tier" in call.warnings[0]
 
 
-def test_the_key_travels_in_a_header_only_and_keyless_hosts_get_none(case):
+def test_the_key_travels_in_a_header_only_and_keyless_hosts_get_none(case: Case):
     call, _ = case.encode(ask())
     assert any("k-123" in value for value in case.wire.auth_headers("k-123").values())
     assert "k-123" not in call.path
     assert case.wire.auth_headers("none") == {}
 
 
-def test_an_answer_reads_as_a_chat_completion(case):
+def test_an_answer_reads_as_a_chat_completion(case: Case):
     completion = case.decode("hello")
     assert completion.text == "hello"
     assert completion.finish_reason is FinishReason.STOP
@@ -214,27 +218,27 @@ def test_an_answer_reads_as_a_chat_completion(case):
     assert completion.body["usage"]["total_tokens"] == 11
 
 
-def test_blank_lines_before_the_json_are_no_matter(case):
+def test_blank_lines_before_the_json_are_no_matter(case: Case):
     assert case.wire.decode(b"\n\n \n" + orjson.dumps(case.answer("x"))).text == "x"
 
 
-def test_a_truncated_answer_says_so(case):
+def test_a_truncated_answer_says_so(case: Case):
     assert case.decode("cut", case.length).finish_reason is FinishReason.LENGTH
 
 
-def test_a_refused_answer_says_so(case):
+def test_a_refused_answer_says_so(case: Case):
     if case.blocked is not None:
         assert case.decode("", case.blocked).finish_reason is FinishReason.CONTENT_FILTER
 
 
-def test_an_answer_that_failed_is_an_error_with_its_price(case):
+def test_an_answer_that_failed_is_an_error_with_its_price(case: Case):
     if case.failed is not None:
         with pytest.raises(Unavailable) as caught:
             case.decode("", case.failed)
         assert caught.value.billed == Usage(input_tokens=9, output_tokens=2)
 
 
-def test_an_unknown_reason_is_refused_but_its_price_is_known(case):
+def test_an_unknown_reason_is_refused_but_its_price_is_known(case: Case):
     with pytest.raises(MaybeBilled) as caught:
         case.decode("x", "abducted")
     assert caught.value.kind == "garbage"
@@ -242,12 +246,12 @@ def test_an_unknown_reason_is_refused_but_its_price_is_known(case):
 
 
 @pytest.mark.parametrize("body", [b"", b"oops", b"[]", b"{}", b'{"choices":[]}', b"null"])
-def test_garbage_is_maybe_billed(case, body):
+def test_garbage_is_maybe_billed(case: Case, body: bytes):
     with pytest.raises(MaybeBilled, match="garbage"):
         case.wire.decode(body)
 
 
-def test_an_answer_without_usage_is_kept_and_says_so(case):
+def test_an_answer_without_usage_is_kept_and_says_so(case: Case):
     answer = {k: v for k, v in case.answer("kept").items() if k not in ("usage", "usageMetadata")}
     completion = case.wire.decode(orjson.dumps(answer))
     assert completion.text == "kept"
@@ -293,7 +297,9 @@ def test_an_answer_without_usage_is_kept_and_says_so(case):
          Usage(2, 0, 0, 0, 1)),
     ],
 )  # fmt: skip
-def test_usage_is_taken_apart_without_counting_anything_twice(wire, reported, expected):
+def test_usage_is_taken_apart_without_counting_anything_twice(
+    wire: str, reported: Any, expected: Any
+):
     case = next(case for case in CASES if case.name == wire)
     completion = case.decode("x", **reported)
     assert completion.usage == expected
@@ -303,7 +309,7 @@ def test_usage_is_taken_apart_without_counting_anything_twice(wire, reported, ex
 
 
 @pytest.mark.parametrize("wire", ["openai", "anthropic", "gemini", "cohere"])
-def test_a_negative_usage_is_garbage(wire):
+def test_a_negative_usage_is_garbage(wire: str):
     case = next(case for case in CASES if case.name == wire)
     negative = {
         "openai": {"prompt_tokens": -1},

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from shared.provider_health import KeyHealth, KeyState
@@ -28,7 +30,7 @@ REFUSED = failure_of(AccountRefused("invalid_key", "no"))
 HEALTHY = KeyHealth()
 
 
-def opened(now=0):
+def opened(now: int = 0):
     health = HEALTHY
     for _ in range(FAILURES_TO_OPEN):
         health = step(health, SICK, now)
@@ -40,7 +42,7 @@ def opened(now=0):
     [(NotSent, True), (Unavailable, True), (MaybeBilled, True),
      (Throttled, False), (RequestRefused, False), (AccountRefused, False)],
 )  # fmt: skip
-def test_only_what_tells_of_sickness_counts(error, sick):
+def test_only_what_tells_of_sickness_counts(error: Any, sick: bool):
     assert failure_of(error("k", "m")).sick is sick
 
 
@@ -119,8 +121,8 @@ def test_a_refused_account_pauses_for_a_minute_and_a_daily_quota_until_its_reset
 
 
 def test_a_cool_down_is_only_ever_prolonged():
-    long = step(HEALTHY, Failed(False, False, 10_000, "long"), 0)
-    assert step(long, Failed(False, False, 1_000, "short"), 0) == long
+    long = step(HEALTHY, Failed(sick=False, refused=False, wait_ms=10_000, reason="long"), 0)
+    assert step(long, Failed(sick=False, refused=False, wait_ms=1_000, reason="short"), 0) == long
     assert step(long, Succeeded(), 5_000) == long
     assert step(long, Succeeded(), 10_000) == HEALTHY
 

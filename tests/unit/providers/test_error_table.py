@@ -1,6 +1,7 @@
 """The normalised retry table: every row, on the wire it was seen on."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 import pytest
@@ -17,16 +18,23 @@ from worker.providers.registry import WIRES
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 
 
-def openai(message="no", type_="x", code=None):
+def openai(message: str = "no", type_: str = "x", code: Any = None):
     return {"error": {"message": message, "type": type_, "param": None, "code": code}}
 
 
-def anthropic(type_, message="no", **details):
+def anthropic(type_: str, message: str = "no", **details: Any):
     error = {"type": type_, "message": message}
     return {"type": "error", "error": {**error, **({"details": details} if details else {})}}
 
 
-def gemini(code, status, message="no", quota_id=None, delay=None, reason=None):
+def gemini(
+    code: Any,
+    status: int,
+    message: str = "no",
+    quota_id: str | None = None,
+    delay: str | None = None,
+    reason: str | None = None,
+):
     details = []
     if quota_id:
         kind = "type.googleapis.com/google.rpc.QuotaFailure"
@@ -224,7 +232,15 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("wire", "status", "headers", "body", "error", "kind", "wait"), TABLE)
-def test_every_row_of_the_retry_table(wire, status, headers, body, error, kind, wait):
+def test_every_row_of_the_retry_table(
+    wire: str,
+    status: int,
+    headers: dict[str, str],
+    body: Any,
+    error: Any,
+    kind: str | None,
+    wait: Any,
+):
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
     found = WIRES[WireName(wire)].classify_error(status, headers, raw, NOW)
     assert type(found) is error
@@ -258,7 +274,7 @@ def test_the_prompt_that_a_validation_error_echoes_is_left_out():
         "api_key=abcdefgh12",
     ],
 )
-def test_a_key_in_a_message_is_never_shown(secret):
+def test_a_key_in_a_message_is_never_shown(secret: str):
     body = openai(f"Incorrect API key provided: {secret} for you.", code="invalid_api_key")
     found = WIRES[WireName.OPENAI].classify_error(401, {}, orjson.dumps(body), NOW)
     assert secret not in str(found)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from shared.catalog.spec import WireName
 from shared.domain.inference import Completion
+from worker.providers.base import Wire
 from worker.providers.errors import MaybeBilled, ProviderError, Unavailable
 from worker.providers.registry import WIRES
 
@@ -37,7 +38,7 @@ every_wire = pytest.mark.parametrize("wire", list(WIRES.values()), ids=list(WIRE
 
 @every_wire
 @given(body=BODIES)
-def test_any_body_is_an_answer_or_a_known_error(wire, body):
+def test_any_body_is_an_answer_or_a_known_error(wire: Wire, body: bytes):
     try:
         completion = wire.decode(body)
     except (MaybeBilled, Unavailable):
@@ -56,14 +57,16 @@ def test_any_body_is_an_answer_or_a_known_error(wire, body):
         st.sampled_from(["retry-after", "x-ratelimit-reset", "x-request-id"]), st.text()
     ),
 )
-def test_any_error_answer_is_classified(wire, status, body, headers):
+def test_any_error_answer_is_classified(
+    wire: Wire, status: int, body: bytes, headers: dict[str, str]
+):
     error = wire.classify_error(status, headers, body, NOW)
     assert isinstance(error, ProviderError)
     assert len(error.message) <= 300
 
 
 @every_wire
-def test_bottomless_nesting_is_garbage(wire):
+def test_bottomless_nesting_is_garbage(wire: Wire):
     with pytest.raises(MaybeBilled, match="garbage"):
         wire.decode(b"[" * 200_000)
     assert isinstance(wire.classify_error(500, {}, b'{"a":' * 50_000, NOW), Unavailable)

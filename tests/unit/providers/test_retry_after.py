@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -59,23 +60,25 @@ NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
         ({}, "", None, None),
     ],
 )
-def test_every_dialect_is_read(headers, message, delay, expected):
+def test_every_dialect_is_read(
+    headers: dict[str, str], message: str, delay: str | None, expected: Any
+):
     wait = retry_after_s(headers, message, NOW, retry_delay=delay)
     assert wait == (None if expected is None else pytest.approx(expected))
 
 
 @pytest.mark.parametrize("text", ["", "s", "5", "1x", "-3s", "1s foo", "٣s x"])
-def test_what_is_no_duration_is_none(text):
+def test_what_is_no_duration_is_none(text: str | None):
     assert duration_s(text) is None
 
 
 @given(st.text(), st.text(), st.text())
-def test_no_text_surprises_it(header, message, delay):
+def test_no_text_surprises_it(header: str, message: str, delay: str | None):
     headers = {"retry-after": header, "retry-after-ms": delay, "x-ratelimit-reset-tokens": message}
     wait = retry_after_s(headers, message, NOW, retry_delay=delay)
     assert wait is None or 0 <= wait <= LONGEST_S
 
 
 @given(st.floats(0, 86_000).map(lambda s: round(s, 3)))
-def test_a_delay_in_words_is_read_back(seconds):
+def test_a_delay_in_words_is_read_back(seconds: float):
     assert retry_after_s({}, f"Please retry in {seconds}s.", NOW) == pytest.approx(seconds)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import tenacity
 from hypothesis import given
@@ -40,7 +42,7 @@ from worker.retry_policy import (
         (RequestRefused("r", "m", status=405), [Stop]),
     ],
 )
-def test_each_error_is_tried_again_as_often_as_it_is_worth(error, decisions):
+def test_each_error_is_tried_again_as_often_as_it_is_worth(error: Any, decisions: Any):
     for tries, expected in enumerate(decisions, start=1):
         assert isinstance(decide(error, tries), expected)
 
@@ -60,13 +62,13 @@ def test_an_error_that_has_lasted_too_long_is_left():
 
 
 @given(st.integers(1, MAX_RETRIES), st.floats(0, 1))
-def test_the_delay_is_bounded_and_drawn_from_the_whole_range(tries, jitter):
+def test_the_delay_is_bounded_and_drawn_from_the_whole_range(tries: int, jitter: float):
     decision = decide(Unavailable("http_500", "m"), tries, 0.0, jitter)
     assert isinstance(decision, RetryAt)
     assert decision.delay_s == pytest.approx(jitter * min(LONGEST_DELAY_S, 0.5 * 2**tries))
 
 
-def _tries_of(error):
+def _tries_of(error: Any):
     calls, waits = [], []
 
     def call():
@@ -95,7 +97,7 @@ def _tries_of(error):
         (KeyError("not ours"), 1),
     ],
 )
-def test_tenacity_runs_by_the_policy(error, calls):
+def test_tenacity_runs_by_the_policy(error: Any, calls: int):
     count, waits = _tries_of(error)
     assert count == calls
     assert len(waits) == calls - 1
