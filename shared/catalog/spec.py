@@ -141,10 +141,14 @@ class Catalog:
         return tuple(model for model in self.models.values() if model.tier is tier)
 
     @property
+    def askable(self) -> tuple[ModelSpec, ...]:
+        """The models whose provider can be asked, in the catalog's order."""
+        return tuple(m for m in self.models.values() if m.provider not in self.unavailable)
+
+    @property
     def strongest(self) -> ModelSpec | None:
         """The best model of the highest tier that can be asked: what "always the strongest" means
         in reports. None where nothing can be asked.
         """
-        able = [m for m in self.models.values() if m.provider not in self.unavailable]
         order = tuple(Tier)
-        return max(able, key=lambda m: (order.index(m.tier), m.quality), default=None)
+        return max(self.askable, key=lambda m: (order.index(m.tier), m.quality), default=None)

@@ -48,10 +48,13 @@ def route(
         names = dict.fromkeys((request.model, *request.fallback_models))
         known = [catalog.models[name] for name in names if name in catalog.models]
         return _manual(request, sift(known, request, demand, catalog, policy))
-    sifted = sift(catalog.models.values(), request, demand, catalog, policy)
+    # Models without a key or an address stay out of the record of each of a million jobs; only
+    # where nothing is left does the message need them.
+    sifted = sift(catalog.askable, request, demand, catalog, policy)
     sifted = _on_ladder(sifted, policy, _TIERS.get(request.model))
     if not sifted.candidates:
-        return _nothing_left(sifted)
+        everything = sift(catalog.models.values(), request, demand, catalog, policy)
+        return _nothing_left(_on_ladder(everything, policy, _TIERS.get(request.model)))
     return _chosen(request, sifted, classification, policy)
 
 
