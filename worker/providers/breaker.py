@@ -77,11 +77,11 @@ Event = Succeeded | Failed | ProbeStarted | ProbeRenewed | ProbeDropped | ProbeE
 
 
 def failure_of(error: ProviderError) -> Failed:
-    """What an error says about the key it happened with. A throttled key, or one whose request
-    was refused, is in good health.
+    """What an error says about the key it happened with. A throttled key, one whose request was
+    refused, and one that charged for a failed answer are in good health.
     """
     wait_ms = None if error.retry_after_s is None else int(error.retry_after_s * 1000)
-    sick = isinstance(error, NotSent | Unavailable | MaybeBilled)
+    sick = isinstance(error, NotSent | Unavailable | MaybeBilled) and error.billed is None
     refused = isinstance(error, AccountRefused)
     return Failed(sick, refused, wait_ms, f"{error.kind}: {error.message}"[:120])
 

@@ -116,25 +116,31 @@ class ModelCaller:
         limits are set and Redis does not answer.
         """
         provider = prepared.provider
-        tokens = prepared.input_token_bound + prepared.max_output_tokens
         keys = {key.key_id: key for key in self._registry.keys_by_load(provider.name)}
-        busy: list[float] = []
-        while keys:
-            found = await self._health.available(tuple(keys))
+        if not keys:
+            raise ProviderDown(60.0, f"{provider.name} has no key")
+        # With several keys each is asked whether it has room now; only then one is waited for.
+        patience = self._max_wait_s if len(keys) == 1 else 0.0
+        left, delays = dict(keys), dict[str, float]()
+        while left:
+            found = await self._health.available(tuple(left))
             if isinstance(found, Barred):
-                if not busy:
+                if not delays:
                     raise _refusal(provider, found)
                 break
-            key = keys.pop(found.key_id)
-            outcome = await self._acquire(provider, found, tokens)
-            if isinstance(outcome, Permit):
-                admission = Admission(key, outcome, found.is_probe)
-                await self._await_turn(admission)
-                return admission
-            busy.append(outcome.seconds)
-        if not busy:
-            raise ProviderDown(60.0, f"{provider.name} has no key")
-        raise ProviderBusy(min(busy), f"the limits of {provider.name} are reached")
+            outcome = await self._try_key(prepared, left.pop(found.key_id), found, patience)
+            if isinstance(outcome, Admission):
+                return outcome
+            delays[found.key_id] = outcome.seconds
+        if patience == 0:
+            soonest = self._least_awaited(delays)
+            again = await self._try_key(
+                prepared, keys[soonest], Available(soonest), self._max_wait_s
+            )
+            if isinstance(again, Admission):
+                return again
+            delays[soonest] = again.seconds
+        raise ProviderBusy(min(delays.values()), f"the limits of {provider.name} are reached")
 
     async def send(self, prepared: PreparedCall, admission: Admission) -> Completion:
         """The model's answer. Raises ProviderError, and nothing else but a cancellation.
@@ -174,29 +180,45 @@ class ModelCaller:
         await self._health.aclose()
         await self._sender.aclose()
 
-    async def _acquire(
-        self, provider: ProviderSpec, found: Available, tokens: int
-    ) -> Permit | Delay:
+    async def _try_key(
+        self, prepared: PreparedCall, key: ProviderKey, found: Available, patience: float
+    ) -> Admission | Delay:
+        tokens = prepared.input_token_bound + prepared.max_output_tokens
+        self._registry.started(key.key_id)  # those who wait for a key weigh on it too
+        admission: Admission | None = None
         try:
             outcome = await self._throttle.acquire(
-                provider, found.key_id, tokens, max_wait_s=self._max_wait_s
+                prepared.provider, key.key_id, tokens, max_wait_s=patience
             )
-        except BaseException:
-            if found.is_probe:
-                self._health.release_probe(found.key_id)
-            raise
-        if isinstance(outcome, Delay) and found.is_probe:
-            self._health.release_probe(found.key_id)
-        return outcome
+            if isinstance(outcome, Delay):
+                return outcome
+            await self._await_turn(outcome)
+            admission = Admission(key, outcome, found.is_probe)
+            return admission
+        finally:
+            if admission is None:
+                self._registry.ended(key.key_id)
+                if found.is_probe:
+                    self._health.release_probe(key.key_id)
 
-    async def _await_turn(self, admission: Admission) -> None:
-        self._registry.started(admission.key_id)
-        if admission.permit.wait_s <= 0:
+    def _least_awaited(self, delays: Mapping[str, float]) -> str:
+        """Of the keys that have room in time, the one with the fewest calls here: many callers see
+        the same delays at once, and the shortest would draw them all.
+        """
+
+        def order(key_id: str) -> tuple[bool, int, float]:
+            delay = delays[key_id]
+            return delay > self._max_wait_s, self._registry.load_of(key_id), delay
+
+        return min(delays, key=order)
+
+    async def _await_turn(self, permit: Permit) -> None:
+        if permit.wait_s <= 0:
             return
         try:
-            await asyncio.sleep(admission.permit.wait_s)
+            await asyncio.sleep(permit.wait_s)
         except BaseException:
-            self.abandon(admission)
+            self._throttle.cancel(permit)
             raise
 
     def _release_probe(self, admission: Admission) -> None:

@@ -59,8 +59,12 @@ class ProviderRegistry:
             return keys
         return tuple(sorted(keys, key=lambda key: self._in_flight[key.key_id]))
 
+    def load_of(self, key_id: str) -> int:
+        """The calls of this process that use a key or wait for it."""
+        return self._in_flight[key_id]
+
     def started(self, key_id: str) -> None:
-        """A call was admitted with this key."""
+        """A call uses this key or waits for it."""
         self._in_flight[key_id] += 1
 
     def ended(self, key_id: str) -> None:

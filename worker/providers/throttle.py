@@ -13,7 +13,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -247,7 +247,7 @@ class Throttle:
             if not one.answer.done():
                 one.answer.set_result(Delay(wait_s))
             return
-        booked = _with_wait(one.permit, wait_s)
+        booked = replace(one.permit, wait_s=wait_s)
         self._held[booked.id] = booked
         if one.answer.done():  # its caller was cancelled meanwhile
             self.cancel(booked)
@@ -276,19 +276,6 @@ def _numbered(key_ids: Iterable[str]) -> tuple[list[str], Callable[[str], int]]:
     numbers = {key_id: i for i, key_id in enumerate(dict.fromkeys(key_ids), start=1)}
     names = [f"{PREFIX}{part}:{key_id}" for key_id in numbers for part in ("rate", "leases")]
     return names, numbers.__getitem__
-
-
-def _with_wait(permit: Permit, wait_s: float) -> Permit:
-    return Permit(
-        permit.id,
-        permit.key_id,
-        wait_s,
-        permit.tokens,
-        permit.request_us,
-        permit.tokens_us,
-        permit.us_per_token,
-        permit.is_leased,
-    )
 
 
 def _is_full(outcome: Permit | Delay) -> bool:

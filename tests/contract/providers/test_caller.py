@@ -130,6 +130,27 @@ async def test_a_second_key_takes_over_where_the_first_is_full(redis: Redis):
         assert server.requests == 2
 
 
+async def test_keys_share_a_burst_and_the_rest_is_told_when(redis: Redis):
+    async with calling(redis, rpm=600) as (caller, _):
+        prepared = caller.prepare("small", ask(), 50)
+        tasks = [asyncio.create_task(caller.admit(prepared)) for _ in range(20)]
+        admissions = await asyncio.gather(*tasks)
+        per_key = [admission.key_id for admission in admissions]
+        assert min(per_key.count(key_id) for key_id in set(per_key)) >= 7
+        assert len(set(per_key)) == 2
+
+
+async def test_a_full_first_key_does_not_hold_up_the_second(redis: Redis):
+    async with calling(redis, max_concurrency=1) as (caller, _):
+        prepared = caller.prepare("small", ask(), 50)
+        first, second = await caller.admit(prepared), await caller.admit(prepared)
+        assert first.key_id != second.key_id
+        waiting = asyncio.create_task(caller.admit(prepared))
+        caller.abandon(first)
+        caller.abandon(second)
+        assert (await waiting).key_id in (first.key_id, second.key_id)
+
+
 async def test_a_throttled_key_cools_down_for_all(redis: Redis):
     reply = answer(b"{}", "429 Slow\r\nRetry-After: 30")
     async with calling(redis, reply, keys={"acme": ("one",)}) as (caller, _):

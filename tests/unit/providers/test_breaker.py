@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from shared.domain.inference import Usage
 from shared.provider_health import KeyHealth, KeyState
 from worker.providers.breaker import (
     FAILURES_TO_OPEN,
@@ -44,6 +45,10 @@ def opened(now: int = 0):
 )  # fmt: skip
 def test_only_what_tells_of_sickness_counts(error: Any, sick: bool):
     assert failure_of(error("k", "m")).sick is sick
+
+
+def test_a_failed_answer_that_was_charged_comes_from_a_living_provider() -> None:
+    assert not failure_of(Unavailable("answer_failed", "OTHER", billed=Usage(9))).sick
 
 
 def test_it_opens_at_the_fifth_failure_in_a_row_for_two_seconds():
