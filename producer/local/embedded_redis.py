@@ -6,7 +6,6 @@ counters and messages, which are rebuilt from the database. Nothing listens on t
 
 import platform
 import socket
-import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,12 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from producer.local.processes import ChildProcess, start_child
-from shared.errors import ConfigurationError, ConflictError, UnavailableError
-
-NAME = "redis"
-_LOADING_PATIENCE_S = 300.0
-_POLL_S = 0.02
+from shared.errors import ConfigurationError, ConflictError
 
 
 def server_binary() -> Path:
@@ -40,32 +34,17 @@ def server_binary() -> Path:
     return binary
 
 
-def start_embedded_redis(
-    folder: Path, socket_path: Path, log: Path, *, sync: str = "everysec"
-) -> ChildProcess:
-    """Start the server with its data in `folder`; returns at once, see `wait_until_ready`.
+def prepare(folder: Path, socket_path: Path, *, sync: str = "everysec") -> tuple[str, ...]:
+    """Write the configuration, with the data in `folder`; returns the command that serves it.
 
-    Raises ConflictError when a living server already answers on the socket; a dead one's socket
-    is taken over.
+    `sync` is how often the append-only file reaches the disk: always, everysec or no. Raises
+    ConflictError when a living server already answers on the socket; a dead one's is taken over.
     """
-    refuse_a_living_server(socket_path)
+    _refuse_a_living_server(socket_path)
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "redis.conf"
     config.write_text(_config(folder, socket_path, sync))
-    return start_child(NAME, [str(server_binary()), str(config)], log=log)
-
-
-def wait_until_ready(child: ChildProcess, socket_path: Path) -> None:
-    """Wait until the server answers PING, however long it loads its data.
-
-    Raises UnavailableError with the log's tail when it died.
-    """
-    deadline = time.monotonic() + _LOADING_PATIENCE_S
-    while child.is_alive and time.monotonic() < deadline:
-        if answers(socket_path):
-            return
-        time.sleep(_POLL_S)
-    raise UnavailableError(f"the embedded Redis did not start:\n{child.log_tail()}")
+    return (str(server_binary()), str(config))
 
 
 def answers(socket_path: Path) -> bool:
@@ -81,8 +60,7 @@ def answers(socket_path: Path) -> bool:
         client.close()
 
 
-def refuse_a_living_server(socket_path: Path) -> None:
-    """Remove a dead server's socket. Raises ConflictError when somebody listens on it."""
+def _refuse_a_living_server(socket_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(socket_path))

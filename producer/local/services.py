@@ -6,16 +6,18 @@ The same commands stand in docker-compose.yml; a test compares the two.
 import json
 import os
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from dotenv import dotenv_values
 
 from producer.local.ports import LOOPBACK
+from shared.errors import UnavailableError
 from shared.queue.lanes import BATCH_QUEUES, INTERACTIVE_QUEUE
 from shared.settings import Settings
 
@@ -96,13 +98,25 @@ def demo_scenario() -> Path:
 
 def answers(url: str) -> bool:
     """Whether a GET is answered with success, now."""
-    # Without proxies: an address on this machine is meant.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=_HTTP_TIMEOUT_S) as response:
+        with _opener().open(url, timeout=_HTTP_TIMEOUT_S) as response:
             return bool(response.status < 300)  # noqa: PLR2004 - HTTP's own number
-    except (urllib.error.URLError, OSError, ValueError):
+    except (OSError, HTTPException):
         return False
+
+
+def fetch_json(url: str) -> dict[str, Any]:
+    """The JSON object at an address of this machine. Raises UnavailableError."""
+    try:
+        with _opener().open(url, timeout=_HTTP_TIMEOUT_S * 10) as response:
+            return dict(json.load(response))
+    except (OSError, HTTPException, ValueError) as error:
+        raise UnavailableError(f"no answer from {url}: {error}") from error
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    # Without the proxies of the environment: an address on this machine is meant.
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def shared_environment(

@@ -2,10 +2,11 @@
 
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
-from producer.local.embedded_redis import start_embedded_redis, wait_until_ready
-from producer.local.processes import ChildProcess
+from producer.local.embedded_redis import answers, prepare
+from producer.local.processes import ChildProcess, start_child
 
 
 class ValkeyServer:
@@ -23,10 +24,12 @@ class ValkeyServer:
         return f"unix://{self.socket}"
 
     def start(self) -> None:
-        self._child = start_embedded_redis(
-            self.folder / "data", self.socket, self.folder / "log", sync=self._sync
-        )
-        wait_until_ready(self._child, self.socket)
+        command = prepare(self.folder / "data", self.socket, sync=self._sync)
+        self._child = start_child("redis", command, log=self.folder / "log")
+        while not answers(self.socket):
+            if not self._child.is_alive:
+                raise RuntimeError(f"the server did not start:\n{self._child.log_tail()}")
+            time.sleep(0.01)
 
     def kill(self) -> None:
         if self._child is not None:

