@@ -106,7 +106,9 @@ class ModelCaller:
             tools=request.wants_tools,
         )
         output = max_tokens * request.choices
-        worst = worst_case_nusd(model.price, bound, output)
+        # Only a request that says so can write the dearer one-hour cache.
+        hour = b'"1h"' in encoded.body
+        worst = worst_case_nusd(model.price, bound, output, writes_1h_cache=hour)
         return PreparedCall(model, provider, encoded, bound, output, worst)
 
     async def admit(self, prepared: PreparedCall) -> Admission:
