@@ -8,6 +8,7 @@ where another process leads.
 import argparse
 import asyncio
 import os
+import queue
 import secrets
 import signal
 import socket
@@ -49,9 +50,9 @@ _STOP_WITHIN_S = 3.0
 def rounds_of(settings: Settings, database: Database) -> list[Round]:
     """Every repairer with its periods in seconds: idle, and while it finds something."""
     ledger = Ledger(connect(settings))
-    queue = Publisher(make_celery_app(settings))
+    publisher = Publisher(make_celery_app(settings))
     days = settings.retention_days
-    stager = JobStager(database, queue, chunk_size=settings.chunk_size)
+    stager = JobStager(database, publisher, chunk_size=settings.chunk_size)
     rescuer = JobRescuer(database, ledger, max_deaths=settings.max_deaths)
     reconciler = LedgerReconciler(database, ledger, retention_days=days)
     pruner = Pruner(database, retention_days=days, spool=settings.home_dir / "spool")
@@ -76,11 +77,13 @@ class Maintenance:
         self._id = f"maintenance@{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._leadership = Leadership(self._database, self._id[-64:])
         self._stopped = threading.Event()
+        # A queue, since an Event may not be set by a signal handler while it is waited for.
+        self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._started_at = utc_now()
 
-    def stop(self) -> None:
+    def stop(self, number: int = signal.SIGTERM) -> None:
         """End soon; safe in a signal handler."""
-        self._stopped.set()
+        self._signals.put(number)
 
     def run(self) -> int:
         """Lead or stand by until stopped."""
@@ -89,9 +92,10 @@ class Maintenance:
         self._leadership.seek(utc_now())
         rounds.start()
         deliveries.start()
-        while not self._stopped.wait(RENEW_EVERY_S):
+        while not self._told_to_stop(RENEW_EVERY_S):
             self._leadership.seek(utc_now())
             self._beat(utc_now())
+        self._stopped.set()
         rounds.stop(_STOP_WITHIN_S)
         deliveries.join(_STOP_WITHIN_S)
         self._leadership.resign()
@@ -112,6 +116,13 @@ class Maintenance:
             self._leadership.resign()
             self._database.close()
         return 0
+
+    def _told_to_stop(self, within_s: float) -> bool:
+        try:
+            self._signals.get(timeout=within_s)
+        except queue.Empty:
+            return False
+        return True
 
     def _beat(self, now: datetime) -> None:
         try:
@@ -153,9 +164,11 @@ def main() -> int:
     configure_logging(level=settings.log_level, as_json=settings.log_json)
     try:
         maintenance = Maintenance(settings)
+        if wanted.once:
+            return maintenance.once()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: maintenance.stop())
-        return maintenance.once() if wanted.once else maintenance.run()
+            signal.signal(number, lambda caught, _: maintenance.stop(caught))
+        return maintenance.run()
     except PromptmillError as error:
         sys.stderr.write(f"promptmill: {error.message}\n")
         return 1

@@ -34,6 +34,7 @@ STAGE_LEASE = timedelta(seconds=60)
 FIRST_PATIENCE = timedelta(seconds=5)
 LONGEST_PATIENCE = timedelta(seconds=60)
 LOOK_EVERY = timedelta(seconds=1)
+CALM_AFTER = timedelta(minutes=5)
 STUCK_AFTER = timedelta(minutes=10)
 PROJECT_WINDOW = 64
 TOTAL_WINDOW = 512
@@ -68,7 +69,7 @@ class JobStager:
         self._chunk_size = chunk_size
         self._project_window = project_window * chunk_size
         self._total_window = total_window * chunk_size
-        self._patience: dict[int, timedelta] = {}
+        self._patience: dict[int, tuple[timedelta, datetime]] = {}
         self._first_seen: dict[int, tuple[int, datetime]] = {}
         self._looked_at: datetime | None = None
 
@@ -78,8 +79,6 @@ class JobStager:
             waiting = staging.batches_with_waiting_jobs(connection)
             out = staging.staged(connection)
             if not waiting and not out:
-                self._patience.clear()
-                self._first_seen.clear()
                 return 0
             rows = batches.open_batches(connection, BatchStatus.IN_PROGRESS)
         running = {row.number: row for row in rows}
@@ -136,7 +135,7 @@ class JobStager:
         """Tell messages that wait from messages that are lost; asks the broker once a second."""
         if self._looked_at is not None and now - self._looked_at < LOOK_EVERY:
             return
-        self._forget_all_but(out)
+        self._forget(out, now)
         old = {
             number: staged
             for number, staged in out.items()
@@ -150,25 +149,24 @@ class JobStager:
             batch = running[number]
             lane_is_empty = not depths[lane_queue(batch.project_id, Priority(batch.priority))]
             if lane_is_empty:
-                self._send_again(batch, now + STAGE_LEASE - self._patience_of(number))
+                self._send_again(batch, now + STAGE_LEASE - self._patience_of(number), now)
             elif self._is_stuck(number, staged, now):
-                self._send_again(batch, now + STAGE_LEASE)
+                self._send_again(batch, now + STAGE_LEASE, now)
             elif staged.earliest < now + STAGE_LEASE / 2:
                 with self._database.transaction() as connection:
                     jobs.extend_staged(connection, number, now + STAGE_LEASE)
 
-    def _send_again(self, batch: Any, before: datetime) -> None:
+    def _send_again(self, batch: Any, before: datetime, now: datetime) -> None:
         with self._database.transaction() as connection:
             lost = staging.unstage_batch(connection, batch.number, before)
         if lost:
-            self._patience[batch.number] = min(
-                self._patience_of(batch.number) * 2, LONGEST_PATIENCE
-            )
+            doubled = min(self._patience_of(batch.number) * 2, LONGEST_PATIENCE)
+            self._patience[batch.number] = doubled, now
             self._first_seen.pop(batch.number, None)
             log.info("messages are sent again", batch=batch.id, jobs=lost)
 
     def _patience_of(self, number: int) -> timedelta:
-        return self._patience.get(number, FIRST_PATIENCE)
+        return self._patience[number][0] if number in self._patience else FIRST_PATIENCE
 
     def _is_stuck(self, number: int, staged: Staged, now: datetime) -> bool:
         """A lane is first in, first out: if a batch's first message is not taken for long while
@@ -180,7 +178,9 @@ class JobStager:
         self._first_seen[number] = (staged.first_id, since)
         return now - since >= STUCK_AFTER
 
-    def _forget_all_but(self, out: Mapping[int, Staged]) -> None:
-        for memory in (self._patience, self._first_seen):
-            for number in memory.keys() - out.keys():
-                del memory[number]
+    def _forget(self, out: Mapping[int, Staged], now: datetime) -> None:
+        for number in self._first_seen.keys() - out.keys():
+            del self._first_seen[number]
+        calm = [n for n, (_, since) in self._patience.items() if now - since > CALM_AFTER]
+        for number in calm:
+            del self._patience[number]

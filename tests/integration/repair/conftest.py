@@ -1,27 +1,34 @@
-"""Real servers for the repairers' tests: both databases and a Redis-compatible server."""
+"""The database and the ledger that the repairers of these tests work on."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+import redis
 
-from tests.integration.repair.postgres import PostgresServer
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    server = PostgresServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
+from shared.budget.ledger import Ledger
+from shared.db.engine import Database
+from tests.integration.repair.mill import Mill
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database without tables."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'mill.db'}"
-    server: PostgresServer = request.getfixturevalue("postgres")
-    return server.create_database()
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def ledger(redis_client: "redis.Redis") -> Ledger:
+    return Ledger(redis_client)
+
+
+@pytest.fixture
+def dead_ledger() -> Iterator[Ledger]:
+    """A ledger whose server does not answer."""
+    with redis.Redis(unix_socket_path="/nowhere/redis.sock") as client:
+        yield Ledger(client)
+
+
+@pytest.fixture
+def mill(database: Database, ledger: Ledger) -> Mill:
+    return Mill(database, ledger)

@@ -16,8 +16,8 @@ from shared.errors import UnavailableError
 
 
 @pytest.fixture
-def engine(empty_url: str):
-    engine = create_engine(empty_url)
+def engine(blank_database_url: str):
+    engine = create_engine(blank_database_url)
     yield engine
     engine.dispose()
 
@@ -41,13 +41,15 @@ def checks_of(engine: Engine, table: str) -> dict[str, str]:
     return {str(check["name"]): bare(check["sqltext"]) for check in found}
 
 
-def test_an_upgraded_database_is_the_tables(empty_url: str, engine: Engine):
-    migrations.upgrade(empty_url)
+def test_an_upgraded_database_is_the_tables(blank_database_url: str, engine: Engine):
+    migrations.upgrade(blank_database_url)
     assert difference(engine) == []
 
 
-def test_every_check_is_in_the_database_with_the_same_condition(empty_url: str, engine: Engine):
-    migrations.upgrade(empty_url)
+def test_every_check_is_in_the_database_with_the_same_condition(
+    blank_database_url: str, engine: Engine
+):
+    migrations.upgrade(blank_database_url)
     for table in metadata.tables.values():
         wanted = {
             str(c.name): bare(str(c.sqltext))
@@ -57,8 +59,8 @@ def test_every_check_is_in_the_database_with_the_same_condition(empty_url: str, 
         assert checks_of(engine, table.name) == wanted, table.name
 
 
-def test_partial_indexes_have_their_condition(empty_url: str, engine: Engine):
-    migrations.upgrade(empty_url)
+def test_partial_indexes_have_their_condition(blank_database_url: str, engine: Engine):
+    migrations.upgrade(blank_database_url)
     for table in metadata.tables.values():
         for index in table.indexes:
             assert bare(_condition(str(_definition(engine, index)))) == bare(
@@ -80,29 +82,29 @@ def _condition(create: str) -> str:
     return create.partition(" WHERE ")[2]
 
 
-def test_down_to_nothing_and_up_again_gives_the_tables(empty_url: str, engine: Engine):
-    migrations.upgrade(empty_url)
-    migrations.downgrade(empty_url)
+def test_down_to_nothing_and_up_again_gives_the_tables(blank_database_url: str, engine: Engine):
+    migrations.upgrade(blank_database_url)
+    migrations.downgrade(blank_database_url)
     assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
-    migrations.upgrade(empty_url)
+    migrations.upgrade(blank_database_url)
     assert difference(engine) == []
 
 
-def test_at_head_only_after_the_upgrade(empty_url: str):
-    assert not migrations.at_head(empty_url)
-    migrations.upgrade(empty_url)
-    assert migrations.at_head(empty_url)
-    migrations.downgrade(empty_url)
-    assert not migrations.at_head(empty_url)
+def test_at_head_only_after_the_upgrade(blank_database_url: str):
+    assert not migrations.at_head(blank_database_url)
+    migrations.upgrade(blank_database_url)
+    assert migrations.at_head(blank_database_url)
+    migrations.downgrade(blank_database_url)
+    assert not migrations.at_head(blank_database_url)
 
 
-def test_upgrades_that_race_all_end_at_the_head(empty_url: str):
+def test_upgrades_that_race_all_end_at_the_head(blank_database_url: str):
     barrier, errors = threading.Barrier(4), []
 
     def upgrade() -> None:
         barrier.wait()
         try:
-            migrations.upgrade(empty_url)
+            migrations.upgrade(blank_database_url)
         except BaseException as error:  # noqa: BLE001  (shown by the assertion below)
             errors.append(error)
 
@@ -112,14 +114,14 @@ def test_upgrades_that_race_all_end_at_the_head(empty_url: str):
     for thread in threads:
         thread.join()
     assert errors == []
-    assert migrations.at_head(empty_url)
+    assert migrations.at_head(blank_database_url)
 
 
-def test_a_step_that_fails_leaves_nothing_behind(empty_url: str, engine: Engine):
+def test_a_step_that_fails_leaves_nothing_behind(blank_database_url: str, engine: Engine):
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE worker_heartbeats (id INTEGER)"))
     with pytest.raises(Exception, match="already exists"):
-        migrations.upgrade(empty_url)
+        migrations.upgrade(blank_database_url)
     assert inspect(engine).get_table_names() == ["worker_heartbeats"]
 
 

@@ -1,0 +1,112 @@
+"""Jobs of dead workers go back, what these may have bought is charged, poison is set aside."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from shared.budget.ledger import Ledger
+from shared.db.engine import Database
+from shared.db.repositories import jobs
+from shared.domain.job import job_id_of
+from tests.integration.repair.mill import LEASE, NOW, Mill
+from worker.maintenance.job_rescuer import JobRescuer
+
+LATER = NOW + LEASE + timedelta(seconds=1)
+
+
+@pytest.fixture
+def rescuer(database: Database, ledger: Ledger) -> JobRescuer:
+    return JobRescuer(database, ledger, max_deaths=3)
+
+
+def test_a_job_whose_lease_is_over_goes_back_to_the_queue(mill: Mill, rescuer: JobRescuer):
+    number = mill.batch(2)
+    mill.claim(number, 1, 2)
+    assert rescuer.run_once(NOW) == 0
+    assert rescuer.run_once(LATER) == 2
+    assert mill.statuses(number) == {"queued": 2}
+    assert mill.job(number, 1).deaths == 1
+
+
+def test_a_renewed_lease_is_left_alone(mill: Mill, rescuer: JobRescuer, database: Database):
+    number = mill.batch(1)
+    token = mill.claim(number, 1)
+    with database.transaction() as connection:
+        assert jobs.renew(connection, [token], LATER + LEASE) == 1
+    assert rescuer.run_once(LATER) == 0
+
+
+def test_a_call_that_may_have_been_made_is_charged_at_its_reservation(
+    mill: Mill, rescuer: JobRescuer
+):
+    number = mill.batch(1, max_cost_nusd=1000)
+    day, month, total, cap = mill.open_scopes(number)
+    mill.claim(number, 1)
+    intent = mill.intent(number, 1, 700)
+    mill.reserve(intent, number)
+    mill.write_intent(intent)
+    assert mill.balance(cap) == (0, 700)
+    rescuer.run_once(LATER)
+    assert [mill.balance(scope) for scope in (day, month, total, cap)] == [(700, 0)] * 4
+    row = mill.row(number)
+    assert (row.cost_nusd, row.unconfirmed_nusd) == (700, 700)
+
+
+def test_a_zombie_cannot_finish_what_was_rescued(mill: Mill, rescuer: JobRescuer):
+    number = mill.batch(1)
+    zombie = mill.claim(number, 1)
+    rescuer.run_once(LATER)
+    mill.claim(number, 1, now=LATER)
+    mill.finish(number, zombie, 1)
+    assert mill.statuses(number) == {"running": 1}
+    assert mill.result(number, 1) is None
+
+
+def test_a_job_that_kills_its_workers_is_set_aside_with_what_it_cost(
+    mill: Mill, rescuer: JobRescuer
+):
+    number = mill.batch(1)
+    mill.open_scopes(number)
+    now = NOW
+    for _ in range(3):
+        mill.claim(number, 1, now=now)
+        mill.write_intent(mill.intent(number, 1, 100, now))
+        now += LEASE + timedelta(seconds=1)
+        assert rescuer.run_once(now) == 1
+    result = mill.result(number, 1)
+    assert (result.status, result.error["code"]) == ("failed", "poison")
+    assert "3 times" in result.error["message"]
+    assert (result.attempts, result.cost_nusd) == (3, 300)
+    row = mill.row(number)
+    assert (row.status, row.failed, row.cost_nusd) == ("completed", 1, 300)
+    assert mill.events() == ["batch.completed"]
+
+
+def test_a_dead_ledger_does_not_stop_a_rescue(mill: Mill, database: Database, dead_ledger: Ledger):
+    number = mill.batch(1)
+    mill.claim(number, 1)
+    mill.write_intent(mill.intent(number, 1, 50))
+    assert JobRescuer(database, dead_ledger, max_deaths=3).run_once(LATER) == 1
+    assert mill.statuses(number) == {"queued": 1}
+    assert mill.row(number).unconfirmed_nusd == 50
+
+
+def test_two_rescuers_rescue_each_job_once(mill: Mill, database: Database, ledger: Ledger):
+    number = mill.batch(200)
+    mill.claim(number, *range(1, 201))
+    rescued: list[int] = []
+    barrier = threading.Barrier(2)
+
+    def rescue() -> None:
+        barrier.wait()
+        rescued.append(JobRescuer(database, ledger, max_deaths=3).run_once(LATER))
+
+    threads = [threading.Thread(target=rescue) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(rescued) == 200
+    assert {mill.job(number, line).deaths for line in (1, 100, 200)} == {1}
+    assert mill.job(number, 1).id == job_id_of(number, 1)
