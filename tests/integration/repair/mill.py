@@ -90,12 +90,12 @@ class Mill:
 
     def statuses(self, number: int) -> dict[str, int]:
         query = (
-            select(jobs_table.c.status, func.count())
+            select(jobs_table.c.status, func.count().label("jobs"))
             .where(jobs_table.c.id.between(*batches.id_range(number)))
             .group_by(jobs_table.c.status)
         )
         with self.database.reading() as connection:
-            return dict(connection.execute(query))
+            return {row.status: row.jobs for row in connection.execute(query)}
 
     def events(self) -> list[str]:
         with self.database.reading() as connection:
