@@ -52,9 +52,9 @@ class Preview:
         everywhere: bool = False,
     ) -> None:
         """`wishes`: the project's routing object. `everywhere`: also models whose provider has no
-        key here, for looking ahead on a machine without any.
+        key here, for looking ahead on a machine without any; hosts without an address stay out.
         """
-        self._catalog = replace(catalog, unavailable={}) if everywhere else catalog
+        self._catalog = _everywhere(catalog) if everywhere else catalog
         self._policy: RoutingPolicy = policy_of(catalog.routing, wishes or {})
         self._classifier: Classifier = classifier or RulesClassifier()
 
@@ -174,6 +174,16 @@ class _Sums:
             "unpriced": [],
             "seconds": round(max(longest, self.seconds * scale / _IN_FLIGHT), 1),
         }
+
+
+def _everywhere(catalog: Catalog) -> Catalog:
+    # A free local host that is not there would win every comparison of costs.
+    missing = {
+        name: reason
+        for name, reason in catalog.unavailable.items()
+        if not catalog.providers[name].base_url
+    }
+    return replace(catalog, unavailable=missing)
 
 
 def _refused(line: RejectedLine) -> dict[str, Any]:

@@ -52,8 +52,9 @@ def create(
         "routing": dict(routing or {}),
         **{f"{kind}_limit_nusd": limit for kind, limit in (limits or {}).items()},
     }
-    made = connection.execute(dialect.insert(projects).values(values).on_conflict_do_nothing())
-    return made.rowcount == 1
+    statement = dialect.insert(projects).values(values).on_conflict_do_nothing()
+    made = connection.execute(statement.returning(projects.c.id))
+    return made.one_or_none() is not None
 
 
 def get(connection: Connection, project_id: str) -> ProjectRow | None:

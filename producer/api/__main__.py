@@ -1,0 +1,53 @@
+"""`python -m producer.api --host H --port P`: serve the API until SIGINT or SIGTERM."""
+
+import argparse
+import sys
+
+import uvicorn
+
+from producer.api.app import create_app
+from producer.bootstrap import build
+from shared.errors import PromptmillError
+from shared.settings import Settings
+from shared.telemetry import configure_logging
+
+_LARGEST_HEADERS = 64 * 1024
+
+
+def serve(host: str, port: int) -> None:
+    """Run the server; returns when it was told to end and its requests are answered."""
+    settings = Settings()
+    configure_logging(
+        level=settings.log_level, as_json=settings.log_json, log_prompts=settings.log_prompts
+    )
+    app = create_app(build(settings))
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        h11_max_incomplete_event_size=_LARGEST_HEADERS,
+        timeout_graceful_shutdown=max(1, int(settings.grace_s)),
+    )
+
+
+def main() -> int:
+    """Read the command line; 2 for settings or a catalog that cannot work."""
+    parser = argparse.ArgumentParser(prog="promptmill api", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    given = parser.parse_args()
+    try:
+        serve(given.host, given.port)
+    except PromptmillError as error:
+        sys.stderr.write(f"promptmill: {error.message}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""The app: its routes, its errors, and what happens before the first request and after the last."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from producer.access import ensure_default_project
+from producer.api import failures
+from producer.api.frame import Frame
+from producer.api.routes import batches, catalog, health, jobs, projects, webhooks
+from producer.bootstrap import ProducerContext
+from shared.errors import UnavailableError
+
+log = structlog.get_logger(__name__)
+
+_JSON_BODY_BYTES = 64 * 1024  # beside the longest line, which /v1/route takes
+
+
+def create_app(context: ProducerContext) -> FastAPI:
+    """The API over a process's context; closes it when the server ends."""
+
+    @asynccontextmanager
+    async def life(_app: FastAPI) -> AsyncIterator[None]:
+        try:
+            await run_in_threadpool(ensure_default_project, context.database, context.clock())
+        except UnavailableError as error:
+            # Not migrated or not up yet: /health/ready says so until it is.
+            log.warning("the database is not ready", reason=error.message)
+        yield
+        await run_in_threadpool(context.close)
+
+    app = FastAPI(
+        title="Promptmill",
+        description="Runs files of prompts through language models: cheaply, within budget.",
+        version="0.1.0",
+        lifespan=life,
+        redoc_url=None,
+    )
+    app.state.context = context
+    for room in (batches, jobs, projects, catalog, webhooks, health):
+        app.include_router(room.router)
+    failures.install(app)
+    app.add_middleware(Frame, max_body_bytes=context.settings.max_line_bytes + _JSON_BODY_BYTES)
+    return app

@@ -1,0 +1,66 @@
+"""What endpoints take from a request: the process's context, the caller, the project acted in."""
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Query, Request
+from fastapi.security import HTTPBearer
+
+from producer.access import Caller, Right
+from producer.bootstrap import ProducerContext
+
+# Only for the button in /docs: the header is read and judged by `Access`.
+_BEARER = HTTPBearer(auto_error=False, description="An API key (pm_...) or the admin key.")
+
+
+def context_of(request: Request) -> ProducerContext:
+    """The process's context."""
+    context: ProducerContext = request.app.state.context
+    return context
+
+
+Context = Annotated[ProducerContext, Depends(context_of)]
+
+
+def _caller(
+    request: Request, context: Context, _shown: Annotated[object, Depends(_BEARER)]
+) -> Caller:
+    return context.access.caller(request.headers.get("authorization"))
+
+
+Asking = Annotated[Caller, Depends(_caller)]
+
+
+class Acting:
+    """A caller with a right, and where they act.
+
+    project: the key's own, or the one named, or `default`. seen: the same, but None where the
+    admin key named none, so that it finds things of every project by their ids.
+    """
+
+    def __init__(self, caller: Caller, project: str, seen: str | None) -> None:
+        self.caller = caller
+        self.project = project
+        self.seen = seen
+
+
+class _Acts:
+    def __init__(self, right: Right) -> None:
+        self._right = right
+
+    def __call__(
+        self,
+        context: Context,
+        caller: Asking,
+        project: Annotated[str | None, Query(description="For the admin key.")] = None,
+        x_promptmill_project: Annotated[str | None, Header(include_in_schema=False)] = None,
+    ) -> Acting:
+        caller.require(self._right)
+        seen = context.access.named_project(caller, project, x_promptmill_project)
+        return Acting(caller, context.access.project(caller, seen), seen)
+
+
+Reading = Annotated[Acting, Depends(_Acts(Right.READ))]
+Submitting = Annotated[Acting, Depends(_Acts(Right.SUBMIT))]
+Administering = Annotated[Acting, Depends(_Acts(Right.ADMIN))]
+Limit = Annotated[int, Query(ge=1, le=100)]
+After = Annotated[str | None, Query(description="The last id of the page before.")]

@@ -1,0 +1,253 @@
+"""The API's objects, made of rows: OpenAI's shapes with all their keys, ours beside them. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from producer.intake import RejectedLine
+from producer.submission import Submitted
+from shared.catalog.spec import Catalog, ModelSpec, ProviderSpec
+from shared.clock import unix_seconds
+from shared.db.repositories.batches import BatchRow, Counts
+from shared.domain.money import usd_from_nusd
+from shared.provider_health import KeyHealth, KeyState
+
+_MOMENTS = (
+    "in_progress_at", "expires_at", "finalizing_at", "completed_at", "failed_at", "expired_at",
+    "cancelling_at", "cancelled_at",
+)  # fmt: skip
+
+
+def batch_object(
+    row: BatchRow, counts: Counts, usage: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """OpenAI's batch object with every key, null where unset, and our `promptmill` object."""
+    return {
+        "id": row.id,
+        "object": "batch",
+        "endpoint": "/v1/chat/completions",
+        "model": None,
+        "errors": _errors(row.error),
+        "input_file_id": None,
+        "completion_window": row.completion_window,
+        "status": row.status,
+        "output_file_id": None,
+        "error_file_id": None,
+        "created_at": unix_seconds(row.created_at),
+        **{name: unix_seconds(getattr(row, name)) for name in _MOMENTS},
+        "request_counts": {
+            "total": counts.total,
+            "completed": counts.completed,
+            "failed": counts.failed,
+        },
+        "usage": usage,
+        "metadata": row.metadata or None,
+        "promptmill": {
+            "project": row.project_id,
+            "name": row.name,
+            "priority": row.priority,
+            "counts": asdict(counts),
+            "rejected": row.rejected,
+            **_money("cost", row.cost_nusd),
+            **_money("unconfirmed", row.unconfirmed_nusd),
+            **_money("max_cost", row.max_cost_nusd),
+        },
+    }
+
+
+def usage_object(models: Iterable[Any]) -> dict[str, Any]:
+    """OpenAI's usage of a batch, from its attempts by model."""
+    sums = dict.fromkeys(("input", "cached", "output", "reasoning"), 0)
+    for row in models:
+        for name in sums:
+            sums[name] += int(getattr(row, f"{name}_tokens"))
+    return {
+        "input_tokens": sums["input"],
+        "input_tokens_details": {"cached_tokens": sums["cached"]},
+        "output_tokens": sums["output"],
+        "output_tokens_details": {"reasoning_tokens": sums["reasoning"]},
+        "total_tokens": sums["input"] + sums["output"],
+    }
+
+
+def submitted_object(submitted: Submitted, counts: Counts) -> dict[str, Any]:
+    """The batch object as a submission answers it."""
+    answer = batch_object(submitted.batch, counts)
+    answer["rejected"] = rejected_lines(submitted.rejected)
+    answer["rejected_count"] = submitted.rejected_count
+    if submitted.webhook is not None:
+        webhook = {"id": submitted.webhook.id}
+        if submitted.webhook.signing_secret is not None:
+            webhook["signing_secret"] = submitted.webhook.signing_secret
+        answer["webhook"] = webhook
+    return answer
+
+
+def rejected_lines(lines: Iterable[RejectedLine]) -> list[dict[str, Any]]:
+    """Bad lines as callers see them."""
+    return [
+        {
+            "line": line.line,
+            "custom_id": line.custom_id,
+            "field": line.field,
+            "code": line.code,
+            "message": line.message,
+        }
+        for line in lines
+    ]
+
+
+def project_object(row: Any) -> dict[str, Any]:
+    """A project with its limits."""
+    return {
+        "id": row.id,
+        "object": "project",
+        "name": row.id,
+        "created_at": unix_seconds(row.created_at),
+        **_money("day_limit", row.day_limit_nusd),
+        **_money("month_limit", row.month_limit_nusd),
+        **_money("total_limit", row.total_limit_nusd),
+        "routing": row.routing,
+    }
+
+
+def key_object(row: Any, key: str | None = None) -> dict[str, Any]:
+    """A key without its text, or with it where it was just made."""
+    told = {
+        "id": row.id,
+        "object": "key",
+        "project": row.project_id,
+        "name": row.name,
+        "hint": row.hint,
+        "scopes": row.scopes,
+        "requests_per_minute": row.requests_per_minute,
+        "tokens_per_day": row.tokens_per_day,
+        **_money("spend_limit", row.spend_limit_nusd),
+        "created_at": unix_seconds(row.created_at),
+        "expires_at": unix_seconds(row.expires_at),
+        "revoked_at": unix_seconds(row.revoked_at),
+    }
+    return told if key is None else {**told, "key": key}
+
+
+def model_object(model: ModelSpec, catalog: Catalog) -> dict[str, Any]:
+    """OpenAI's model object, and what the catalog says of the model."""
+    rates = model.price.base
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": model.provider,
+        "shutdown_date": None,
+        "promptmill": {
+            "provider": model.provider,
+            "upstream": model.upstream,
+            "tier": model.tier.value,
+            # Nano-dollars per token are thousandths of a dollar per million of them.
+            "input_usd_per_mtok": float(rates.input / 1000),
+            "output_usd_per_mtok": float(rates.output / 1000),
+            "cached_input_usd_per_mtok": float(rates.cached_input / 1000),
+            "context_window": model.context_window,
+            "max_output_tokens": model.max_output_tokens,
+            "strengths": [strength.value for strength in model.strengths],
+            "capabilities": sorted(model.capabilities),
+            "quality": model.quality,
+            "latency_s": model.latency_s,
+            "available": model.provider not in catalog.unavailable,
+        },
+    }
+
+
+def provider_object(
+    spec: ProviderSpec, catalog: Catalog, health: Mapping[str, KeyHealth] | None
+) -> dict[str, Any]:
+    """A provider, whether it can be asked, and how its keys are (`unknown` where health is None:
+    Redis did not answer).
+    """
+    reason = catalog.unavailable.get(spec.name)
+    own = {
+        key: state.to_dict()
+        for key, state in (health or {}).items()
+        if key.partition(":")[0] == spec.name
+    }
+    return {
+        "id": spec.name,
+        "object": "provider",
+        "wire": spec.wire.value,
+        "base_url": spec.base_url,
+        "available": reason is None,
+        "state": _state(reason, own, known=health is not None),
+        "reason": reason or next((key["reason"] for key in own.values() if key["reason"]), None),
+        "models": [model.name for model in catalog.models.values() if model.provider == spec.name],
+        "max_concurrency": spec.max_concurrency,
+        "rpm": spec.rpm,
+        "tpm": spec.tpm,
+        "keys": own,
+    }
+
+
+def _state(reason: str | None, keys: Mapping[str, Mapping[str, Any]], *, known: bool) -> str:
+    if reason is not None:
+        return "unavailable"
+    if not known:
+        return "unknown"
+    troubled = [key["state"] for key in keys.values() if key["state"] != KeyState.CLOSED]
+    return str(troubled[0]) if troubled else "healthy"
+
+
+def endpoint_object(row: Any, secret: str | None = None) -> dict[str, Any]:
+    """OpenAI's webhook endpoint; the secret only where it was just made."""
+    told = {
+        "id": row.id,
+        "object": "webhook_endpoint",
+        "name": row.name,
+        "url": row.url,
+        "event_types": row.event_types,
+        "created_at": unix_seconds(row.created_at),
+        "updated_at": unix_seconds(row.updated_at),
+        "signing_secret_hint": row.secret[-4:],
+        "status": row.status,
+        "failing_since": unix_seconds(row.failing_since),
+    }
+    return told if secret is None else {**told, "signing_secret": secret}
+
+
+def delivery_object(row: Any, log: Iterable[Any]) -> dict[str, Any]:
+    """A delivery with its log; `status_code` and `error` are those of the last try."""
+    tries = [
+        {
+            "at": unix_seconds(entry.at),
+            "status_code": entry.status_code,
+            "error": entry.error,
+            "duration_ms": entry.duration_ms,
+        }
+        for entry in log
+    ]
+    last = tries[-1] if tries else {"status_code": None, "error": None}
+    return {
+        "id": row.id,
+        "object": "webhook_delivery",
+        "webhook_endpoint_id": row.endpoint_id,
+        "event_id": row.event_id,
+        "event_type": row.event_type,
+        "status": row.status,
+        "tries": row.tries,
+        "status_code": last["status_code"],
+        "error": last["error"],
+        "log": tries,
+        "created_at": unix_seconds(row.created_at),
+        "next_try_at": unix_seconds(row.next_try_at),
+        "ended_at": unix_seconds(row.ended_at),
+    }
+
+
+def _errors(error: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    told = {name: error.get(name) for name in ("code", "message", "param", "line")}
+    return {"object": "list", "data": [told]}
+
+
+def _money(name: str, nusd: int | None) -> dict[str, Any]:
+    usd = None if nusd is None else usd_from_nusd(nusd)
+    return {f"{name}_nusd": nusd, f"{name}_usd": usd}

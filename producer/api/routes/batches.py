@@ -1,0 +1,224 @@
+"""Batches: submission, state, steering, results and report."""
+
+from typing import Annotated, Any, Final
+
+import orjson
+from fastapi import APIRouter, Header, Query, Request
+from pydantic import BaseModel, ConfigDict, StrictFloat, StrictInt, StrictStr
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.responses import Response, StreamingResponse
+
+from producer.api.answers import JsonResponse, list_object
+from producer.api.asking import After, Context, Limit, Reading, Submitting
+from producer.api.objects import batch_object, submitted_object, usage_object
+from producer.bootstrap import ProducerContext
+from producer.cancellation import find
+from producer.options import (
+    DEFAULT_WINDOW,
+    MAX_KEY,
+    MAX_NAME,
+    MAX_URL,
+    Options,
+    metadata,
+    priority,
+    text,
+    usd,
+)
+from producer.reporting import report as report_on
+from producer.results import MEDIA_TYPES, Format
+from producer.spool import Spool
+from shared.db.engine import Connection
+from shared.db.repositories import batches, results
+from shared.db.repositories.batches import BatchRow, Counts
+from shared.domain.batch import TERMINAL
+from shared.errors import UsageError
+
+router = APIRouter(tags=["batches"])
+
+JSONL_TYPES: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
+_PIECE: Final = 1024 * 1024
+_PAGE_MAX: Final = 10_000
+_OPTIONS: Final = frozenset(
+    {
+        "project", "max_cost_usd", "strict", "completion_window", "priority", "webhook_url",
+        "name", "metadata",
+    }
+)  # fmt: skip
+
+
+class Resume(BaseModel):
+    """A new cap for a batch, if any."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    max_cost_usd: StrictStr | StrictInt | StrictFloat | None = None
+    project: str | None = None
+
+
+@router.post("/v1/batches", openapi_extra={"requestBody": {"content": {JSONL_TYPES[0]: {}}}})
+async def submit(
+    *,
+    request: Request,
+    context: Context,
+    acting: Submitting,
+    strict: Annotated[bool, Query()] = False,
+    max_cost_usd: Annotated[str | None, Query()] = None,
+    completion_window: Annotated[str, Query()] = DEFAULT_WINDOW,
+    priority_: Annotated[str | None, Query(alias="priority")] = None,
+    webhook_url: Annotated[str | None, Query()] = None,
+    name: Annotated[str | None, Query()] = None,
+    metadata_: Annotated[str | None, Query(alias="metadata")] = None,
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Submit a file of prompts: the body is the JSONL file, the options are query parameters."""
+    _refuse_unknown(request)
+    _refuse_other_bodies(request)
+    options = Options(
+        project_id=acting.project,
+        priority=priority(priority_),
+        strict=strict,
+        completion_window=completion_window,
+        max_cost_nusd=None if max_cost_usd is None else usd(max_cost_usd, "max_cost_usd"),
+        name=text(name, "name", MAX_NAME),
+        metadata=metadata(_json(metadata_, "metadata")),
+        webhook_url=text(webhook_url, "webhook_url", MAX_URL),
+        idempotency_key=text(idempotency_key, "Idempotency-Key", MAX_KEY),
+    )
+    with await run_in_threadpool(context.spool) as spool:
+        await take_in(request, spool)
+        answer = await run_in_threadpool(_submitted, context, spool, options)
+    return JsonResponse(answer)
+
+
+@router.get("/v1/batches")
+def list_batches(
+    context: Context, acting: Reading, after: After = None, limit: Limit = 20
+) -> Response:
+    """The project's batches, newest first."""
+    with context.database.reading() as connection:
+        before = None if after is None else find(connection, after, acting.project).number
+        rows = batches.page(connection, acting.project, limit=limit + 1, before=before)
+        found = [batch_object(row, _counts(connection, row)) for row in rows[:limit]]
+    return JsonResponse(list_object(found, has_more=len(rows) > limit))
+
+
+@router.get("/v1/batches/{batch_id}")
+def get_batch(batch_id: str, context: Context, acting: Reading) -> Response:
+    """A batch as it stands; its usage once it has ended."""
+    with context.database.reading() as connection:
+        row = find(connection, batch_id, acting.seen)
+        return JsonResponse(_full_object(connection, row))
+
+
+@router.post("/v1/batches/{batch_id}/cancel")
+def cancel(batch_id: str, context: Context, acting: Submitting) -> Response:
+    """Start nothing more of a batch."""
+    return _changed(context, context.steering.cancel(batch_id, acting.seen))
+
+
+@router.post("/v1/batches/{batch_id}/retry")
+def retry(batch_id: str, context: Context, acting: Submitting) -> Response:
+    """Run the failed jobs of a completed batch again."""
+    return _changed(context, context.steering.retry(batch_id, acting.seen))
+
+
+@router.post("/v1/batches/{batch_id}/resume")
+def resume(
+    batch_id: str, context: Context, acting: Submitting, body: Resume | None = None
+) -> Response:
+    """Raise what a batch may cost; its held jobs go on."""
+    given = None if body is None else body.max_cost_usd
+    cap = None if given is None else usd(given, "max_cost_usd")
+    return _changed(context, context.steering.resume(batch_id, acting.seen, cap))
+
+
+@router.get("/v1/batches/{batch_id}/results")
+def read_results(
+    batch_id: str,
+    context: Context,
+    acting: Reading,
+    after: Annotated[int, Query(ge=0, lt=2**24, description="Lines after this one.")] = 0,
+    limit: Annotated[int | None, Query(ge=1, le=_PAGE_MAX)] = None,
+    form: Annotated[Format, Query(alias="format")] = Format.JSONL,
+) -> Response:
+    """The results that are there, in input order: all of them, or a page of `limit` lines."""
+    with context.database.reading() as connection:
+        number = find(connection, batch_id, acting.seen).number
+    blocks = context.results.stream(number, form, after=after, limit=limit)
+    return StreamingResponse(blocks, media_type=MEDIA_TYPES[form])
+
+
+@router.get("/v1/batches/{batch_id}/report")
+def report(batch_id: str, context: Context, acting: Reading) -> Response:
+    """What a batch cost, and where the money went."""
+    with context.database.reading() as connection:
+        row = find(connection, batch_id, acting.seen)
+    return JsonResponse(report_on(context.database, row))
+
+
+async def take_in(request: Request, spool: Spool) -> None:
+    """Stream a request's body into the spool; disk and hash are kept off the event loop."""
+    waiting = bytearray()
+    async for piece in request.stream():
+        waiting += piece
+        if len(waiting) >= _PIECE:
+            await run_in_threadpool(spool.write, bytes(waiting))
+            waiting.clear()
+    if waiting:
+        await run_in_threadpool(spool.write, bytes(waiting))
+
+
+def _submitted(context: ProducerContext, spool: Spool, options: Options) -> dict[str, Any]:
+    submitted = context.submission.submit(spool, options)
+    with context.database.reading() as connection:
+        return submitted_object(submitted, _counts(connection, submitted.batch))
+
+
+def _changed(context: ProducerContext, row: BatchRow) -> Response:
+    with context.database.reading() as connection:
+        return JsonResponse(batch_object(row, _counts(connection, row)))
+
+
+def _full_object(connection: Connection, row: BatchRow) -> dict[str, Any]:
+    usage = None
+    if row.status in TERMINAL:
+        usage = usage_object(results.by_model(connection, row.number))
+    return batch_object(row, _counts(connection, row), usage)
+
+
+def _counts(connection: Connection, row: BatchRow) -> Counts:
+    return batches.counts(connection, row)
+
+
+def _refuse_unknown(request: Request) -> None:
+    """An option that is misspelt must not be left out silently: it may be the cap."""
+    for name in request.query_params:
+        if name not in _OPTIONS:
+            raise UsageError(
+                f"there is no such option; known are {', '.join(sorted(_OPTIONS))}",
+                code="unknown_parameter",
+                param=name[:64],
+            )
+
+
+def _refuse_other_bodies(request: Request) -> None:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in JSONL_TYPES:
+        raise HTTPException(
+            415,
+            f"send the JSONL file as the body, with Content-Type: {JSONL_TYPES[0]}; "
+            "creating a batch from an uploaded file's id is not supported yet",
+        )
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HTTPException(415, "send the file without Content-Encoding")
+
+
+def _json(value: str | None, param: str) -> object:
+    if value is None:
+        return None
+    try:
+        parsed: object = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        raise UsageError(f"{param} is not valid JSON", code="invalid_json", param=param) from None
+    return parsed

@@ -1,0 +1,51 @@
+"""The catalog: models that can be named, and the providers that serve them."""
+
+import structlog
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from producer.access import Right
+from producer.api.answers import JsonResponse, list_object
+from producer.api.asking import Asking, Context
+from producer.api.objects import model_object, provider_object
+from shared.errors import NotFoundError, UnavailableError
+from shared.provider_health import read_all
+
+router = APIRouter(tags=["catalog"])
+
+log = structlog.get_logger(__name__)
+
+
+@router.get("/v1/models")
+def list_models(context: Context, caller: Asking) -> Response:
+    """The catalog's models."""
+    caller.require(Right.READ)
+    catalog = context.catalog
+    return JsonResponse(
+        list_object([model_object(model, catalog) for model in catalog.models.values()])
+    )
+
+
+@router.get("/v1/models/{name:path}")
+def get_model(name: str, context: Context, caller: Asking) -> Response:
+    """A model by its name, which may hold slashes."""
+    caller.require(Right.READ)
+    model = context.catalog.models.get(name)
+    if model is None:
+        raise NotFoundError("there is no such model in the catalog", code="model_not_found")
+    return JsonResponse(model_object(model, context.catalog))
+
+
+@router.get("/v1/providers")
+def list_providers(context: Context, caller: Asking) -> Response:
+    """The catalog's providers: whether they can be asked, and how they are."""
+    caller.require(Right.READ)
+    try:
+        health = read_all(context.redis)
+    except UnavailableError as error:
+        log.warning("the providers' health is not known", reason=error.message)
+        health = None
+    specs = context.catalog.providers.values()
+    return JsonResponse(
+        list_object([provider_object(spec, context.catalog, health) for spec in specs])
+    )

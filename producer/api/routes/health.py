@@ -1,0 +1,48 @@
+"""Whether the process lives, and whether it can do its work. No key is asked for."""
+
+import redis
+from fastapi import APIRouter
+from starlette.responses import Response
+
+import migrations
+from producer.api.answers import JsonResponse
+from producer.api.asking import Context
+from producer.bootstrap import ProducerContext
+from shared.errors import UnavailableError
+from shared.redis_client import mapped_redis_errors
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health/live")
+def live() -> Response:
+    """The process answers."""
+    return JsonResponse({"status": "ok"})
+
+
+@router.get("/health/ready")
+def ready(context: Context) -> Response:
+    """Database, its schema and Redis answer: 200; otherwise 503 and what is missing."""
+    checks = {"database": _database(context), "redis": _redis(context.redis)}
+    is_ready = all(word == "ok" for word in checks.values())
+    body = {"status": "ok" if is_ready else "not ready", "checks": checks}
+    return JsonResponse(body, 200 if is_ready else 503)
+
+
+def _database(context: ProducerContext) -> str:
+    try:
+        context.database.ping()
+        if migrations.at_head(context.settings.resolved_database_url):
+            return "ok"
+    except UnavailableError as error:
+        return error.message
+    return "the tables are not those of this version: run `promptmill migrate`"
+
+
+def _redis(client: "redis.Redis") -> str:
+    try:
+        with mapped_redis_errors():
+            client.ping()
+    except UnavailableError as error:
+        return error.message
+    return "ok"

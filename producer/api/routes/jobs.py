@@ -1,0 +1,59 @@
+"""Jobs that ran, and prompts that might: the story of one, routes and plans of others."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Body, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from producer.api.answers import JsonResponse
+from producer.api.asking import Context, Reading
+from producer.api.routes.batches import take_in
+from producer.bootstrap import ProducerContext
+from producer.intake import read_lines
+from producer.previewing import Preview
+from producer.spool import Spool
+from shared.db.repositories import projects
+from shared.errors import UsageError
+
+router = APIRouter(tags=["jobs"])
+
+
+@router.get("/v1/jobs/{job_id}")
+def get_job(job_id: str, context: Context, acting: Reading) -> Response:
+    """A job's whole story."""
+    return JsonResponse(context.results.job(job_id, acting.seen))
+
+
+@router.post("/v1/route")
+def route(context: Context, acting: Reading, line: Annotated[dict[str, Any], Body()]) -> Response:
+    """Where an input line would go, and why; nothing is sent."""
+    (decision,) = _preview(context, acting.project).routes(
+        read_lines([orjson.dumps(line)], context.intake_limits, context.catalog.models)
+    )
+    if "model" not in decision:
+        error: Mapping[str, Any] = decision["error"]
+        raise UsageError(error["message"], code=error["code"], param=error["field"])
+    return JsonResponse(decision)
+
+
+@router.post("/v1/plan")
+async def plan(request: Request, context: Context, acting: Reading) -> Response:
+    """What a file might cost (an estimate): the body is the JSONL file; nothing is kept."""
+    with await run_in_threadpool(context.spool) as spool:
+        await take_in(request, spool)
+        return JsonResponse(await run_in_threadpool(_planned, context, spool, acting.project))
+
+
+def _planned(context: ProducerContext, spool: Spool, project_id: str) -> dict[str, Any]:
+    spool.rewind()
+    lines = read_lines(spool.file, context.intake_limits, context.catalog.models)
+    return _preview(context, project_id).plan(lines, spool.line_ends)
+
+
+def _preview(context: ProducerContext, project_id: str) -> Preview:
+    with context.database.reading() as connection:
+        project = projects.get(connection, project_id)
+    return Preview(context.catalog, None if project is None else project.routing)

@@ -1,0 +1,238 @@
+"""Webhook endpoints as OpenAI's SDK manages them, and our log of what was delivered."""
+
+import time
+from typing import Any, Final, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from producer.api.answers import JsonResponse, list_object
+from producer.api.asking import Acting, After, Context, Limit, Reading, Submitting
+from producer.api.objects import delivery_object, endpoint_object
+from producer.bootstrap import ProducerContext
+from producer.options import text
+from shared.db.engine import Connection
+from shared.db.repositories import webhooks
+from shared.db.repositories.webhooks import EndpointRow, NewDelivery
+from shared.errors import NotFoundError
+from shared.ids import new_id
+from shared.webhooks import events, url_guard
+
+router = APIRouter(tags=["webhooks"])
+
+_MAX_NAME: Final = 200
+_TEST_WAIT_S: Final = 16.0  # a try may take 15
+_TEST_LOOK_S: Final = 0.1
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewEndpoint(_Body):
+    """Where to, and which events; the batch events where none are named."""
+
+    url: str
+    name: str = "webhook"
+    event_types: list[str] | None = None
+    project: str | None = None
+
+
+class EndpointChange(_Body):
+    """What is to be another."""
+
+    url: str | None = None
+    name: str | None = None
+    event_types: list[str] | None = None
+    status: Literal["enabled", "disabled"] | None = None
+
+
+class Rotation(_Body):
+    """Whether the old secret signs too for a day."""
+
+    keep_old_secret_active_for_24_hours: bool = False
+
+
+class Trial(_Body):
+    """Which event to make up."""
+
+    event_type: str = Field(default="batch.completed")
+
+
+@router.get("/v1/webhook_event_types")
+def list_event_types(_acting: Reading) -> Response:
+    """The types an endpoint can ask for."""
+    return JsonResponse({"object": "list", "data": list(events.ALL_TYPES)})
+
+
+@router.post("/v1/webhook_endpoints")
+def create_endpoint(context: Context, acting: Submitting, body: NewEndpoint) -> Response:
+    """Make an endpoint; its signing secret is in this answer and nowhere else."""
+    _check(context, body.url)
+    project = context.access.project(acting.caller, body.project, acting.seen)
+    name = text(body.name, "name", _MAX_NAME) or "webhook"
+    with context.database.transaction() as connection:
+        row, secret = webhooks.create_endpoint(
+            connection, project, body.url, name, body.event_types, context.clock()
+        )
+    return JsonResponse(endpoint_object(row, secret))
+
+
+@router.get("/v1/webhook_endpoints")
+def list_endpoints(
+    context: Context, acting: Reading, after: After = None, limit: Limit = 20
+) -> Response:
+    """The project's endpoints, oldest first."""
+    with context.database.reading() as connection:
+        rows = webhooks.list_endpoints(connection, acting.project, limit=limit + 1, after=after)
+    found = [endpoint_object(row) for row in rows[:limit]]
+    return JsonResponse(list_object(found, has_more=len(rows) > limit))
+
+
+@router.get("/v1/webhook_endpoints/{endpoint_id}")
+def get_endpoint(endpoint_id: str, context: Context, acting: Reading) -> Response:
+    """An endpoint."""
+    with context.database.reading() as connection:
+        return JsonResponse(endpoint_object(_found(connection, endpoint_id, acting)))
+
+
+@router.post("/v1/webhook_endpoints/{endpoint_id}")
+def update_endpoint(
+    endpoint_id: str, context: Context, acting: Submitting, body: EndpointChange
+) -> Response:
+    """Change an endpoint."""
+    if body.url is not None:
+        _check(context, body.url)
+    now = context.clock()
+    with context.database.transaction() as connection:
+        _found(connection, endpoint_id, acting)
+        webhooks.update_endpoint(
+            connection,
+            endpoint_id,
+            now,
+            name=text(body.name, "name", _MAX_NAME),
+            url=body.url,
+            event_types=body.event_types,
+        )
+        if body.status is not None:
+            change = webhooks.enable if body.status == "enabled" else webhooks.disable
+            change(connection, endpoint_id, now)
+        return JsonResponse(endpoint_object(_found(connection, endpoint_id, acting)))
+
+
+@router.delete("/v1/webhook_endpoints/{endpoint_id}")
+def delete_endpoint(endpoint_id: str, context: Context, acting: Submitting) -> Response:
+    """Remove an endpoint with its log."""
+    with context.database.transaction() as connection:
+        _found(connection, endpoint_id, acting)
+        webhooks.delete_endpoint(connection, endpoint_id)
+    gone = {"id": endpoint_id, "object": "webhook_endpoint.deleted", "deleted": True}
+    return JsonResponse(gone)
+
+
+@router.post("/v1/webhook_endpoints/{endpoint_id}/rotate_secret")
+def rotate_secret(
+    endpoint_id: str, context: Context, acting: Submitting, body: Rotation | None = None
+) -> Response:
+    """Give an endpoint a new secret, which is in this answer and nowhere else."""
+    keep = (body or Rotation()).keep_old_secret_active_for_24_hours
+    with context.database.transaction() as connection:
+        _found(connection, endpoint_id, acting)
+        secret = webhooks.rotate(connection, endpoint_id, context.clock(), keep_old=keep)
+        return JsonResponse(endpoint_object(_found(connection, endpoint_id, acting), secret))
+
+
+@router.post("/v1/webhook_endpoints/{endpoint_id}/test")
+def try_endpoint(
+    endpoint_id: str, context: Context, acting: Submitting, body: Trial | None = None
+) -> Response:
+    """Send a made-up event as all events are sent, and wait for what the receiver says."""
+    kind = events.checked_types([(body or Trial()).event_type])[0]
+    now, event_id = context.clock(), new_id("evt")
+    payload = events.payload(event_id, kind, now, _made_up(kind, acting.project))
+    with context.database.transaction() as connection:
+        _found(connection, endpoint_id, acting)
+        new = NewDelivery(endpoint_id, event_id, kind, payload)
+        webhooks.create_deliveries(connection, [new], now)
+    outcome = _first_try(context, endpoint_id, event_id)
+    status = None if outcome is None else outcome.status_code
+    return JsonResponse(
+        {
+            "object": "webhook_endpoint.test",
+            "webhook_endpoint_id": endpoint_id,
+            "event_type": kind,
+            "status_code": status,
+            "success": status is not None and 200 <= status < 300,  # noqa: PLR2004  (HTTP's own)
+            "error": "not sent yet" if outcome is None else outcome.error,
+        }
+    )
+
+
+@router.get("/v1/webhook_endpoints/{endpoint_id}/deliveries")
+def list_deliveries(
+    endpoint_id: str, context: Context, acting: Reading, after: After = None, limit: Limit = 20
+) -> Response:
+    """What was sent to an endpoint, newest first, each with every try."""
+    with context.database.reading() as connection:
+        _found(connection, endpoint_id, acting)
+        last = None if after is None else webhooks.get_delivery(connection, after, acting.seen)
+        if after is not None and (last is None or last.endpoint_id != endpoint_id):
+            raise _no_delivery()
+        before = None if last is None else last.number
+        rows = webhooks.deliveries(connection, endpoint_id, limit=limit + 1, before=before)
+        log = webhooks.tries_of(connection, [row.id for row in rows])
+    found = [delivery_object(row, log.get(row.id, ())) for row in rows[:limit]]
+    return JsonResponse(list_object(found, has_more=len(rows) > limit))
+
+
+@router.post("/v1/webhook_deliveries/{delivery_id}/redeliver")
+def redeliver(delivery_id: str, context: Context, acting: Submitting) -> Response:
+    """Send a delivery again, now and by the whole schedule."""
+    with context.database.transaction() as connection:
+        if webhooks.get_delivery(connection, delivery_id, acting.seen) is None:
+            raise _no_delivery()
+        webhooks.redeliver(connection, delivery_id, context.clock())
+        row = webhooks.get_delivery(connection, delivery_id, acting.seen)
+        log = webhooks.tries_of(connection, [delivery_id])
+    return JsonResponse(delivery_object(row, log.get(delivery_id, ())))
+
+
+def _check(context: ProducerContext, url: str) -> None:
+    url_guard.check(url, context.settings.webhook_allowed_cidrs)
+
+
+def _found(connection: Connection, endpoint_id: str, acting: Acting) -> EndpointRow:
+    row = webhooks.get_endpoint(connection, endpoint_id, acting.seen)
+    if row is None:
+        raise NotFoundError(
+            "there is no such webhook endpoint in this project", code="endpoint_not_found"
+        )
+    return row
+
+
+def _no_delivery() -> NotFoundError:
+    return NotFoundError("there is no such delivery in this project", code="delivery_not_found")
+
+
+def _first_try(context: ProducerContext, endpoint_id: str, event_id: str) -> Any:
+    """The log's first entry for an event; None where the dispatcher did not come to it."""
+    until = time.monotonic() + _TEST_WAIT_S
+    while time.monotonic() < until:
+        with context.database.reading() as connection:
+            rows = webhooks.deliveries(connection, endpoint_id, limit=100)
+            own = [row.id for row in rows if row.event_id == event_id]
+            log = webhooks.tries_of(connection, own)
+        if own and log.get(own[0]):
+            return log[own[0]][0]
+        time.sleep(_TEST_LOOK_S)
+    return None
+
+
+def _made_up(kind: str, project: str) -> dict[str, Any]:
+    if kind.startswith("batch."):
+        return {"id": "batch_test"}
+    if kind.startswith("job."):
+        return {"id": "job_test", "batch": "batch_test", "status": "completed"}
+    purse = {"project": project, "window": "total", "period": "", "percent": 100}
+    return {"id": f"total:{project}", **purse, "limit_nusd": 0, "spent_nusd": 0}

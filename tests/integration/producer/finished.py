@@ -1,0 +1,83 @@
+"""Ends jobs as the worker would, through the repositories' own verbs."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import orjson
+
+from producer.bootstrap import ProducerContext
+from shared.db.repositories import attempts, batches, jobs
+from shared.db.repositories.attempts import Closing, Intent
+from shared.db.repositories.batches import Progress
+from shared.domain.attempt import AttemptStatus, Purpose
+from shared.domain.job import job_id_of
+from shared.ids import attempt_id, claim_token
+
+MODEL = {"model": "m-cheap", "provider": "p", "tier": "cheap"}
+
+
+def number_of(context: ProducerContext, batch_id: str) -> int:
+    with context.database.reading() as connection:
+        row = batches.get(connection, batch_id)
+    assert row is not None
+    return int(row.number)
+
+
+def finish(context: ProducerContext, batch_id: str, line: int, **result: Any) -> None:
+    """End a job: with an answer unless `error` is given."""
+    number = number_of(context, batch_id)
+    job_id, now, token = job_id_of(number, line), context.clock(), claim_token()
+    cost = result.pop("cost_nusd", 1000)
+    error: Mapping[str, Any] | None = result.pop("error", None)
+    text = result.pop("text", "four")
+    intent = Intent(
+        id=attempt_id(), job_id=job_id, project_id="default", ordinal=1, purpose=Purpose.ANSWER,
+        rung=0, key_id="p:1", reserved_nusd=5000, day=f"{now:%Y-%m-%d}", month=f"{now:%Y-%m}",
+        started_at=now, **MODEL,
+    )  # fmt: skip
+    closing = Closing(
+        intent,
+        AttemptStatus.BILLED if error is None else AttemptStatus.UNCONFIRMED,
+        cost,
+        now,
+        input_tokens=10,
+        cached_tokens=2,
+        output_tokens=5,
+        error_kind=None if error is None else "timeout",
+        error_message=None if error is None else "no answer in time",
+        verdict={"accepted": True, "score": 1.0, "reasons": [], "judge": "checks"},
+    )
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    body = {"id": "c", "object": "chat.completion", "choices": [choice]}
+    row = {
+        "job_id": job_id, "status": "completed" if error is None else "failed", **MODEL,
+        "task_type": "simple_qa", "difficulty": 125, "finish_reason": "stop", "attempts": 1,
+        "climbs": 0, "rescued": False, "cached": False, "cost_nusd": cost, "strongest_nusd": 9000,
+        "latency_ms": 5, "body": orjson.dumps(body).decode() if error is None else None,
+        "error": error, "decision": {"classification": {"task_type": "simple_qa"},
+                                     "route": {"model": "m-cheap", "excluded": {"x": "dear"}}},
+        "ended_at": now,
+    } | result  # fmt: skip
+    with context.database.transaction() as connection:
+        assert jobs.claim(connection, [job_id], token, now + timedelta(minutes=1))
+        attempts.open_intents(connection, [intent])
+    with context.database.transaction() as connection:
+        assert jobs.still_claimed(connection, {(job_id, token)}) == {(job_id, token)}
+        progress = attempts.close(connection, [closing])
+        jobs.finish(connection, [row])
+        ended = Progress(completed=1) if error is None else Progress(failed=1)
+        step = progress.get(number, Progress())
+        batches.add_progress(
+            connection,
+            {
+                number: Progress(
+                    completed=ended.completed,
+                    failed=ended.failed,
+                    cost_nusd=step.cost_nusd,
+                    unconfirmed_nusd=step.unconfirmed_nusd,
+                )
+            },
+            now,
+        )

@@ -1,0 +1,99 @@
+"""Submission against a real database: blocks, cancellation in between, a broker that is down."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from producer import submission as submission_module
+from producer.bootstrap import ProducerContext
+from producer.options import Options
+from producer.spool import Spool
+from producer.submission import Submission, Submitted
+from shared.db.repositories import batches, jobs
+from shared.domain.batch import BatchStatus
+from shared.errors import UnavailableError
+from tests.integration.producer.finished import finish
+
+
+@pytest.fixture
+def spool(context: ProducerContext) -> Iterator[Spool]:
+    with context.spool() as spool:
+        yield spool
+
+
+def submit(context: ProducerContext, spool: Spool, content: bytes, **options: Any) -> Submitted:
+    spool.write(content)
+    return context.submission.submit(spool, Options("default", **options))
+
+
+def test_lines_keep_their_number_across_blocks_and_blank_lines(
+    context: ProducerContext, spool: Spool
+):
+    content = b"\n".join(b'{"prompt":"x"}' if i % 3 else b"" for i in range(1, 7001))
+    batch = submit(context, spool, content).batch
+    with context.database.reading() as connection:
+        ids = jobs.stageable(connection, batch.number, context.clock(), 10_000)
+        counts = batches.counts(connection, batch)
+    assert [job & 0xFFFFFF for job in ids] == [i for i in range(1, 7001) if i % 3]
+    assert counts.queued == counts.total == len(ids)
+
+
+def test_a_batch_cancelled_while_its_lines_come_in_leaves_no_job_behind(
+    context: ProducerContext, spool: Spool, monkeypatch: pytest.MonkeyPatch
+):
+    write = Submission._write
+    written: list[int] = []
+
+    def write_then_cancel(self: Submission, number: int, *rest: Any) -> None:
+        write(self, number, *rest)
+        written.append(number)
+        if len(written) == 1:
+            with context.database.reading() as connection:
+                batch = batches.by_number(connection, number)
+            assert batch is not None
+            context.steering.cancel(batch.id, None)
+
+    monkeypatch.setattr(Submission, "_write", write_then_cancel)
+    batch = submit(context, spool, b'{"prompt":"x"}\n' * 5000).batch
+    assert batch.status == BatchStatus.CANCELLED
+    assert batch.total == batch.cancelled == submission_module._LINES_PER_TRANSACTION
+    with context.database.reading() as connection:
+        assert jobs.stageable(connection, batch.number, context.clock(), 10) == []
+
+
+def test_a_broker_that_is_down_delays_a_batch_and_does_not_fail_it(
+    context: ProducerContext, spool: Spool, monkeypatch: pytest.MonkeyPatch
+):
+    def broken(*_: object) -> None:
+        raise UnavailableError("the broker does not answer")
+
+    monkeypatch.setattr(type(context.publisher), "publish", broken)
+    batch = submit(context, spool, b'{"prompt":"x"}').batch
+    assert batch.status == BatchStatus.IN_PROGRESS
+    with context.database.transaction() as connection:
+        assert jobs.count_staged(connection, batch.number) == 1
+        assert jobs.unstage(connection) == 1  # what the stager does once the lease is over
+    finish(context, batch.id, 1)
+
+
+def test_a_process_that_dies_in_between_leaves_the_batch_validating(
+    context: ProducerContext, spool: Spool, monkeypatch: pytest.MonkeyPatch
+):
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Submission, "_seal", dies)
+    with pytest.raises(KeyboardInterrupt):
+        submit(context, spool, b'{"prompt":"x"}')
+    with context.database.reading() as connection:
+        (batch,) = batches.page(connection, "default", limit=10)
+        assert batch.status == BatchStatus.VALIDATING
+
+
+def test_a_spooled_file_is_gone_when_it_is_closed(context: ProducerContext):
+    folder = context.settings.home_dir / "spool"
+    with context.spool() as spool:
+        spool.write(b"x")
+        assert len(list(folder.iterdir())) == 1
+    assert list(folder.iterdir()) == []

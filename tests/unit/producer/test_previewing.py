@@ -1,0 +1,56 @@
+"""Looking ahead: decisions in their stable shape, plans that keep their order."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from producer.intake import IntakeLimits, read_lines
+from producer.previewing import EXAMINED, Preview
+from shared.catalog.loader import load_catalog
+from shared.catalog.spec import Catalog
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog(Path("catalog.toml"), {})
+
+
+def lines(catalog: Catalog, content: bytes):
+    return read_lines(io.BytesIO(content), IntakeLimits(), catalog.models)
+
+
+def test_a_decision_has_its_stable_fields_without_any_key_or_network(catalog: Catalog):
+    content = b'{"custom_id":"a","prompt":"Prove that there are infinitely many primes."}\nbad\n'
+    good, bad = Preview(catalog, everywhere=True).routes(lines(catalog, content))
+    assert set(good) == {
+        "custom_id", "task_type", "difficulty", "level", "confidence", "tier", "model", "ladder",
+        "reasons",
+    }  # fmt: skip
+    assert good["model"] == good["ladder"][0]["models"][0]
+    assert (bad["error"]["code"], bad["error"]["line"]) == ("invalid_json_line", 2)
+
+
+def test_without_a_key_the_true_decision_is_that_nothing_can_be_asked(catalog: Catalog):
+    (decision,) = Preview(catalog).routes(lines(catalog, b'{"prompt":"x"}'))
+    assert decision["model"] is None
+    assert decision["error"]["code"] == "no_model"
+
+
+def test_a_plan_rises_from_likely_to_worst_and_scales_what_it_sampled(catalog: Catalog):
+    preview = Preview(catalog, everywhere=True)
+    content = b'{"prompt":"What is the capital of France?"}\n' * (EXAMINED + 1000)
+    whole = preview.plan(lines(catalog, content))
+    sampled = preview.plan(lines(catalog, content), EXAMINED + 1000)
+    assert whole["examined"] == EXAMINED + 1000
+    assert sampled["examined"] == (EXAMINED + 1000) // 2
+    assert sampled["cost_nusd"] == whole["cost_nusd"]
+    assert sampled["models"] == whole["models"]
+    cost = whole["cost_nusd"]
+    assert 0 < cost["p50"] < cost["p95"] <= cost["worst"]
+
+
+def test_a_plan_of_bad_lines_only_costs_nothing(catalog: Catalog):
+    plan = Preview(catalog, everywhere=True).plan(lines(catalog, b"x\ny\n"))
+    assert (plan["jobs"], plan["rejected"], plan["seconds"]) == (0, 2, 0.0)
+    assert plan["cost_nusd"] == {"p50": 0, "p95": 0, "worst": 0}
