@@ -1,6 +1,7 @@
 """Where the API is and which key opens it: what was given, the environment, else the local home."""
 
 import ipaddress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
@@ -14,10 +15,10 @@ _NO_ADDRESS = (
 )
 
 
-def read_settings() -> Settings:
-    """The settings. Raises ConfigurationError naming the first wrong one."""
+def read_settings(home: Path | None = None) -> Settings:
+    """The settings, of this home where one is given. ConfigurationError names a wrong one."""
     try:
-        return Settings()
+        return Settings() if home is None else Settings(home=home)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = "PROMPTMILL_" + "_".join(str(part) for part in first["loc"]).upper()
@@ -30,7 +31,7 @@ def find_address(given: str | None, settings: Settings) -> str:
     if not address and settings.address_file.is_file():
         address = settings.address_file.read_text(encoding="utf-8").strip()
     if not address:
-        raise ConfigurationError(_NO_ADDRESS)
+        raise ConfigurationError(_NO_ADDRESS, code="no_address")
     if not _is_http(address):
         raise ConfigurationError(
             "PROMPTMILL_API_URL must look like http://host:port or https://host"

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Self, Unpack
 
 from producer.client import calls, uploads
 from producer.client.address import find_address, find_key, read_settings
+from producer.client.administration import Administration
 from producer.client.answers import ApiError, Batch, HeldError, Json, batch_of, lines_of
 from producer.client.calls import Call, SubmitOptions, Usd, path
 from producer.client.connection import Connection
@@ -29,7 +30,7 @@ HELD_PATIENCE_S = 3.0
 second or two."""
 
 
-class Promptmill:
+class Promptmill(Administration):
     """A connection to one Promptmill; use it in a `with`, or call `close`.
 
     base_url, api_key: by default PROMPTMILL_API_URL and _API_KEY, else those of the local home.
@@ -48,7 +49,8 @@ class Promptmill:
         settings = read_settings()
         address = find_address(base_url, settings)
         key = find_key(api_key, address, settings)
-        self._connection = Connection(address, key, project=project, timeout_s=timeout_s)
+        connection = Connection(address, key, project=project, timeout_s=timeout_s)
+        super().__init__(connection, project)
 
     def __enter__(self) -> Self:
         return self
@@ -156,31 +158,48 @@ class Promptmill:
         fields: Mapping[str, Any] | None = None,
         **options: Unpack[SubmitOptions],
     ) -> Json:
-        """One prompt, answered now: a batch of one on the interactive queue; its result line.
+        """One prompt, answered now; its result line, also where its `status` is failed.
 
         `fields`: further fields of the input line (`model`, `max_tokens`, ...). Raises HeldError
         when the budget does not carry it; the job is called off then.
         """
-        line = {"prompt": prompt, **(fields or {})}
+        batch = self.ask_as_batch(prompt, fields=fields, **options)
+        found = next(self.results(batch.id), None)
+        if found is None:
+            raise ApiError(200, f"batch {batch.id} ended as {batch.status} without a result")
+        return found
+
+    def ask_as_batch(
+        self,
+        prompt: str,
+        *,
+        fields: Mapping[str, Any] | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> Batch:
+        """As `ask`, but the ended batch: of one job, on the interactive queue."""
         asked: SubmitOptions = {"priority": "interactive", "strict": True}
         asked.update(options)
-        batch = self.submit([line], **asked)
-        batch = self.wait(batch.id)
+        batch = self.wait(self.submit([{"prompt": prompt, **(fields or {})}], **asked).id)
         if not batch.is_over:
             self.cancel(batch.id)
             raise HeldError(
                 "the budget does not carry this prompt now: raise it with `promptmill budget set`"
             )
-        found = next(self.results(batch.id), None)
-        if found is None:
-            raise ApiError(200, f"batch {batch.id} ended as {batch.status} without an answer")
-        return found
+        return batch
 
     # -- jobs, looking ahead -----------------------------------------------------------------
 
     def job(self, job_id: str) -> Json:
         """A job's whole story: classification, route, attempts, verdicts, costs."""
         return self._json(calls.get(path("jobs", job_id)))
+
+    def job_ids(self, batch_id: str) -> Iterator[str]:
+        """The ids of a batch's jobs that have ended, in input order."""
+        # OpenAI's form of the lines carries the job's number, the native one the input's line.
+        call = calls.get(path("batches", batch_id, "results"), format="openai")
+        with self._connection.answer(call) as response:
+            for line in lines_of(response.iter_bytes()):
+                yield "job_" + str(line["id"]).removeprefix("batch_req_")
 
     def route(self, line: Mapping[str, Any]) -> Json:
         """How an input line would be routed; nothing runs."""
@@ -192,102 +211,12 @@ class Promptmill:
         with uploads.opened(source) as file:
             return self._connection.json(call, file)
 
-    # -- money, access, catalog --------------------------------------------------------------
-
-    def budget(self, project: str | None = None) -> Json:
-        """`{project, windows: [{window, period, limit_nusd, spent_nusd, ...}]}`."""
-        return self._json(calls.get(path("budget"), project=project))
-
-    def set_budget(self, project: str | None = None, **limits_usd: Usd | None) -> Json:
-        """Set `day_usd`, `month_usd`, `total_usd`; None lifts a limit, what is not named stays."""
-        body: dict[str, Any] = {
-            name: None if limit is None else str(limit) for name, limit in limits_usd.items()
-        }
-        if project is not None:
-            body["project"] = project
-        return self._json(calls.put(path("budget"), body))
-
-    def projects(self) -> Iterator[Json]:
-        """All projects (admin)."""
-        return self._listed(path("projects"))
-
-    def create_project(self, name: str, **settings: object) -> Json:
-        """Make a project (admin)."""
-        return self._json(calls.post(path("projects"), {"name": name, **settings}))
-
-    def keys(self, project: str | None = None) -> Iterator[Json]:
-        """A project's keys, without their secrets."""
-        return self._listed(path("keys"), project=project)
-
-    def create_key(self, **fields: object) -> Json:
-        """Make a key: `project, name, scopes, spend_limit_usd, expires_in_s, ...`; its `key` is
-        shown this once.
-        """
-        return self._json(calls.post(path("keys"), fields))
-
-    def revoke_key(self, key_id: str) -> Json:
-        """Make a key useless."""
-        return self._json(calls.delete(path("keys", key_id)))
-
-    def models(self) -> Iterator[Json]:
-        """The catalog's models."""
-        return self._listed(path("models"))
-
-    def providers(self) -> Iterator[Json]:
-        """The catalog's providers and how they are."""
-        return self._listed(path("providers"))
-
-    # -- webhooks ----------------------------------------------------------------------------
-
-    def webhooks(self) -> Iterator[Json]:
-        """The project's webhook endpoints, without their secrets."""
-        return self._listed(path("webhook_endpoints"))
-
-    def create_webhook(
-        self, url: str, event_types: list[str] | None = None, name: str = ""
-    ) -> Json:
-        """Make an endpoint; its `signing_secret` is shown this once."""
-        body = {"url": url, "event_types": event_types, "name": name or None}
-        return self._json(calls.post(path("webhook_endpoints"), body))
-
-    def delete_webhook(self, endpoint_id: str) -> Json:
-        """Remove an endpoint."""
-        return self._json(calls.delete(path("webhook_endpoints", endpoint_id)))
-
-    def test_webhook(self, endpoint_id: str, event_type: str | None = None) -> Json:
-        """Send a made-up event to an endpoint."""
-        body = {"event_type": event_type}
-        return self._json(calls.post(path("webhook_endpoints", endpoint_id, "test"), body))
-
-    def deliveries(self, endpoint_id: str) -> Iterator[Json]:
-        """What was sent to an endpoint, and with which outcome; newest first."""
-        return self._listed(path("webhook_endpoints", endpoint_id, "deliveries"))
-
-    def redeliver(self, delivery_id: str) -> Json:
-        """Send a delivery again."""
-        return self._json(calls.post(path("webhook_deliveries", delivery_id, "redeliver")))
-
     # -- the edge ----------------------------------------------------------------------------
-
-    def _json(self, call: Call) -> Json:
-        return self._connection.json(call)
 
     def _batch(
         self, where: str, body: Mapping[str, Any] | None = None, *, repeatable: bool = False
     ) -> Batch:
         return batch_of(self._json(calls.post(where, body, repeatable=repeatable)))
-
-    def _listed(self, where: str, limit: int | None = None, **params: object) -> Iterator[Json]:
-        """The items of a list object, following its cursor."""
-        after, left = None, limit
-        while left is None or left > 0:
-            page = self._json(calls.get(where, after=after, **params))
-            items: list[Json] = page.get("data") or []
-            yield from items if left is None else items[:left]
-            left = None if left is None else left - len(items)
-            if not page.get("has_more") or not items:
-                return
-            after = page.get("last_id") or items[-1]["id"]
 
     def _pages(self, where: str, size: int) -> Iterator[Json]:
         """The lines of a JSONL resource, following `after`, the last line seen."""

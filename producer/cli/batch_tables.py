@@ -1,0 +1,156 @@
+"""A batch, its bad lines and its report, as people and as programs read them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from producer.cli.printing import moment, money, print_table, say
+from shared.domain.money import usd_from_nusd
+
+if TYPE_CHECKING:
+    from producer.client import Batch
+
+REJECTED_SHOWN = 20
+_COUNTS = ("queued", "running", "held", "completed", "failed", "cancelled", "expired")
+
+
+def as_object(batch: "Batch") -> dict[str, Any]:
+    """The API's batch object with its counts and cost on the outer level as well."""
+    counts = {name: getattr(batch.counts, name) for name in ("total", *_COUNTS)}
+    return {
+        **batch.raw,
+        "counts": counts,
+        "cost_nusd": batch.cost_nusd,
+        "cost_usd": usd_from_nusd(batch.cost_nusd),
+    }
+
+
+def show_batches(batches: "Sequence[Batch]") -> None:
+    """One row a batch, newest first."""
+    print_table(
+        "",
+        ("batch", "status", "created", ">jobs", ">done", ">failed", ">held", ">cost"),
+        [
+            (
+                batch.id,
+                batch.status,
+                moment(batch.raw.get("created_at")),
+                batch.counts.total,
+                batch.counts.ended,
+                batch.counts.failed,
+                batch.counts.held,
+                money(batch.cost_nusd),
+            )
+            for batch in batches
+        ],
+    )
+
+
+def show_batch(batch: "Batch") -> None:
+    """Where one batch stands, and what to do where it needs somebody."""
+    counts = [f"{getattr(batch.counts, name)} {name}" for name in _COUNTS]
+    say(f"{batch.id}  {batch.status}  {money(batch.cost_nusd)}")
+    say(f"{batch.counts.total} jobs: " + ", ".join(c for c in counts if not c.startswith("0 ")))
+    for error in ((batch.raw.get("errors") or {}).get("data") or ())[:REJECTED_SHOWN]:
+        say(f"error {error.get('code')}: {error.get('message')}")
+    if batch.counts.held:
+        say(what_holds(batch))
+
+
+def what_holds(batch: "Batch") -> str:
+    """What lets held jobs go on."""
+    return (
+        f"{batch.counts.held} jobs are held until there is money: "
+        f"`promptmill resume {batch.id} --max-cost USD` raises the batch's cap, "
+        "`promptmill budget set` the project's budget"
+    )
+
+
+def show_rejected(rejected: "Sequence[dict[str, Any]]", count: int, batch_id: str = "") -> None:
+    """The first bad lines, and where the rest can be read."""
+    print_table(
+        f"{count} bad lines",
+        (">line", "field", "code", "what is wrong"),
+        [
+            (str(bad.get("line")), bad.get("field"), bad.get("code"), bad.get("message"))
+            for bad in rejected[:REJECTED_SHOWN]
+        ],
+    )
+    if count > REJECTED_SHOWN:
+        where = (
+            f"`promptmill results {batch_id}` has each as a failed line"
+            if batch_id
+            else "`--json` prints them all"
+        )
+        say(f"{count - REJECTED_SHOWN} more: {where}")
+
+
+def show_report(report: dict[str, Any]) -> None:
+    """What a batch cost, by model and by task type, and what climbing brought."""
+    say(f"total {money(report['total_cost_nusd'])}")
+    if report.get("unconfirmed_nusd"):
+        say(f"of it {money(report['unconfirmed_nusd'])} for calls that were never answered")
+    print_table(
+        "by model",
+        ("model", "provider", ">attempts", ">input", ">cached", ">output", ">cost"),
+        [
+            (
+                row["model"],
+                row.get("provider"),
+                row["attempts"],
+                row["input_tokens"],
+                row["cached_tokens"],
+                row["output_tokens"],
+                money(row["cost_nusd"]),
+            )
+            for row in report["by_model"]
+        ],
+    )
+    print_table(
+        "by task type",
+        ("task type", ">jobs", ">cost"),
+        [
+            (row["task_type"], row.get("jobs"), money(row["cost_nusd"]))
+            for row in report["by_task_type"]
+        ],
+    )
+    escalations = report["escalations"]
+    say(
+        f"escalations: {escalations['climbs']} climbs, {escalations['rescued']} answers rescued, "
+        f"{money(escalations['cost_nusd'])}"
+    )
+    _show_failures(report)
+    _show_strongest(report)
+
+
+def _show_failures(report: dict[str, Any]) -> None:
+    """Attempts that brought no answer, and jobs that ended with an error."""
+    print_table(
+        "attempts without an answer",
+        ("kept as", ">attempts", ">cost", "errors"),
+        [
+            (
+                name,
+                failed["attempts"],
+                money(failed["cost_nusd"]),
+                [f"{error['kind'] or 'other'} {error['attempts']}" for error in failed["by_error"]],
+            )
+            for name, failed in (report.get("attempts_without_answer") or {}).items()
+            if failed["attempts"]
+        ],
+    )
+    print_table(
+        "jobs without an answer",
+        ("error", ">jobs", ">cost"),
+        [(row["code"], row["jobs"], money(row["cost_nusd"])) for row in report.get("errors") or ()],
+    )
+
+
+def _show_strongest(report: dict[str, Any]) -> None:
+    strongest = report.get("always_strongest_nusd")
+    if not strongest:
+        return
+    saved = strongest - report["total_cost_nusd"]
+    say(
+        f"always the strongest model would have cost {money(strongest)}: "
+        f"{'saved' if saved >= 0 else 'lost'} {money(abs(saved))} ({abs(saved) / strongest:.0%})"
+    )

@@ -1,0 +1,159 @@
+"""`submit`, `status`, `cancel`, `retry`, `resume`: what changes a batch, and where it stands."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from producer.cli import batch_tables as tables
+from producer.cli import following
+from producer.cli.arguments import (
+    AsJson,
+    BatchId,
+    InputFile,
+    MaxCost,
+    Output,
+    Project,
+    input_file,
+    usd,
+)
+from producer.cli.printing import note, print_json, say
+from producer.cli.session import connected
+
+if TYPE_CHECKING:
+    from producer.client import Batch, Promptmill, SubmitOptions
+
+
+def submit(  # noqa: PLR0917  # options of the command line
+    file: InputFile,
+    project: Project = None,
+    max_cost: MaxCost = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse the whole file for one bad line.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the batch is over.")] = False,
+    output: Output = None,
+    webhook: Annotated[
+        str | None,
+        typer.Option("--webhook", metavar="URL", help="Where to announce the end, signed."),
+    ] = None,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option("--idempotency-key", metavar="K", help="Same key, same file: the same batch."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a file of prompts (JSON lines). -o waits and writes the results."""
+    options: SubmitOptions = {"strict": strict}
+    if (cap := usd(max_cost, "--max-cost")) is not None:
+        options["max_cost_usd"] = cap
+    if webhook is not None:
+        options["webhook_url"] = webhook
+    if idempotency_key is not None:
+        options["idempotency_key"] = idempotency_key
+    source = input_file(file)
+    with connected(project) as mill:
+        submitted = _submitted(mill, source, options, as_json)
+        if not as_json:
+            _show_submitted(submitted)
+        batch = submitted
+        if (wait or output) and not submitted.is_over:
+            batch = following.follow(mill, submitted.id)
+        if as_json:
+            added = {"rejected": submitted.rejected, "rejected_count": submitted.rejected_count}
+            print_json({**tables.as_object(batch), **added, "webhook": submitted.webhook})
+        if wait or output:
+            _finish(mill, batch, output, as_json)
+        elif batch.status == "failed":
+            raise typer.Exit(1)
+
+
+def _submitted(
+    mill: "Promptmill", source: "following.Source", options: "SubmitOptions", as_json: bool
+) -> "Batch":
+    from producer.client import ApiError
+
+    try:
+        return mill.submit(source, **options)
+    except ApiError as error:
+        if not error.rejected:
+            raise
+        if as_json:
+            refusal = {"code": error.code, "message": error.message}
+            print_json({"error": refusal, "rejected": error.rejected})
+        else:
+            tables.show_rejected(error.rejected, len(error.rejected))
+        note(f"promptmill: nothing was submitted: {error.message}")
+        raise typer.Exit(1) from None
+
+
+def _show_submitted(batch: "Batch") -> None:
+    say(f"{batch.id}  {batch.status}")
+    say(f"{batch.counts.total} lines, {batch.rejected_count} of them bad")
+    if batch.rejected:
+        tables.show_rejected(batch.rejected, batch.rejected_count, batch.id)
+    secret = (batch.webhook or {}).get("signing_secret")
+    if secret:
+        say(f"webhook signing secret (shown this once): {secret}")
+
+
+def _finish(mill: "Promptmill", batch: "Batch", output: Path | None, as_json: bool) -> None:
+    if output is not None:
+        following.save_results(mill, batch.id, output, "jsonl")
+    if not as_json:
+        tables.show_batch(batch)
+        following.show_answers(mill, batch)
+    following.exit_unless_answered(batch)
+
+
+def status(
+    batch: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[BATCH]", help="The batch's id; without it, all.", show_default=False
+        ),
+    ] = None,
+    project: Project = None,
+    as_json: AsJson = False,
+) -> None:
+    """Where a batch stands; without an id, the list of batches."""
+    with connected(project) as mill:
+        if batch is not None:
+            found = mill.batch(batch)
+            print_json(tables.as_object(found)) if as_json else tables.show_batch(found)
+            return
+        listed = list(mill.batches())
+    if as_json:
+        print_json([tables.as_object(each) for each in listed])
+    elif listed:
+        tables.show_batches(listed)
+    else:
+        note("no batches yet: `promptmill submit FILE` makes one")
+
+
+def cancel(batch: BatchId, project: Project = None, as_json: AsJson = False) -> None:
+    """Stop a batch: calls in flight are finished and charged, nothing new starts."""
+    with connected(project) as mill:
+        _show_changed(mill.cancel(batch), as_json)
+
+
+def retry(batch: BatchId, project: Project = None, as_json: AsJson = False) -> None:
+    """Run the failed jobs of a batch again."""
+    with connected(project) as mill:
+        _show_changed(mill.retry(batch), as_json)
+
+
+def resume(
+    batch: BatchId, max_cost: MaxCost = None, project: Project = None, as_json: AsJson = False
+) -> None:
+    """Let the held jobs of a batch go on, under a higher cap where one is given."""
+    cap = usd(max_cost, "--max-cost")
+    with connected(project) as mill:
+        _show_changed(mill.resume(batch, cap), as_json)
+
+
+def _show_changed(batch: "Batch", as_json: bool) -> None:
+    if as_json:
+        print_json(tables.as_object(batch))
+    else:
+        tables.show_batch(batch)

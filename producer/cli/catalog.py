@@ -1,0 +1,181 @@
+"""`models`, `providers`, `route`, `plan`: what could answer, and what a file would do, unsent."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+from producer.cli.arguments import AsJson, InputFile, Project, input_file
+from producer.cli.printing import money, note, print_json, print_table, say
+from producer.cli.session import connected
+
+if TYPE_CHECKING:
+    from producer.intake import Line
+    from producer.previewing import Preview
+
+_NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing is sent there
+
+
+def models(project: Project = None, as_json: AsJson = False) -> None:
+    """The catalog's models, with prices in USD per million tokens."""
+    with connected(project) as mill:
+        found = list(mill.models())
+    if as_json:
+        print_json(found)
+        return
+    own = [(row["id"], row.get("promptmill") or row) for row in found]
+    print_table(
+        "USD per million tokens",
+        ("model", "provider", "tier", ">input", ">output", ">context", "strengths", "available"),
+        [
+            (
+                name,
+                row.get("provider"),
+                row.get("tier"),
+                str(row.get("input_usd_per_mtok", "-")),
+                str(row.get("output_usd_per_mtok", "-")),
+                row.get("context_window"),
+                row.get("strengths"),
+                row.get("available"),
+            )
+            for name, row in own
+        ],
+    )
+
+
+def providers(project: Project = None, as_json: AsJson = False) -> None:
+    """The catalog's providers: which can be used, and how they are."""
+    with connected(project) as mill:
+        found = list(mill.providers())
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        "",
+        ("provider", "wire", "available", "state", "why"),
+        [
+            (
+                row["id"],
+                row.get("wire"),
+                row.get("available"),
+                row.get("state"),
+                row.get("reason") or "",
+            )
+            for row in found
+        ],
+    )
+
+
+def route(
+    prompt: Annotated[
+        str | None, typer.Argument(metavar="[PROMPT]", help="One prompt.", show_default=False)
+    ] = None,
+    jsonl: Annotated[
+        str | None,
+        typer.Option("--jsonl", metavar="FILE", help="Input lines; - is standard input."),
+    ] = None,
+) -> None:
+    """Where prompts would go and why, as JSON lines; needs no server and no network."""
+    if (prompt is None) == (jsonl is None):
+        raise typer.BadParameter("give either a PROMPT or --jsonl FILE")
+    import orjson
+
+    refused = 0
+    for decision in _decisions(prompt, jsonl):
+        if "error" in decision:
+            refused += 1
+        sys.stdout.buffer.write(orjson.dumps(decision, option=orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.buffer.flush()
+    if refused:
+        note(f"promptmill: {refused} lines have no route; their `error` says why")
+        raise typer.Exit(1)
+
+
+def plan(file: InputFile, project: Project = None, as_json: AsJson = False) -> None:
+    """What a file would cost and take: an estimate, nothing is submitted.
+
+    Asks the running Promptmill; where none is set or running, estimates by the catalog found here.
+    """
+    source = input_file(file)
+    found = _planned(source, project)
+    if as_json:
+        print_json(found)
+        return
+    cost = found["cost_nusd"]
+    say(f"likely {money(cost['p50'])}, hardly above {money(cost['p95'])}")
+    say(f"at most {money(cost['worst'])}")
+    say("(every climb made and every answer as long as it may be; retries come on top)")
+    say(f"about {found['seconds']:g} s")
+    rows = [(row["model"], row["jobs"]) for row in found["models"]]
+    print_table("asked first", ("model", ">jobs"), rows)
+    if found["unpriced"]:
+        say(f"without a price: {', '.join(found['unpriced'])}")
+    if found.get("rejected"):
+        say(f"{found['rejected']} lines are bad; `promptmill route --jsonl {file}` says why")
+    if found.get("unroutable"):
+        say(f"{found['unroutable']} lines may be answered by no model")
+
+
+def _planned(source: Path | BinaryIO, project: str | None) -> dict[str, Any]:
+    from shared.errors import ConfigurationError
+
+    try:
+        with connected(project) as mill:
+            return mill.plan(source)
+    except ConfigurationError as error:
+        if error.code != "no_address":
+            raise
+    note("no Promptmill is running here: estimated by the catalog on this machine")
+    preview, names = _preview()
+    with opened(source) as file:
+        expected = sum(1 for _ in file)
+        file.seek(0)
+        return preview.plan(_lines(file, names), expected)
+
+
+def _decisions(prompt: str | None, jsonl: str | None) -> Iterator[dict[str, Any]]:
+    import orjson
+
+    source = input_file(jsonl) if jsonl is not None else None
+    preview, names = _preview()
+    if source is None:
+        yield from preview.routes(_lines([orjson.dumps({"prompt": prompt})], names))
+        return
+    with opened(source) as file:
+        yield from preview.routes(_lines(file, names))
+
+
+def _preview() -> "tuple[Preview, frozenset[str]]":
+    """The deciders on this machine's catalog; where no provider can be used, as `up` would then
+    run: with the simulator in the place of all that only lack a key.
+    """
+    import os
+
+    from producer.client.address import read_settings
+    from producer.previewing import Preview
+    from shared.catalog.loader import load_catalog
+
+    settings = read_settings()
+    catalog = load_catalog(settings.catalog, os.environ, simulator_url=settings.simulator_url)
+    if all(model.provider in catalog.unavailable for model in catalog.models.values()):
+        catalog = load_catalog(settings.catalog, os.environ, simulator_url=_NOWHERE)
+    return Preview(catalog), frozenset(catalog.models)
+
+
+def _lines(source: Any, names: frozenset[str]) -> "Iterator[Line]":
+    from producer.client.address import read_settings
+    from producer.intake import IntakeLimits, read_lines
+
+    return read_lines(source, IntakeLimits(read_settings().max_line_bytes), names)
+
+
+@contextmanager
+def opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
+    """The input, from its start, as often as it is read."""
+    from producer.client import uploads
+
+    with uploads.opened(source) as file:
+        yield file

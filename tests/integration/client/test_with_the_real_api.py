@@ -1,0 +1,190 @@
+"""Client and command line against the real API process, on SQLite and a real Redis; no workers run,
+so jobs stay queued.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from producer.client import ApiError, Promptmill
+from tests.integration.client.conftest import Cli
+
+ROOT = Path(__file__).parents[3]
+GOOD = '{"prompt": "What is two plus two?", "custom_id": "a"}\n'
+BAD = '{"promt": "a typo"}\n'
+
+
+@dataclass(frozen=True, slots=True)
+class RealApi:
+    url: str
+    key: str
+
+
+@pytest.fixture
+def real(sqlite_url: str, redis_url: str, tmp_path: Path) -> Iterator[RealApi]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url, key = f"http://127.0.0.1:{port}", "admin-key-of-this-test-alone-0123456789"
+    env = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "PROMPTMILL_HOME": str(tmp_path / "home"),
+        "PROMPTMILL_DATABASE_URL": sqlite_url,
+        "PROMPTMILL_REDIS_URL": redis_url,
+        "PROMPTMILL_ADMIN_KEY": key,
+        "PROMPTMILL_SIMULATOR_URL": "http://127.0.0.1:9",
+    }
+    command = [sys.executable, "-m", "producer.api", "--port", str(port)]
+    log = (tmp_path / "api.log").open("wb")
+    with log, subprocess.Popen(command, env=env, cwd=tmp_path, stderr=log) as process:
+        try:
+            while not _is_ready(url):
+                assert process.poll() is None, (tmp_path / "api.log").read_text()
+                time.sleep(0.05)
+            yield RealApi(url, key)
+        finally:
+            process.kill()
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/ready", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture
+def client(real: RealApi) -> Iterator[Promptmill]:
+    with Promptmill(real.url, real.key) as mill:
+        yield mill
+
+
+def test_a_batch_from_its_submission_to_its_cancellation(client: Promptmill) -> None:
+    submitted = client.submit([GOOD, BAD, {"prompt": "b"}], max_cost_usd="0.5", name="n")
+    assert submitted.status == "in_progress"
+    assert [(bad["line"], bad["code"]) for bad in submitted.rejected] == [(2, "unknown_parameter")]
+    assert submitted.counts.total == 3
+    assert [each.id for each in client.batches()] == [submitted.id]
+    (early,) = client.results(submitted.id)
+    assert (early["line"], early["status"]) == (2, "failed")
+    assert client.report(submitted.id)["total_cost_nusd"] == 0
+    client.resume(submitted.id, "0.75")
+    client.cancel(submitted.id)
+    ended = client.wait(submitted.id)
+    assert (ended.status, ended.counts.cancelled) == ("cancelled", 2)
+    assert [line["line"] for line in client.results(submitted.id, page=1)] == [1, 2, 3]
+    story = client.job(next(client.job_ids(submitted.id)))
+    assert (story["custom_id"], story["status"]) == ("a", "cancelled")
+    with pytest.raises(ApiError) as caught:
+        client.cancel(submitted.id)
+    assert caught.value.status == 409
+
+
+def test_the_same_key_is_the_same_batch_and_other_content_a_conflict(client: Promptmill) -> None:
+    first = client.submit([GOOD], idempotency_key="k")
+    assert client.submit([GOOD], idempotency_key="k").id == first.id
+    with pytest.raises(ApiError) as caught:
+        client.submit([{"prompt": "other"}], idempotency_key="k")
+    assert (caught.value.status, caught.value.code) == (409, "idempotency_conflict")
+
+
+def test_a_strict_submission_names_its_bad_lines_and_creates_nothing(client: Promptmill) -> None:
+    with pytest.raises(ApiError) as caught:
+        client.submit([GOOD, BAD], strict=True)
+    assert [bad["line"] for bad in caught.value.rejected] == [2]
+    assert list(client.batches()) == []
+
+
+def test_projects_keys_and_budgets(client: Promptmill, real: RealApi) -> None:
+    client.create_project("acme")
+    assert {project["id"] for project in client.projects()} == {"acme", "default"}
+    made = client.create_key(project="acme", name="ci", scopes=["submit", "read"])
+    with Promptmill(real.url, made["key"]) as own:
+        batch = own.submit([GOOD])
+        assert [each.id for each in own.batches()] == [batch.id]
+    assert list(client.batches()) == []
+    with Promptmill(real.url, real.key, project="acme") as acting:
+        budget = acting.set_budget(day_usd="2.5", total_usd=None)
+        assert budget["project"] == "acme"
+        assert [each["id"] for each in acting.api_keys()] == [made["id"]]
+        acting.revoke_key(made["id"])
+    day = next(w for w in client.budget("acme")["windows"] if w["window"] == "day")
+    assert day["limit_nusd"] == 2_500_000_000
+    assert all(w["limit_nusd"] is None for w in client.budget()["windows"])
+
+
+def test_webhooks_are_made_listed_and_removed(client: Promptmill) -> None:
+    made = client.create_webhook("http://203.0.114.7/hook", name="ops")
+    assert made["signing_secret"].startswith("whsec_")
+    assert [each["id"] for each in client.webhooks()] == [made["id"]]
+    assert list(client.deliveries(made["id"])) == []
+    client.delete_webhook(made["id"])
+    assert list(client.webhooks()) == []
+    with pytest.raises(ApiError) as caught:
+        client.create_webhook("http://127.0.0.1/hook")
+    assert caught.value.status == 400
+
+
+def test_looking_ahead_and_the_catalog(client: Promptmill) -> None:
+    decision = client.route({"prompt": "What is two plus two?"})
+    assert decision["model"] in {model["id"] for model in client.models()}
+    assert client.plan([GOOD, BAD])["rejected"] == 1
+    wires = {provider["wire"] for provider in client.providers() if provider["available"]}
+    assert wires == {"openai", "anthropic", "gemini", "cohere"}
+
+
+def test_every_listing_and_document_on_the_terminal(real: RealApi, run_cli: Cli) -> None:
+    env = {"PROMPTMILL_API_URL": real.url, "PROMPTMILL_API_KEY": real.key}
+    submitted = run_cli("submit", "-", "--json", stdin=GOOD + BAD, env=env)
+    assert submitted.returncode == 0, submitted.stderr
+    batch = json.loads(submitted.stdout)
+    assert batch["rejected"][0]["line"] == 2
+    hook = run_cli("webhook", "create", "http://203.0.114.7/hook", "--json", env=env)
+    endpoint = json.loads(hook.stdout)["id"]
+    documents = [
+        ("status",),
+        ("status", batch["id"]),
+        ("report", batch["id"]),
+        ("models",),
+        ("providers",),
+        ("budget", "set", "--project", "default", "--day", "1"),
+        ("budget", "show"),
+        ("project", "create", "p2"),
+        ("project", "list"),
+        ("key", "create", "--project", "p2"),
+        ("key", "list", "--project", "p2"),
+        ("webhook", "list"),
+        ("webhook", "deliveries", endpoint),
+        ("cancel", batch["id"]),
+    ]
+    for arguments in documents:
+        document = run_cli(*arguments, "--json", env=env)
+        assert document.returncode == 0, (arguments, document.stderr)
+        json.loads(document.stdout)
+        assert document.stderr == ""
+        if "create" not in arguments and "cancel" not in arguments:
+            table = run_cli(*arguments, env=env)
+            assert table.returncode == 0, (arguments, table.stderr)
+    assert run_cli("watch", batch["id"], env=env).returncode == 1
+    csv = run_cli("results", batch["id"], "--format", "csv", env=env)
+    assert len(csv.stdout.splitlines()) == 3
+    assert run_cli("cancel", batch["id"], env=env).returncode == 1
+    assert run_cli("status", "batch_none", env=env).returncode == 1
+
+
+def test_a_file_without_one_good_line_fails(real: RealApi, run_cli: Cli) -> None:
+    env = {"PROMPTMILL_API_URL": real.url, "PROMPTMILL_API_KEY": real.key}
+    done = run_cli("submit", "-", stdin=BAD, env=env)
+    assert done.returncode == 1
+    assert "unknown_parameter" in done.stdout
+    assert run_cli("submit", "-", stdin="\n", env=env).returncode == 1
