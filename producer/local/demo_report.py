@@ -51,13 +51,13 @@ def _table(lines: Sequence[Line]) -> Table:
     table.add_column("tier", no_wrap=True)
     table.add_column("tries", justify="right")
     table.add_column("climbed", justify="center")
-    table.add_column("cost $", justify="right")
+    table.add_column("cost $", justify="right", no_wrap=True)
     for line in lines:
         cells = (
             short(line["custom_id"], 20),
             _answer(line),
             f"{short(line['task_type'], 18)} {_difficulty(line)}",
-            short(line["model"], 28),
+            short(line["model"], 20),
             short(line["tier"], 6),
             str(line["attempts"]),
             "yes" if line["escalated"] else "",

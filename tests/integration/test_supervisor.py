@@ -176,7 +176,8 @@ def test_nothing_stays_when_only_the_make_above_it_is_killed(tmp_path: Path) -> 
     script = tmp_path / "supervised.py"
     script.write_text(textwrap.dedent(SUPERVISED))
     makefile.write_text(
-        f"run:\n\t@PYTHONPATH={Path.cwd()} exec {sys.executable} {script} {tmp_path} --exit-with-parent\n"
+        f"run:\n\t@PYTHONPATH={Path.cwd()} exec {sys.executable} {script} {tmp_path} "
+        "--exit-with-parent\n"
     )
     process, family = started(["make", "--no-print-directory", "-f", str(makefile), "run"])
     process.kill()
