@@ -29,6 +29,7 @@ from shared.deciding.constraints import RoutingPolicy
 from shared.domain.batch import BatchStatus
 from shared.domain.job import JobStatus
 from shared.errors import UnavailableError
+from shared.fault_points import FaultPoint, reach
 from shared.ids import claim_token
 from worker.pipeline import BatchContext, Pipeline
 
@@ -98,6 +99,7 @@ class ChunkRunner:
             claimed = self._claim(job_ids, token)
             if claimed is None:
                 return 0
+            reach(FaultPoint.AFTER_CLAIM)
             self._submit(self._run_all(claimed)).result()
             return len(claimed.jobs)
         finally:

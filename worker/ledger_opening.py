@@ -19,6 +19,7 @@ from shared.db.engine import Database
 from shared.db.repositories import budgets, reconciling
 from shared.db.repositories.budgets import Purse
 from shared.errors import UnavailableError
+from shared.fault_points import FaultPoint, reach
 from shared.ids import claim_token
 
 log = structlog.get_logger(__name__)
@@ -78,6 +79,7 @@ class LedgerOpener:
             }
         if not self._open(token, pressing):
             return None
+        reach(FaultPoint.IN_REBUILD)
         epoch = self._ledger.finish_rebuild(token)
         if epoch is not None:
             log.warning("the budget's counters were rebuilt", scopes=len(pressing))

@@ -40,6 +40,7 @@ from shared.db.repositories.attempts import Closing, Intent
 from shared.domain.attempt import AttemptStatus, Purpose
 from shared.domain.inference import Completion
 from shared.errors import UnavailableError
+from shared.fault_points import FaultPoint, reach
 from shared.ids import attempt_id
 from worker.outcome import (
     Answered,
@@ -124,6 +125,7 @@ class Meter:
             reserved = await self._reserve(payer, prepared)
             if not isinstance(reserved, _Reservation):
                 return reserved
+            reach(FaultPoint.AFTER_RESERVE)
             intent = self._intent(payer, prepared, admission, reserved, ordinal, rung, purpose)
             refused = await self._make_durable(payer, intent, reserved)
             if refused is not None:
@@ -145,11 +147,14 @@ class Meter:
         was lost, so only the price was written.
         """
         closings = () if closing is None else (closing,)
+        reach(FaultPoint.BEFORE_RECORDING)
         held = await self._recorder.write(
             Write(payer.job_id, payer.claim_token, closings=closings, move=move)
         )
+        reach(FaultPoint.AFTER_RECORDING)
         if closing is not None:
             await self._settle(closing)
+            reach(FaultPoint.AFTER_SETTLE)
         return held
 
     async def _settle(self, closing: Closing) -> None:
@@ -253,8 +258,10 @@ class Meter:
         if not held:
             await self._release(intent.id)
             return ClaimLost()
+        reach(FaultPoint.AFTER_INTENT)
         try:
             if await self._money.confirm(reserved.epoch, intent.id):
+                reach(FaultPoint.AFTER_CONFIRM)
                 return None
             reason = "the reservation was lost with the counters"
         except LedgerUnavailable as error:
@@ -283,6 +290,7 @@ class Meter:
             completion = await self._caller.send(prepared, admission)
         except ProviderError as error:
             return Failed(error, _failed(intent, prepared, error, self._clock()))
+        reach(FaultPoint.AFTER_ANSWER)
         return Answered(completion, _billed(intent, prepared, completion, self._clock()))
 
 

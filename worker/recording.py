@@ -28,6 +28,7 @@ from shared.db.repositories.attempts import Closing, Intent
 from shared.db.repositories.batches import Progress
 from shared.domain.job import JobStatus, batch_number_of
 from shared.errors import UnavailableError
+from shared.fault_points import FaultPoint, reach
 
 log = structlog.get_logger(__name__)
 
@@ -149,6 +150,7 @@ class Recorder:
         try:
             with self._database.transaction() as connection:
                 held = apply(connection, writes, self._clock())
+                _reach_commit(writes)
             return [write.claim in held for write in writes]
         except UnavailableError:
             raise
@@ -157,6 +159,13 @@ class Recorder:
                 log.exception("a write was refused", job=writes[0].job_id)
                 return [error]
             return [self._commit_or_split([write])[0] for write in writes]
+
+
+def _reach_commit(writes: Sequence[Write]) -> None:
+    if any(write.intent for write in writes):
+        reach(FaultPoint.BEFORE_INTENT_COMMIT)
+    if any(write.closings for write in writes):
+        reach(FaultPoint.BEFORE_RECORDING_COMMIT)
 
 
 def apply(connection: Connection, writes: Sequence[Write], now: datetime) -> set[tuple[int, str]]:

@@ -8,6 +8,7 @@ from celery.exceptions import Reject
 from shared.chunking import parse_ranges
 from shared.domain.job import job_id_of
 from shared.errors import UnavailableError
+from shared.fault_points import FaultPoint, reach
 from shared.queue.celery_app import RUN_CHUNK
 from shared.queue.messages import ChunkMessage
 from worker.chunk_runner import ChunkRunner
@@ -39,3 +40,4 @@ def register(app: Celery, holder: RunnerHolder) -> None:
         except UnavailableError as error:
             # The jobs are still queued in the database; the stager sends them again.
             raise Reject(error.message, requeue=False) from error
+        reach(FaultPoint.BEFORE_ACK)

@@ -22,6 +22,7 @@ from shared.db.repositories.attempts import Closing, Intent
 from shared.db.repositories.batches import Progress
 from shared.domain.attempt import AttemptStatus
 from shared.domain.job import JobStatus, batch_number_of
+from shared.fault_points import FaultPoint, reach
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +48,10 @@ class JobRescuer:
             with self._database.transaction() as connection:
                 lapsed = jobs.lapsed(connection, now, _AT_ONCE)
                 charged = self._rescue(connection, lapsed, now)
+                if lapsed:
+                    reach(FaultPoint.BEFORE_RESCUE_COMMIT)
+            if lapsed:
+                reach(FaultPoint.AFTER_RESCUE)
             self._settle(charged)
             rescued += len(lapsed)
             if lapsed:

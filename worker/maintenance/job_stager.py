@@ -24,6 +24,7 @@ from shared.db.repositories.staging import Staged
 from shared.domain.batch import BatchStatus, Priority
 from shared.domain.job import line_of
 from shared.errors import UnavailableError
+from shared.fault_points import FaultPoint, reach
 from shared.queue.lanes import lane_queue
 from shared.queue.messages import ChunkMessage
 from worker.maintenance.fairness import Lane, shares
@@ -121,6 +122,7 @@ class JobStager:
         ]
         if not messages:
             return 0
+        reach(FaultPoint.AFTER_STAGE_MARK)
         try:
             self._queue.publish(messages, batch.project_id, Priority(batch.priority))
         except UnavailableError:

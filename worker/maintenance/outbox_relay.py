@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from shared.db.engine import Database
 from shared.db.repositories import outbox, webhooks
 from shared.db.repositories.webhooks import NewDelivery
+from shared.fault_points import FaultPoint, reach
 from shared.webhooks import events
 
 log = structlog.get_logger(__name__)
@@ -39,6 +40,7 @@ class OutboxRelay:
                 endpoints = webhooks.wanting(connection, projects)
                 webhooks.create_deliveries(connection, _owed(waiting, endpoints), now)
                 outbox.mark_relayed(connection, [event.number for event in waiting], now)
+                reach(FaultPoint.BEFORE_RELAY_COMMIT)
             relayed += len(waiting)
             if len(waiting) < _AT_ONCE:
                 break

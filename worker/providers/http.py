@@ -19,6 +19,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from shared.catalog.spec import ProviderSpec
+from shared.fault_points import FaultPoint, reach
 from worker.providers.base import EncodedCall
 from worker.providers.errors import MaybeBilled, NotSent, ProviderError
 
@@ -88,6 +89,7 @@ class HttpSender:
 
     async def _exchange(self, transport: AiohttpTransport, request: httpx.Request) -> Answer:
         response = await transport.handle_async_request(request)
+        reach(FaultPoint.AFTER_REQUEST)
         try:
             headers = {name.lower(): value for name, value in response.headers.items()}
             parts: list[bytes] = []

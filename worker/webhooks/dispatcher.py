@@ -18,6 +18,7 @@ from shared.db.engine import Database
 from shared.db.repositories import webhooks
 from shared.db.repositories.webhooks import ClaimedDelivery
 from shared.errors import UnavailableError
+from shared.fault_points import FaultPoint, reach
 from worker.webhooks import signing
 from worker.webhooks.schedule import delay_before_next
 from worker.webhooks.sender import Sender, TryOutcome
@@ -105,9 +106,11 @@ class Dispatcher:
 
     async def _deliver(self, delivery: ClaimedDelivery) -> None:
         try:
+            reach(FaultPoint.AFTER_DELIVERY_CLAIM)
             now = self._clock()
             headers = signing.headers(delivery.event_id, now, delivery.payload, delivery.secrets)
             outcome = await self._sender.send(delivery.url, delivery.payload, headers)
+            reach(FaultPoint.AFTER_DELIVERY)
             await asyncio.to_thread(self._record, delivery, outcome, now)
         except UnavailableError as error:
             # The claim lapses and it is sent again: at least once, not at most once.
