@@ -14,6 +14,7 @@ import redis
 from producer.access import Access
 from producer.cancellation import Steering
 from producer.intake import IntakeLimits
+from producer.local.admin_key import admin_key
 from producer.purse import Budget
 from producer.results import ResultReader
 from producer.spool import Spool
@@ -91,22 +92,9 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
         redis=client,
         publisher=publisher,
         clock=clock,
-        access=Access(database, client, _admin_key(settings), clock=clock),
+        access=Access(database, client, admin_key(settings), clock=clock),
         submission=submission,
         steering=Steering(database, ledger, clock=clock),
         results=ResultReader(database),
         budget=Budget(database, ledger, clock=clock),
     )
-
-
-def _admin_key(settings: Settings) -> str:
-    """The admin key that was set, or the home's; "" where neither is there: then nobody is admin.
-
-    `promptmill up` makes the home's key; an API that runs without it is given PROMPTMILL_ADMIN_KEY.
-    """
-    if settings.admin_key is not None:
-        return settings.admin_key.get_secret_value()
-    try:
-        return settings.admin_key_file.read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""

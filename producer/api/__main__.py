@@ -1,6 +1,7 @@
 """`python -m producer.api --host H --port P`: serve the API until SIGINT or SIGTERM."""
 
 import argparse
+import signal
 import sys
 
 import uvicorn
@@ -12,6 +13,11 @@ from shared.settings import Settings
 from shared.telemetry import configure_logging
 
 _LARGEST_HEADERS = 64 * 1024
+
+
+def _ended(_signal: int, _frame: object) -> None:
+    # uvicorn raises the signal once more when all is answered: an end that was asked for is none.
+    sys.exit(0)
 
 
 def serve(host: str, port: int) -> None:
@@ -41,6 +47,7 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, _ended)
     try:
         serve(given.host, given.port)
     except PromptmillError as error:

@@ -40,6 +40,7 @@ def create_app(context: ProducerContext) -> FastAPI:
         redoc_url=None,
     )
     app.state.context = context
+    app.state.at_head = False
     for room in (batches, jobs, projects, catalog, webhooks, health):
         app.include_router(room.router)
     failures.install(app)

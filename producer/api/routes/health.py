@@ -1,7 +1,8 @@
 """Whether the process lives, and whether it can do its work. No key is asked for."""
 
 import redis
-from fastapi import APIRouter
+import structlog
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 import migrations
@@ -13,6 +14,11 @@ from shared.redis_client import mapped_redis_errors
 
 router = APIRouter(tags=["health"])
 
+log = structlog.get_logger(__name__)
+
+# Addresses and paths are for the log: this answer is for everybody.
+_SILENT = "does not answer"
+
 
 @router.get("/health/live")
 def live() -> Response:
@@ -21,21 +27,25 @@ def live() -> Response:
 
 
 @router.get("/health/ready")
-def ready(context: Context) -> Response:
+def ready(request: Request, context: Context) -> Response:
     """Database, its schema and Redis answer: 200; otherwise 503 and what is missing."""
-    checks = {"database": _database(context), "redis": _redis(context.redis)}
+    checks = {"database": _database(request, context), "redis": _redis(context.redis)}
     is_ready = all(word == "ok" for word in checks.values())
     body = {"status": "ok" if is_ready else "not ready", "checks": checks}
     return JsonResponse(body, 200 if is_ready else 503)
 
 
-def _database(context: ProducerContext) -> str:
+def _database(request: Request, context: ProducerContext) -> str:
+    known = request.app.state
     try:
         context.database.ping()
-        if migrations.at_head(context.settings.resolved_database_url):
+        # Asked until it is so once: tables do not go back while a process runs.
+        known.at_head = known.at_head or migrations.at_head(context.settings.resolved_database_url)
+        if known.at_head:
             return "ok"
     except UnavailableError as error:
-        return error.message
+        log.warning("not ready", reason=error.message)
+        return _SILENT
     return "the tables are not those of this version: run `promptmill migrate`"
 
 
@@ -44,5 +54,6 @@ def _redis(client: "redis.Redis") -> str:
         with mapped_redis_errors():
             client.ping()
     except UnavailableError as error:
-        return error.message
+        log.warning("not ready", reason=error.message)
+        return _SILENT
     return "ok"
