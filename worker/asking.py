@@ -62,6 +62,8 @@ class Asking:
             match outcome:
                 case Answered() | ClaimLost():
                     return outcome
+                case Failed() if story.tried_too_dearly:
+                    return outcome
                 case Failed() | Busy():
                     worst = _telling(worst, outcome)
                 case _:

@@ -143,7 +143,7 @@ class Pipeline:
             outcome = await self._asking.ask(story, rungs[rung], rung)
             if isinstance(outcome, MoneyGone | MoneyTooSmall):
                 return await self._ask_below(story, rung, outcome)
-            if not _is_sick(outcome) or rung + 1 >= len(rungs):
+            if not _is_sick(outcome) or story.tried_too_dearly or rung + 1 >= len(rungs):
                 return rung, outcome
             rung += 1
             story.note(f"fell back to the {rungs[rung].tier.value} tier")

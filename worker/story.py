@@ -24,6 +24,10 @@ from shared.domain.job import JobStatus
 from worker.metering import Payer
 from worker.outcome import Answered
 
+MAX_UNCONFIRMED = 4
+"""Calls of one job that may have been billed without an answer, deaths of workers among them. Each
+is charged at its worst case, so a job that keeps losing its answers is given up."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -68,6 +72,7 @@ class Story:
         self.calls = len(earlier)
         self.notes: list[str] = []
         self._paid_nusd = sum(row.cost_nusd for row in earlier)
+        self._uncertain: int = sum(row.status == AttemptStatus.UNCONFIRMED for row in earlier)
         self._unpaid: Answer | None = None
 
     @property
@@ -99,6 +104,12 @@ class Story:
     def paid(self, closing: Closing) -> None:
         """Count a price."""
         self._paid_nusd += closing.cost_nusd
+        self._uncertain += closing.status is AttemptStatus.UNCONFIRMED
+
+    @property
+    def tried_too_dearly(self) -> bool:
+        """Whether so many calls may have been billed for nothing that no further one is made."""
+        return self._uncertain >= MAX_UNCONFIRMED
 
     def note(self, what: str) -> None:
         """Remember something for whoever reads the decision later."""

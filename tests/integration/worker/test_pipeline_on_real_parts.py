@@ -179,3 +179,15 @@ def test_jobs_are_handed_back_unpaid_when_the_worker_stops(
     assert mill.worker.runner.run(ids) == 0
     assert mill.statuses() == {"queued": 3}
     assert simulator.bill()["calls"] == 0
+
+
+def test_a_job_that_keeps_losing_its_answers_is_given_up(
+    mill: Any, simulator: SimulatorServer
+) -> None:
+    simulator.set_scenario({"rules": [{"fault": "cut_after"}]})
+    mill.worker.runner.run(mill.batch([asking(EASY)]))
+
+    (result,) = mill.results()
+    assert (result.status, result.attempts) == ("failed", 4)
+    assert {row.status for row in mill.attempts()} == {"unconfirmed"}
+    assert result.cost_nusd == sum(row.reserved_nusd for row in mill.attempts())
