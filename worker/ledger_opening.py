@@ -11,11 +11,10 @@ import time
 from collections.abc import Iterable, Sequence
 
 import structlog
-from sqlalchemy import Connection
 
 from shared.budget.ledger import Ledger
 from shared.budget.model import Opening, Rebuild, Scope, ScopeKind
-from shared.db.engine import Database
+from shared.db.engine import Connection, Database
 from shared.db.repositories import budgets, reconciling
 from shared.db.repositories.budgets import Purse
 from shared.errors import UnavailableError

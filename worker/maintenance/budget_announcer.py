@@ -14,7 +14,7 @@ from typing import Any
 
 from shared.budget.model import Scope, ScopeKind
 from shared.budget.windows import periods
-from shared.db.engine import Database
+from shared.db.engine import Connection, Database
 from shared.db.repositories import budgets, holds, jobs, outbox
 from worker.ledger_opening import purse_of
 
@@ -78,7 +78,7 @@ class BudgetAnnouncer:
         return announced
 
 
-def _thresholds(connection: Any, now: datetime) -> Iterator[_News]:
+def _thresholds(connection: Connection, now: datetime) -> Iterator[_News]:
     day, month = periods(now)
     for row in holds.limited_windows(connection, day, month):
         scope = Scope(ScopeKind(row.kind), row.project_id, row.period)
@@ -88,7 +88,7 @@ def _thresholds(connection: Any, now: datetime) -> Iterator[_News]:
                 yield _News(scope, row.project_id, percent, row.limit_nusd, row.spent_nusd)
 
 
-def _exhausted(connection: Any) -> Iterator[_News]:
+def _exhausted(connection: Connection) -> Iterator[_News]:
     for row in jobs.held_scopes(connection):
         scope = Scope.parse(row.held_scope)
         project_id = holds.project_of_scope(connection, scope.kind.value, scope.key)

@@ -16,7 +16,7 @@ import structlog
 
 from shared.budget.errors import LedgerUnavailable
 from shared.budget.ledger import Ledger
-from shared.db.engine import Database
+from shared.db.engine import Connection, Database
 from shared.db.repositories import attempts, batches, jobs
 from shared.db.repositories.attempts import Closing, Intent
 from shared.db.repositories.batches import Progress
@@ -59,7 +59,7 @@ class JobRescuer:
             if len(lapsed) < _AT_ONCE:
                 return rescued
 
-    def _rescue(self, connection: Any, lapsed: Sequence[Any], now: datetime) -> list[Intent]:
+    def _rescue(self, connection: Connection, lapsed: Sequence[Any], now: datetime) -> list[Intent]:
         intents = attempts.open_of_jobs(connection, [row.id for row in lapsed])
         progress = attempts.close(connection, [_unconfirmed(intent, now) for intent in intents])
         poisonous = [row for row in lapsed if row.deaths + 1 >= self._max_deaths]

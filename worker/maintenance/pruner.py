@@ -13,9 +13,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
-from sqlalchemy import Connection
 
-from shared.db.engine import Database
+from shared.db.engine import Connection, Database
 from shared.db.repositories import retention, workers
 
 log = structlog.get_logger(__name__)
