@@ -16,6 +16,7 @@ DEFAULT_WINDOW: Final = "24h"
 MAX_KEY: Final = 255
 MAX_NAME: Final = 255
 MAX_URL: Final = 2048
+MAX_LABEL: Final = 200  # of keys and webhook endpoints
 _MAX_PAIRS: Final = 16
 _MAX_PAIR_KEY: Final = 64
 _MAX_PAIR_VALUE: Final = 512

@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 
 from producer.intake import IntakeLimits, Line, RejectedLine, ValidLine, read_lines
-from producer.options import Options, window_of
+from producer.options import MAX_LABEL, Options, window_of
 from producer.spool import Spool
 from shared.catalog.spec import Catalog
 from shared.chunking import chunks_of, ranges_text
@@ -304,7 +304,7 @@ def _webhook(connection: Connection, options: Options, now: datetime) -> Webhook
     if known is not None:
         return WebhookOfSubmission(known.id)
     made, secret = webhooks.create_endpoint(
-        connection, options.project_id, url, options.name or "submission", None, now
+        connection, options.project_id, url, (options.name or "submission")[:MAX_LABEL], None, now
     )
     return WebhookOfSubmission(made.id, secret)
 

@@ -11,7 +11,7 @@ from producer.access import Right, checked_project_id
 from producer.api.answers import JsonResponse, list_object
 from producer.api.asking import Administering, After, Asking, Context, Limit, Reading
 from producer.api.objects import key_object, project_object
-from producer.options import MAX_NAME, text, usd
+from producer.options import MAX_LABEL, text, usd
 from producer.purse import WINDOWS
 from shared.db.repositories import projects
 from shared.db.repositories.projects import NewKey
@@ -102,7 +102,7 @@ def create_key(context: Context, acting: Administering, body: NewKeyBody) -> Res
     project = context.access.project(acting.caller, body.project, acting.seen)
     new = NewKey(
         project_id=project,
-        name=text(body.name, "name", MAX_NAME - 55) or "key",
+        name=text(body.name, "name", MAX_LABEL) or "key",
         scopes=[right.value for right in dict.fromkeys(body.scopes)],
         requests_per_minute=body.requests_per_minute,
         tokens_per_day=body.tokens_per_day,

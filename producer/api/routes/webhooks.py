@@ -11,7 +11,7 @@ from producer.api.answers import JsonResponse, list_object
 from producer.api.asking import Acting, After, Context, Limit, Reading, Submitting
 from producer.api.objects import delivery_object, endpoint_object
 from producer.bootstrap import ProducerContext
-from producer.options import text
+from producer.options import MAX_LABEL, text
 from shared.db.engine import Connection
 from shared.db.repositories import webhooks
 from shared.db.repositories.webhooks import EndpointRow, NewDelivery
@@ -21,7 +21,6 @@ from shared.webhooks import events, url_guard
 
 router = APIRouter(tags=["webhooks"])
 
-_MAX_NAME: Final = 200
 _TEST_WAIT_S: Final = 16.0  # a try may take 15
 _TEST_LOOK_S: Final = 0.1
 
@@ -71,7 +70,7 @@ def create_endpoint(context: Context, acting: Submitting, body: NewEndpoint) -> 
     """Make an endpoint; its signing secret is in this answer and nowhere else."""
     _check(context, body.url)
     project = context.access.project(acting.caller, body.project, acting.seen)
-    name = text(body.name, "name", _MAX_NAME) or "webhook"
+    name = text(body.name, "name", MAX_LABEL) or "webhook"
     with context.database.transaction() as connection:
         row, secret = webhooks.create_endpoint(
             connection, project, body.url, name, body.event_types, context.clock()
@@ -111,7 +110,7 @@ def update_endpoint(
             connection,
             endpoint_id,
             now,
-            name=text(body.name, "name", _MAX_NAME),
+            name=text(body.name, "name", MAX_LABEL),
             url=body.url,
             event_types=body.event_types,
         )

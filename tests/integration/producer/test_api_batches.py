@@ -166,7 +166,7 @@ def test_wrong_options_are_refused_before_anything_is_created(
 
 def test_a_webhook_is_made_once_and_shows_its_secret_once(api: httpx.Client):
     url = "http://127.0.0.1:9/hook"
-    first = made(api, webhook_url=url)["webhook"]
+    first = made(api, webhook_url=url, name="x" * 255)["webhook"]
     again = made(api, webhook_url=url)["webhook"]
     assert first["signing_secret"].startswith("whsec_")
     assert again == {"id": first["id"]}
