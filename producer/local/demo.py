@@ -26,7 +26,11 @@ from producer.local.up import SIMULATED, addresses
 from shared.errors import UnavailableError
 from shared.settings import Settings
 
-SAMPLE = Path(__file__).parents[1] / "samples" / "demo.jsonl"
+SAMPLES = Path(__file__).parents[1] / "samples"
+SAMPLE = SAMPLES / "demo.jsonl"
+LOCAL_SAMPLE = SAMPLES / "local.jsonl"
+"""Short questions: the local model is small and has one thread."""
+
 RESULTS = Path("results.jsonl")
 _CAP_USD = "5.00"
 _PATIENCE_S = 900.0
@@ -70,7 +74,7 @@ def demo(
             with running_mill(own, chosen, say) as mill:
                 if mill.simulator_url:
                     say("\n" + SIMULATED + "\n")
-                code = _run(mill, say, progress)
+                code = _run(mill, LOCAL_SAMPLE if local else SAMPLE, say, progress)
                 if keep:
                     for line in addresses(mill, own):
                         say(line)
@@ -99,12 +103,12 @@ def _options(options: MillOptions, settings: Settings, *, local: bool) -> MillOp
     return replace(chosen, env=env, simulator=False, before=(*options.before, model))
 
 
-def _run(mill: Mill, say: Say, progress: Progress) -> int:
+def _run(mill: Mill, sample: Path, say: Say, progress: Progress) -> int:
     with Promptmill(mill.api_url, mill.key) as client:
         receiver = _start_receiver(mill, client)
         began = time.monotonic()
         batch = client.submit(
-            SAMPLE, name="demo", max_cost_usd=_CAP_USD, webhook_url=receiver.url + "/hook"
+            sample, name="demo", max_cost_usd=_CAP_USD, webhook_url=receiver.url + "/hook"
         )
         for bad in batch.rejected:
             say(f"  line {bad['line']} was refused: {bad['message']}")

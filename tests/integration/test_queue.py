@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,17 +19,7 @@ from shared.queue.publisher import Publisher
 from shared.settings import Settings
 from tests.servers.echo_worker import GATE, SEEN
 from tests.servers.valkey import ValkeyServer
-
-PATIENCE_S = 60
-
-
-def wait_for(question: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if question():
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"never happened: {what}")
+from tests.servers.waiting import wait_for
 
 
 def chunk(lines: str, number: int = 1) -> ChunkMessage:
