@@ -1,0 +1,265 @@
+"""A whole mill of real processes on real servers, whose parts a test may kill, stop and starve.
+
+Workers are `celery -A worker.app worker`, the repairers `python -m worker.maintenance`; the test
+itself only puts batches into the database, waits for events, and looks.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+from sqlalchemy import func, select, text, update
+
+from producer.local.processes import ChildProcess, start_child
+from shared.budget.ledger import Ledger
+from shared.clock import utc_now
+from shared.db.engine import Database
+from shared.db.repositories import batches, jobs, projects, webhooks
+from shared.db.repositories.batches import NewBatch
+from shared.db.repositories.jobs import TakenLine
+from shared.db.tables import jobs as jobs_table
+from shared.db.tables import leaderships
+from shared.db.tables import projects as projects_table
+from shared.domain.batch import TERMINAL, Priority
+from shared.domain.inference import Request
+from shared.fault_points import VARIABLE
+from shared.ids import new_id
+from shared.queue.lanes import BATCH_QUEUES
+from shared.redis_client import connect
+from shared.settings import Settings
+from tests.mill import MODELS, asking, prices, write_catalog
+from tests.servers.simulator import SimulatorServer
+
+PATIENCE_S = 90.0
+LIMIT_NUSD = 50_000_000
+"""Enough for every batch of these tests, also when all of it is charged twice."""
+
+
+def questions(count: int, start: int = 1) -> list[Request]:
+    """Easy questions to one model, each of its own."""
+    return [
+        asking(f"Question {n}: what is {n} + 1?", model="tiny", max_tokens=40)
+        for n in range(start, start + count)
+    ]
+
+
+class Plant:
+    """`close` kills whatever still runs."""
+
+    def __init__(
+        self, folder: Path, database_url: str, redis_url: str, simulator: SimulatorServer
+    ) -> None:
+        self.folder = folder
+        self.simulator = simulator
+        simulator.set_prices(prices())
+        self.settings = Settings(
+            _env_file=None,
+            home=folder / "home",
+            database_url=database_url,
+            redis_url=redis_url,
+            catalog=write_catalog(folder / "catalog.toml", simulator.url),
+            chunk_size=5,
+        )
+        self.database = Database(self.settings.resolved_database_url, pool_size=2)
+        self.redis: Redis = connect(self.settings)
+        self.ledger = Ledger(self.redis)
+        self.children: list[ChildProcess] = []
+        self.numbers: list[int] = []
+
+    def close(self) -> None:
+        for child in self.children:
+            child.kill()
+        self.redis.close()
+        self.database.close()
+
+    # Processes ----------------------------------------------------------------------------------
+
+    def start_worker(
+        self,
+        name: str,
+        *,
+        threads: int = 2,
+        app: str = "worker.app",
+        fault: str = "",
+        queues: Sequence[str] = BATCH_QUEUES,
+        **changes: Any,
+    ) -> ChildProcess:
+        """Returns at once; see `wait_until_ready`."""
+        options = ["-P", "threads", "-c", str(threads), "-n", f"{name}@crash"]
+        options += ["-Q", ",".join(queues), "--without-mingle", "--without-gossip"]
+        command = [sys.executable, "-m", "celery", "-A", app, "worker", *options]
+        self._ready(name).unlink(missing_ok=True)
+        return self._start(name, command, fault, changes)
+
+    def start_maintenance(
+        self, name: str = "maintenance", *, fault: str = "", **changes: Any
+    ) -> ChildProcess:
+        return self._start(name, [sys.executable, "-m", "worker.maintenance"], fault, changes)
+
+    def wait_until_ready(self, *workers: ChildProcess) -> None:
+        """They have connected to the broker and consume."""
+        for worker in workers:
+            self.wait_for(lambda w=worker: self._ready(w.name).exists(), f"{worker.name} is ready")  # type: ignore[misc]
+
+    def _ready(self, name: str) -> Path:
+        return self.folder / f"{name}.ready"
+
+    def _start(
+        self, name: str, command: list[str], fault: str, changes: dict[str, Any]
+    ) -> ChildProcess:
+        settings = {
+            "HOME": self.settings.home,
+            "DATABASE_URL": self.settings.database_url,
+            "REDIS_URL": self.settings.redis_url,
+            "CATALOG": self.settings.catalog,
+            "CHUNK_SIZE": self.settings.chunk_size,
+            "READY_FILE": self._ready(name),
+            "WEBHOOK_ALLOWED_CIDRS": "127.0.0.0/8",
+            "MAX_DEATHS": 20,
+            **{key.upper(): value for key, value in changes.items()},
+        }
+        env = {f"PROMPTMILL_{key}": str(value) for key, value in settings.items()}
+        keys = {f"{provider.upper()}_API_KEY": f"key-of-{provider}" for provider, *_ in MODELS.values()}
+        if fault:
+            env[VARIABLE] = fault
+        child = start_child(
+            name, command, env=os.environ | env | keys, log=self.folder / f"{name}.log"
+        )
+        self.children.append(child)
+        return child
+
+    def wait_for_end_of(self, child: ChildProcess) -> int:
+        """Its exit code; negative where a signal ended it."""
+        self.wait_for(lambda: not child.is_alive, f"{child.name} ends")
+        assert child.exit_code is not None
+        return child.exit_code
+
+    def wait_for(
+        self, question: Callable[[], object], what: str, patience_s: float = PATIENCE_S
+    ) -> None:
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            if question():
+                return
+            time.sleep(0.03)
+        logs = "\n".join(f"--- {child.name}\n{child.log_tail(25)}" for child in self.children)
+        raise AssertionError(f"never happened: {what}\n{logs}")
+
+    # Work ---------------------------------------------------------------------------------------
+
+    def project(self, name: str = "acme", limit_nusd: int | None = LIMIT_NUSD) -> None:
+        limits = dict.fromkeys(("day", "month", "total"), limit_nusd)
+        row = {f"{window}_limit_nusd": limit for window, limit in limits.items()}
+        with self.database.transaction() as connection:
+            projects.create(connection, name, utc_now())
+            connection.execute(
+                update(projects_table).where(projects_table.c.id == name).values(**row)
+            )
+
+    def submit(
+        self,
+        requests: Sequence[Request],
+        project: str = "acme",
+        *,
+        max_cost_nusd: int | None = LIMIT_NUSD,
+        limit_nusd: int | None = LIMIT_NUSD,
+    ) -> int:
+        """Put a batch into the database as the intake does; returns its number."""
+        with self.database.reading() as connection:
+            known = projects.get(connection, project) is not None
+        if not known:
+            self.project(project, limit_nusd)
+        now = utc_now()
+        new = NewBatch(
+            new_id("batch"),
+            project,
+            "0" * 64,
+            Priority.BATCH,
+            "24h",
+            now,
+            now + timedelta(days=1),
+            max_cost_nusd=max_cost_nusd,
+        )
+        lines = [
+            TakenLine(i, f"c{i}", request.to_json().decode())
+            for i, request in enumerate(requests, 1)
+        ]
+        with self.database.transaction() as connection:
+            number = batches.create(connection, new)
+            jobs.insert_lines(connection, number, lines, now)
+            batches.add_taken(connection, number, lines=len(lines), rejected=0)
+            batches.seal(connection, number, now)
+        self.numbers.append(number)
+        return number
+
+    def endpoint(self, url: str, secret: str, project: str = "acme") -> None:
+        """A receiver of this project's batch events."""
+        self.project(project)
+        with self.database.transaction() as connection:
+            row, _ = webhooks.create_endpoint(connection, project, url, "test", None, utc_now())
+            connection.execute(
+                text("UPDATE webhook_endpoints SET secret = :secret WHERE id = :id"),
+                {"secret": secret, "id": row.id},
+            )
+
+    def wait_for_batch(self, number: int, patience_s: float = PATIENCE_S) -> None:
+        def why() -> str:
+            return f"batch {number} ends; its jobs: {self.statuses(number)}"
+
+        try:
+            self.wait_for(lambda: self.has_ended(number), "", patience_s)
+        except AssertionError as error:
+            raise AssertionError(f"{why()}{error}") from None
+
+    # Looking ------------------------------------------------------------------------------------
+
+    def batch(self, number: int) -> Any:
+        with self.database.reading() as connection:
+            row = batches.by_number(connection, number)
+        assert row is not None
+        return row
+
+    def has_ended(self, number: int) -> bool:
+        return self.batch(number).status in TERMINAL
+
+    def statuses(self, number: int) -> dict[str, int]:
+        query = (
+            select(jobs_table.c.status, func.count())
+            .where(jobs_table.c.id.between(*batches.id_range(number)))
+            .group_by(jobs_table.c.status)
+        )
+        with self.database.reading() as connection:
+            return {status: count for status, count in connection.execute(query)}
+
+    def count(self, number: int, status: str) -> int:
+        return self.statuses(number).get(status, 0)
+
+    def rows(self, statement: str, **values: Any) -> list[Any]:
+        with self.database.reading() as connection:
+            return list(connection.execute(text(statement), values).all())
+
+    def execute(self, statement: str, **values: Any) -> None:
+        with self.database.transaction() as connection:
+            connection.execute(text(statement), values)
+
+    def pass_the_leadership_on(self) -> None:
+        """The dead leader's lease is over: spares the test its ten seconds."""
+        past = utc_now() - timedelta(seconds=1)
+        with self.database.transaction() as connection:
+            connection.execute(update(leaderships).values(until=past))
+
+
+def stop(child: ChildProcess) -> None:
+    """SIGSTOP: it hangs."""
+    os.kill(child.pid, signal.SIGSTOP)
+
+
+def resume(child: ChildProcess) -> None:
+    """SIGCONT."""
+    os.kill(child.pid, signal.SIGCONT)

@@ -1,0 +1,97 @@
+"""A worker is killed at each point of a job's way; another one and the repairers finish its batch.
+
+The armed worker runs one job at a time, so what was under way when it died is known exactly.
+"""
+
+import signal
+from dataclasses import dataclass
+
+import pytest
+
+from shared.budget.scripts import KEYS
+from shared.fault_points import FaultPoint
+from tests.crash.invariants import Figures, check
+from tests.crash.plant import Plant, questions, resume, stop
+
+JOBS = 40
+
+
+@dataclass(frozen=True)
+class Case:
+    """Dies at `point` the `nth` time; then `unconfirmed` attempts are charged without an answer,
+    and the provider answered `again` jobs twice.
+    """
+
+    point: FaultPoint
+    nth: int
+    unconfirmed: int
+    again: int
+
+
+CASES = [
+    Case(FaultPoint.AFTER_CLAIM, 1, 0, 0),
+    Case(FaultPoint.AFTER_RESERVE, 3, 0, 0),
+    Case(FaultPoint.BEFORE_INTENT_COMMIT, 3, 0, 0),
+    Case(FaultPoint.AFTER_INTENT, 3, 1, 0),
+    Case(FaultPoint.AFTER_CONFIRM, 3, 1, 0),
+    Case(FaultPoint.AFTER_REQUEST, 3, 1, 1),
+    Case(FaultPoint.AFTER_ANSWER, 3, 1, 1),
+    Case(FaultPoint.BEFORE_RECORDING, 3, 1, 1),
+    Case(FaultPoint.BEFORE_RECORDING_COMMIT, 3, 1, 1),
+    Case(FaultPoint.AFTER_RECORDING, 3, 0, 0),
+    Case(FaultPoint.AFTER_SETTLE, 3, 0, 0),
+    Case(FaultPoint.BEFORE_ACK, 1, 0, 0),
+]
+
+
+def run_and_die(plant: Plant, fault: str) -> Figures:
+    """Two workers, one armed; returns when the batch has ended and everything was checked."""
+    armed = plant.start_worker("armed", threads=1, fault=fault, max_in_flight=1, lease_s=2)
+    healthy = plant.start_worker("healthy", threads=4, lease_s=30)
+    plant.start_maintenance()
+    plant.wait_until_ready(armed, healthy)
+    stop(healthy)  # so that the armed one surely gets work
+    number = plant.submit(questions(JOBS))
+    assert plant.wait_for_end_of(armed) == -signal.SIGKILL
+    resume(healthy)
+    plant.wait_for_batch(number)
+    assert plant.statuses(number) == {"completed": JOBS}
+    assert healthy.is_alive
+    return check(plant)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.point.value)
+def test_a_killed_workers_jobs_end_once_and_are_charged_once(plant: Plant, case: Case) -> None:
+    figures = run_and_die(plant, f"{case.point.value}:{case.nth}")
+
+    assert figures.lost == figures.unconfirmed == case.unconfirmed
+    assert figures.calls == JOBS + case.again
+
+
+def test_a_rebuild_whose_worker_dies_is_taken_over(plant: Plant) -> None:
+    point = FaultPoint.IN_REBUILD
+    plant.start_maintenance()
+    armed = plant.start_worker("armed", threads=1, fault=point.value, max_in_flight=1, lease_s=2)
+    healthy = plant.start_worker("healthy", threads=4, lease_s=30)
+    plant.wait_until_ready(armed, healthy)
+    plant.wait_for(plant.ledger.epoch, "the maintenance opens the ledger")
+    stop(healthy)
+    plant.redis.flushall()
+    number = plant.submit(questions(JOBS))
+    assert plant.wait_for_end_of(armed) == -signal.SIGKILL
+    assert plant.ledger.epoch() is None, "nothing is admitted in a half-built ledger"
+
+    _let_a_minute_pass(plant)
+    resume(healthy)
+    plant.wait_for_batch(number)
+
+    assert plant.statuses(number) == {"completed": JOBS}
+    assert check(plant).unconfirmed == 0
+
+
+def _let_a_minute_pass(plant: Plant) -> None:
+    """The dead worker's rebuild began a minute ago."""
+    record = plant.redis.get(KEYS[0])
+    assert isinstance(record, bytes)
+    state, server, token, since = record.decode().split("|")
+    plant.redis.set(KEYS[0], f"{state}|{server}|{token}|{int(since) - 61_000}")
