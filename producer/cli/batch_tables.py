@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from producer.cli.printing import moment, money, print_table, say
+from producer.cli.printing import counted, moment, money, print_table, say
 from shared.domain.money import usd_from_nusd
 
 if TYPE_CHECKING:
@@ -49,7 +49,10 @@ def show_batch(batch: "Batch") -> None:
     """Where one batch stands, and what to do where it needs somebody."""
     counts = [f"{getattr(batch.counts, name)} {name}" for name in _COUNTS]
     say(f"{batch.id}  {batch.status}  {money(batch.cost_nusd)}")
-    say(f"{batch.counts.total} jobs: " + ", ".join(c for c in counts if not c.startswith("0 ")))
+    say(
+        f"{counted(batch.counts.total, 'job')}: "
+        + ", ".join(c for c in counts if not c.startswith("0 "))
+    )
     for error in ((batch.raw.get("errors") or {}).get("data") or ())[:REJECTED_SHOWN]:
         say(f"error {error.get('code')}: {error.get('message')}")
     if batch.counts.held:
@@ -59,7 +62,7 @@ def show_batch(batch: "Batch") -> None:
 def what_holds(batch: "Batch") -> str:
     """What lets held jobs go on."""
     return (
-        f"{batch.counts.held} jobs are held until there is money: "
+        f"{counted(batch.counts.held, 'job')} held until there is money: "
         f"`promptmill resume {batch.id} --max-cost USD` raises the batch's cap, "
         "`promptmill budget set` the project's budget"
     )
@@ -68,7 +71,7 @@ def what_holds(batch: "Batch") -> str:
 def show_rejected(rejected: "Sequence[dict[str, Any]]", count: int, batch_id: str = "") -> None:
     """The first bad lines, and where the rest can be read."""
     print_table(
-        f"{count} bad lines",
+        counted(count, "bad line"),
         (">line", "field", "code", "what is wrong"),
         [
             (str(bad.get("line")), bad.get("field"), bad.get("code"), bad.get("message"))

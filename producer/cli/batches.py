@@ -17,7 +17,7 @@ from producer.cli.arguments import (
     input_file,
     usd,
 )
-from producer.cli.printing import note, print_json, say
+from producer.cli.printing import counted, note, print_json, say
 from producer.cli.session import connected
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _submitted(
 
 def _show_submitted(batch: "Batch") -> None:
     say(f"{batch.id}  {batch.status}")
-    say(f"{batch.counts.total} lines, {batch.rejected_count} of them bad")
+    say(f"{counted(batch.counts.total, 'line')}, {batch.rejected_count} of them bad")
     if batch.rejected:
         tables.show_rejected(batch.rejected, batch.rejected_count, batch.id)
     secret = (batch.webhook or {}).get("signing_secret")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from producer.cli.arguments import AsJson, InputFile, Project, input_file
-from producer.cli.printing import money, note, print_json, print_table, say
+from producer.cli.printing import counted, money, note, print_json, print_table, say
 from producer.cli.session import connected
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def route(
         sys.stdout.buffer.write(orjson.dumps(decision, option=orjson.OPT_APPEND_NEWLINE))
     sys.stdout.buffer.flush()
     if refused:
-        note(f"promptmill: {refused} lines have no route; their `error` says why")
+        note(f"promptmill: {counted(refused, 'line')} without a route: `error` says why")
         raise typer.Exit(1)
 
 
@@ -114,9 +114,9 @@ def plan(file: InputFile, project: Project = None, as_json: AsJson = False) -> N
     if found["unpriced"]:
         say(f"without a price: {', '.join(found['unpriced'])}")
     if found.get("rejected"):
-        say(f"{found['rejected']} lines are bad; `promptmill route --jsonl {file}` says why")
+        say(f"bad lines: {found['rejected']}; `promptmill route --jsonl {file}` says why")
     if found.get("unroutable"):
-        say(f"{found['unroutable']} lines may be answered by no model")
+        say(f"lines that no model may answer: {found['unroutable']}")
 
 
 def _planned(source: Path | BinaryIO, project: str | None) -> dict[str, Any]:

@@ -131,10 +131,10 @@ def show_answers(mill: "Promptmill", batch: "Batch") -> None:
     lines = list(islice(mill.results(batch.id, page=ANSWERS_SHOWN), ANSWERS_SHOWN))
     print_table(
         "",
-        ("custom_id", "status", "answer", "task type", "tier", "model", ">attempts", ">cost"),
+        ("prompt", "status", "answer", "task type", "tier", "model", ">attempts", ">cost"),
         [
             (
-                line["custom_id"],
+                line["custom_id"] or f"line {line['line']}",
                 line["status"],
                 shortened(line["text"] or (line.get("error") or {}).get("message") or ""),
                 line["task_type"],

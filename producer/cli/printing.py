@@ -56,7 +56,12 @@ def print_table(
 
 def money(nusd: int | None) -> str:
     """An amount for people, exact; "-" where there is none."""
-    return "-" if nusd is None else f"${usd_from_nusd(nusd)}"
+    return "-" if nusd is None else f"${usd_from_nusd(nusd).removesuffix('.0')}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 line", "2 lines"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def moment(unix_s: int | None) -> str:
