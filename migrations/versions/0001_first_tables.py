@@ -174,6 +174,7 @@ def _jobs() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
     )
     op.create_index("ix_jobs_held", "jobs", ["id"], **_where("status = 'held'"))
+    op.create_index("ix_jobs_held_scope", "jobs", ["held_scope", "id"], **_where("status = 'held'"))
     op.create_index("ix_jobs_leased", "jobs", ["lease_until"], **_where("lease_until IS NOT NULL"))
     op.create_index(
         "ix_jobs_stageable", "jobs", ["id"], **_where("status = 'queued' AND lease_until IS NULL")

@@ -154,6 +154,14 @@ jobs = Table(
         postgresql_where=text(_LEASED),
     ),
     Index("ix_jobs_held", "id", sqlite_where=text(_HELD), postgresql_where=text(_HELD)),
+    # which scopes hold jobs, and a scope's jobs in input order, however many others are held
+    Index(
+        "ix_jobs_held_scope",
+        "held_scope",
+        "id",
+        sqlite_where=text(_HELD),
+        postgresql_where=text(_HELD),
+    ),
 )
 
 results = Table(

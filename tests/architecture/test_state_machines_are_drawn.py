@@ -51,7 +51,7 @@ def test_every_state_is_reached_and_left_or_terminal(title, moves, terminal, fir
 
 
 def test_a_batch_is_open_or_has_ended():
-    assert OPEN | BATCH_TERMINAL == set(BatchStatus)
+    assert set(BatchStatus) == OPEN | BATCH_TERMINAL
     assert not OPEN & BATCH_TERMINAL
 
 

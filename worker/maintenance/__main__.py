@@ -57,12 +57,12 @@ def rounds_of(settings: Settings, database: Database) -> list[Round]:
     reconciler = LedgerReconciler(database, ledger, retention_days=days)
     pruner = Pruner(database, retention_days=days, spool=settings.home_dir / "spool")
     return [
-        Round("job_rescuer", rescuer, 2.0, 0.5),
+        Round("job_rescuer", rescuer, 2.0, 0.5, rests=False),
         Round("batch_closer", BatchCloser(database), 2.0, 0.5),
         Round("hold_releaser", HoldReleaser(database, ledger), 1.0, 1.0),
-        Round("job_stager", stager, 1.0, 0.2),
+        Round("job_stager", stager, 1.0, 0.2, rests=False),
         Round("budget_announcer", BudgetAnnouncer(database), 2.0, 2.0),
-        Round("outbox_relay", OutboxRelay(database), 0.5, 0.1),
+        Round("outbox_relay", OutboxRelay(database), 0.5, 0.1, rests=False),
         Round("ledger_reconciler", reconciler, 30.0, 30.0),
         Round("pruner", pruner, 3600.0, 3600.0),
     ]

@@ -8,14 +8,14 @@ Horizon: 2 s.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from shared.budget.model import Scope, ScopeKind
 from shared.budget.windows import periods
 from shared.db.engine import Connection, Database
-from shared.db.repositories import budgets, holds, jobs, outbox
+from shared.db.repositories import budgets, holds, outbox
 from worker.ledger_opening import purse_of
 
 THRESHOLDS = (50, 80, 100)
@@ -66,7 +66,7 @@ class BudgetAnnouncer:
         with self._database.snapshot() as connection:
             news = [*_thresholds(connection, now), *_exhausted(connection)]
             known = budgets.announced(connection, sorted({item.scope.text for item in news}))
-        fresh = [item for item in news if item.key not in known]
+            fresh = [_counted(connection, item) for item in news if item.key not in known]
         if not fresh:
             return 0
         announced = 0
@@ -89,9 +89,16 @@ def _thresholds(connection: Connection, now: datetime) -> Iterator[_News]:
 
 
 def _exhausted(connection: Connection) -> Iterator[_News]:
-    for row in jobs.held_scopes(connection):
-        scope = Scope.parse(row.held_scope)
+    for text in holds.scopes(connection):
+        scope = Scope.parse(text)
         project_id = holds.project_of_scope(connection, scope.kind.value, scope.key)
         purse = purse_of(connection, scope)
         if project_id is not None and purse.limit_nusd is not None:
-            yield _News(scope, project_id, _EXHAUSTED, purse.limit_nusd, purse.spent_nusd, row.jobs)
+            yield _News(scope, project_id, _EXHAUSTED, purse.limit_nusd, purse.spent_nusd)
+
+
+def _counted(connection: Connection, item: _News) -> _News:
+    """With the held jobs counted, which takes long where they are many: only for what is new."""
+    if item.percent != _EXHAUSTED:
+        return item
+    return replace(item, held_jobs=holds.count_held_by(connection, item.scope.text))

@@ -37,15 +37,17 @@ class HoldReleaser:
     def run_once(self, now: datetime) -> int:
         """Release what fits; returns how many jobs."""
         with self._database.reading() as connection:
-            held = [row.held_scope for row in jobs.held_scopes(connection)]
+            held = holds.scopes(connection)
         for scope in self._released.keys() - set(held):
             del self._released[scope]
-        return sum(self._release(scope, now) for scope in sorted(held))
+        return sum(self._release(scope, now) for scope in held)
 
     def _release(self, text: str, now: datetime) -> int:
         remaining = self._room(Scope.parse(text), now)
         if remaining is not None:
             remaining -= self._on_their_way(text)
+            if remaining <= 0:
+                return 0
         with self._database.transaction() as connection:
             chosen = fitting(holds.held_by(connection, text, _AT_ONCE), remaining)
             released = jobs.release(connection, list(chosen)) if chosen else 0

@@ -7,10 +7,13 @@ messages in its hands all look the same, and are repaired the same way.
 
 Horizon: lost messages are sent again 5 to 10 s after they were sent where the lane is empty. In a
 lane that others keep filled: after 10 minutes in which a batch's first message was not taken.
+A batch in which a long look found little (a million jobs that must wait until later) is left alone
+for a hundred times as long, at most 10 s, so that it costs nothing and delays no other.
 Weakness: a message that a worker holds while it waits for room looks lost too; its copy finds the
 jobs claimed and does nothing, and the patience doubles each time.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -37,6 +40,8 @@ LONGEST_PATIENCE = timedelta(seconds=60)
 LOOK_EVERY = timedelta(seconds=1)
 CALM_AFTER = timedelta(minutes=5)
 STUCK_AFTER = timedelta(minutes=10)
+REST_FACTOR = 100
+LONGEST_REST = timedelta(seconds=10)
 PROJECT_WINDOW = 64
 TOTAL_WINDOW = 512
 
@@ -73,6 +78,7 @@ class JobStager:
         self._patience: dict[int, tuple[timedelta, datetime]] = {}
         self._first_seen: dict[int, tuple[int, datetime]] = {}
         self._looked_at: datetime | None = None
+        self._rests_until: dict[int, datetime] = {}
 
     def run_once(self, now: datetime) -> int:
         """Send what is due and has room; returns how many jobs that were."""
@@ -84,7 +90,7 @@ class JobStager:
             rows = batches.open_batches(connection, BatchStatus.IN_PROGRESS)
         running = {row.number: row for row in rows}
         self._look_after(out, running, now)
-        wanted = set(waiting)
+        wanted = {number for number in waiting if not self._rests(number, now)}
         lanes = [
             Lane(row.number, row.project_id, row.priority == Priority.INTERACTIVE)
             for row in rows
@@ -113,9 +119,14 @@ class JobStager:
 
     def _stage(self, batch: Any, limit: int, now: datetime) -> int:
         with self._database.transaction() as connection:
+            began = time.monotonic()  # what counts is the look, not the wait for a lock before it
             ids = jobs.stageable(connection, batch.number, now, limit)
+            took_s = time.monotonic() - began
             if ids:
                 jobs.mark_staged(connection, ids, now + STAGE_LEASE)
+        if len(ids) < limit:
+            rest = timedelta(seconds=took_s * REST_FACTOR)
+            self._rests_until[batch.number] = now + min(rest, LONGEST_REST)
         messages = [
             ChunkMessage(batch.id, batch.number, ranges_text(line_of(i) for i in chunk))
             for chunk in chunks_of(ids, self._chunk_size)
@@ -130,6 +141,12 @@ class JobStager:
                 staging.unstage_jobs(connection, ids)
             raise
         return len(ids)
+
+    def _rests(self, number: int, now: datetime) -> bool:
+        if now >= self._rests_until.get(number, now):
+            self._rests_until.pop(number, None)
+            return False
+        return True
 
     def _look_after(
         self, out: Mapping[int, Staged], running: Mapping[int, Any], now: datetime

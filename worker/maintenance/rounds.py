@@ -34,20 +34,22 @@ class Repairer(Protocol):
 @dataclass(frozen=True, slots=True)
 class Round:
     """A repairer and how often it looks: every `idle_s`, and every `busy_s` while it finds
-    something.
+    something. One that bounds its own looking needs no rest.
     """
 
     name: str
     repairer: Repairer
     idle_s: float
     busy_s: float
+    rests: bool = True
 
 
 def pause_after(round_: Round, repaired: int, took_s: float) -> float:
     """Seconds until the next look. Pure."""
     if repaired:
         return round_.busy_s
-    return max(round_.idle_s, min(took_s * _REST_FACTOR, _LONGEST_REST_S))
+    rest = min(took_s * _REST_FACTOR, _LONGEST_REST_S) if round_.rests else 0.0
+    return max(round_.idle_s, rest)
 
 
 class Rounds:

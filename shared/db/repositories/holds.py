@@ -3,10 +3,31 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, literal, select, union_all
+from sqlalchemy import Connection, and_, func, literal, select, union_all
 
 from shared.db.tables import batches, jobs, projects, spend
 from shared.domain.job import JobStatus
+
+
+def scopes(connection: Connection) -> list[str]:
+    """The scopes that hold jobs; one step of the index a scope, however many jobs each holds."""
+    found: list[str] = []
+    query = select(func.min(jobs.c.held_scope)).where(jobs.c.status == JobStatus.HELD)
+    scope = connection.execute(query).scalar_one()
+    while scope is not None:
+        found.append(scope)
+        scope = connection.execute(query.where(jobs.c.held_scope > scope)).scalar_one()
+    return found
+
+
+def count_held_by(connection: Connection, scope: str) -> int:
+    """How many jobs exactly this scope holds."""
+    query = (
+        select(func.count())
+        .select_from(jobs)
+        .where(jobs.c.status == JobStatus.HELD, jobs.c.held_scope == scope)
+    )
+    return int(connection.execute(query).scalar_one())
 
 
 def held_by(connection: Connection, scope: str, limit: int) -> Sequence[Any]:
