@@ -121,7 +121,8 @@ def _run(mill: Mill, sample: Path, say: Say, progress: Progress) -> int:
     announced = _await_webhook(mill, receiver, batch.id)
     lines = [json.loads(line) for line in RESULTS.read_bytes().splitlines()]
     demo_report.show(sys.stdout, lines, report, batch, seconds, cap_usd=_CAP_USD)
-    say(_bill_line(mill, batch))
+    if mill.simulator_url:
+        say(_bill_line(mill.simulator_url, batch))
     say(
         "The webhook batch.completed arrived, and its signature is good."
         if announced
@@ -175,10 +176,8 @@ def _await_webhook(mill: Mill, receiver: Receiver, batch_id: str) -> bool:
     return arrived()
 
 
-def _bill_line(mill: Mill, batch: Batch) -> str:
-    if not mill.simulator_url:
-        return ""
-    billed = int(fetch_json(f"{mill.simulator_url}/_simulator/bill")["total_nusd"])
+def _bill_line(simulator_url: str, batch: Batch) -> str:
+    billed = int(fetch_json(f"{simulator_url}/_simulator/bill")["total_nusd"])
     if billed == batch.cost_nusd:
         return "The simulated provider's own bill is the same, to the nano-dollar."
     return f"The simulated provider's own bill differs: {billed} nano-dollars."

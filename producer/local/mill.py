@@ -20,7 +20,7 @@ from shared.catalog.spec import Catalog
 from shared.redis_client import connect, mapped_redis_errors
 from shared.settings import Settings
 
-_ORPHAN_GRACE_S = 5.0
+_ORPHAN_GRACE_S = 10.0
 _WORKERS_SHARE = 0.6
 """Of the time for stopping: what workers may take to hand back what they hold."""
 
