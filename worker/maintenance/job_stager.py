@@ -7,8 +7,9 @@ messages in its hands all look the same, and are repaired the same way.
 
 Horizon: lost messages are sent again 5 to 10 s after they were sent where the lane is empty. In a
 lane that others keep filled: after 10 minutes in which a batch's first message was not taken.
-A batch in which a long look found little (a million jobs that must wait until later) is left alone
-for a hundred times as long, at most 10 s, so that it costs nothing and delays no other.
+A batch in which a long look found nothing (a million jobs that must wait until later) is left
+alone for a hundred times as long, one in which it found little for ten times as long, at most 10 s,
+so that it costs next to nothing and delays no other.
 Weakness: a message that a worker holds while it waits for room looks lost too; its copy finds the
 jobs claimed and does nothing, and the patience doubles each time.
 """
@@ -41,6 +42,7 @@ LOOK_EVERY = timedelta(seconds=1)
 CALM_AFTER = timedelta(minutes=5)
 STUCK_AFTER = timedelta(minutes=10)
 REST_FACTOR = 100
+SHORT_REST_FACTOR = 10
 LONGEST_REST = timedelta(seconds=10)
 PROJECT_WINDOW = 64
 TOTAL_WINDOW = 512
@@ -125,7 +127,7 @@ class JobStager:
             if ids:
                 jobs.mark_staged(connection, ids, now + STAGE_LEASE)
         if len(ids) < limit:
-            rest = timedelta(seconds=took_s * REST_FACTOR)
+            rest = timedelta(seconds=took_s * (SHORT_REST_FACTOR if ids else REST_FACTOR))
             self._rests_until[batch.number] = now + min(rest, LONGEST_REST)
         messages = [
             ChunkMessage(batch.id, batch.number, ranges_text(line_of(i) for i in chunk))
