@@ -8,7 +8,12 @@ concurrency; `worker.providers.throttle` a provider's rate, `worker.metering` th
 Rescue is by leases in the database: the heart (a thread of its own) renews the claims of this
 process every third of a lease. When it stops, the rescuer gives the jobs to others, and nothing
 this process writes about them afterwards counts. On shutdown, jobs whose calls are in flight are
-finished within the grace time, the rest is handed back unpaid.
+finished within the grace time, the rest is handed back unpaid; what hangs beyond that is left to
+the rescuer, like a dead worker's.
+
+When a worker dies, nobody knows which of its jobs it was. So a job on its last chance is run by
+itself, with nothing else in the process: if that one dies too, no innocent job is set aside with
+the guilty one.
 """
 
 import asyncio
@@ -60,6 +65,7 @@ class ChunkRunner:
         *,
         max_in_flight: int,
         lease_s: float,
+        max_deaths: int,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
@@ -68,10 +74,14 @@ class ChunkRunner:
         self._policy_of = policy_of
         self._lease_s = lease_s
         self._clock = clock
+        self._last_chance = max(1, max_deaths - 1)
         self._max_waiting = max_in_flight
         self._slots = asyncio.Semaphore(max_in_flight)
         self._room = threading.Condition()
         self._unfinished = 0
+        self._alone = threading.Lock()
+        self._wants_to_be_alone = False
+        self._under_way: set[asyncio.Task[None]] = set()
         self._tokens: set[str] = set()
         self._called_off: dict[int, JobStatus] = {}
         self._stopping = threading.Event()
@@ -94,9 +104,17 @@ class ChunkRunner:
         """
         if not self._wait_for_room(len(job_ids)):
             return 0
+        try:
+            done = self._run_claimed(job_ids, deaths_below=self._last_chance)
+            suspects = self._suspects(job_ids) if done < len(job_ids) else ()
+        finally:
+            self._leave(len(job_ids))
+        return done + sum(self._run_alone(job_id) for job_id in suspects)
+
+    def _run_claimed(self, job_ids: Sequence[int], deaths_below: int | None = None) -> int:
         token = claim_token()
         try:
-            claimed = self._claim(job_ids, token)
+            claimed = self._claim(job_ids, token, deaths_below)
             if claimed is None:
                 return 0
             reach(FaultPoint.AFTER_CLAIM)
@@ -104,13 +122,42 @@ class ChunkRunner:
             return len(claimed.jobs)
         finally:
             self._tokens.discard(token)
-            self._leave(len(job_ids))
+
+    def _suspects(self, job_ids: Sequence[int]) -> Sequence[int]:
+        with self._database.reading() as connection:
+            return jobs.suspects(connection, job_ids, self._last_chance)
+
+    def _run_alone(self, job_id: int) -> int:
+        with self._alone:
+            try:
+                if not self._wait_to_be_alone():
+                    return 0
+                try:
+                    return self._run_claimed([job_id])
+                finally:
+                    self._leave(1)
+            finally:
+                self._wants_to_be_alone = False
+                with self._room:
+                    self._room.notify_all()
 
     def stop(self) -> None:
-        """Begin nothing new: jobs whose call has not begun are handed back."""
+        """Begin nothing new: jobs whose call has not begun are handed back. Safe in a signal
+        handler, which may have interrupted a thread that holds a lock.
+        """
         self._stopping.set()
+        self._loop.call_soon_threadsafe(self._wake_waiting)
+
+    def let_go(self) -> None:
+        """Wait no longer for calls in flight: their jobs stay claimed, and when the lease is over
+        the rescuer charges them as unconfirmed.
+        """
+        self._loop.call_soon_threadsafe(self._cancel_all)
+
+    def wait_until_idle(self, timeout_s: float) -> bool:
+        """Whether all chunks in hand ended within that time."""
         with self._room:
-            self._room.notify_all()
+            return self._room.wait_for(lambda: not self._unfinished, timeout_s)
 
     def beat(self) -> None:
         """Renew the leases of this process's claims, and learn which batches were called off."""
@@ -131,24 +178,42 @@ class ChunkRunner:
 
     def _wait_for_room(self, wanted: int) -> bool:
         with self._room:
-            while self._unfinished >= self._max_waiting and not self.stopping:
+            while not self.stopping and (
+                self._unfinished >= self._max_waiting or self._wants_to_be_alone
+            ):
                 self._room.wait()
             if self.stopping:
                 return False
             self._unfinished += wanted
             return True
 
+    def _wait_to_be_alone(self) -> bool:
+        with self._room:
+            self._wants_to_be_alone = True
+            while self._unfinished and not self.stopping:
+                self._room.wait()
+            if self.stopping:
+                return False
+            self._unfinished += 1
+            return True
+
+    def _wake_waiting(self) -> None:
+        with self._room:
+            self._room.notify_all()
+
     def _leave(self, count: int) -> None:
         with self._room:
             self._unfinished -= count
             self._room.notify_all()
 
-    def _claim(self, job_ids: Sequence[int], token: str) -> _Claimed | None:
+    def _claim(
+        self, job_ids: Sequence[int], token: str, deaths_below: int | None
+    ) -> _Claimed | None:
         # The heart must know the token before the first lease could lapse.
         self._tokens.add(token)
         until = self._clock() + timedelta(seconds=self._lease_s)
         with self._database.transaction() as connection:
-            claimed = jobs.claim(connection, job_ids, token, until)
+            claimed = jobs.claim(connection, job_ids, token, until, deaths_below=deaths_below)
             if not claimed:
                 return None
             batch = batches.by_number(connection, job_ids[0] >> 24)
@@ -170,7 +235,15 @@ class ChunkRunner:
     async def _run_all(self, claimed: _Claimed) -> None:
         async with asyncio.TaskGroup() as group:
             for job in claimed.jobs:
-                group.create_task(self._run_one(job, claimed))
+                task = group.create_task(self._run_one(job, claimed))
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
+
+    def _cancel_all(self) -> None:
+        if self._under_way:
+            log.warning("calls were left at the end of the grace time", jobs=len(self._under_way))
+        for task in self._under_way:
+            task.cancel()
 
     async def _run_one(self, job: ClaimedJob, claimed: _Claimed) -> None:
         async with self._slots:

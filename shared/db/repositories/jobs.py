@@ -161,9 +161,13 @@ def claim(
     ids: Sequence[int],
     token: str,
     lease_until: datetime,
+    *,
+    deaths_below: int | None = None,
 ) -> list[ClaimedJob]:
     """Take those of the jobs that are queued and whose batch runs; the others are taken, ended
     or held by now and are simply missing from the answer (a message may come twice).
+
+    deaths_below: leave those that have cost so many workers their lives (see `suspects`).
     """
     running = select(batches.c.number).where(
         batches.c.number.in_({batch_number_of(i) for i in ids}),
@@ -173,9 +177,12 @@ def claim(
     wanted = [i for i in ids if batch_number_of(i) in numbers]
     if not wanted:
         return []
+    conditions = [jobs.c.id.in_(wanted), jobs.c.status == JobStatus.QUEUED]
+    if deaths_below is not None:
+        conditions.append(jobs.c.deaths < deaths_below)
     rows = connection.execute(
         update(jobs)
-        .where(jobs.c.id.in_(wanted), jobs.c.status == JobStatus.QUEUED)
+        .where(*conditions)
         .values(
             status=JobStatus.RUNNING.value,
             claim_token=token,
@@ -199,6 +206,16 @@ def claim(
         for row in rows
     ]
     return sorted(claimed, key=lambda job: job.id)
+
+
+def suspects(connection: Connection, ids: Sequence[int], deaths: int) -> Sequence[int]:
+    """Those of the jobs that are queued and have cost at least so many workers their lives."""
+    query = (
+        select(jobs.c.id)
+        .where(jobs.c.id.in_(ids), jobs.c.status == JobStatus.QUEUED, jobs.c.deaths >= deaths)
+        .order_by(jobs.c.id)
+    )
+    return connection.execute(query).scalars().all()
 
 
 def renew(connection: Connection, tokens: Sequence[str], lease_until: datetime) -> int:
