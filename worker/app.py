@@ -4,24 +4,31 @@ Everything a process needs is built when its worker starts and let go when it st
 module connects to nothing, so Flower can import it too.
 """
 
+import os
 from typing import Any
 
 import structlog
 from celery import signals
 
 from shared.queue.celery_app import make_celery_app
+from shared.queue.publisher import Publisher
 from shared.settings import Settings
 from shared.telemetry import configure_logging
 from worker import bootstrap
+from worker.deafness import Consumption, DeafnessWatch
 from worker.tasks import RunnerHolder, register
 
 log = structlog.get_logger(__name__)
 
+REPLACE_ME = 69
+"""The exit code of a worker that consumes nothing (EX_UNAVAILABLE of sysexits)."""
+
 settings = Settings()
 app = make_celery_app(settings)
-holder = RunnerHolder()
+holder = RunnerHolder(settings.worker_threads)
 register(app, holder)
 _running: list[bootstrap.WorkerProcess] = []
+_watches: list[DeafnessWatch] = []
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]
@@ -32,19 +39,49 @@ def _set_up_logging(**_: Any) -> None:
 
 
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
-def _start(sender: str, **_: Any) -> None:
+def _start(sender: str, instance: Any, **_: Any) -> None:
     process = bootstrap.build(settings, node=str(sender))
     _running.append(process)
     holder.runner = process.runner
+    holder.consumption = Consumption(instance.concurrency)
+    queues = tuple(app.amqp.queues.consume_from)
+    publisher = Publisher(app)
+    _watches.append(
+        DeafnessWatch(
+            holder.consumption,
+            lambda: sum(publisher.depths().get(queue, 0) for queue in queues),
+            _end_to_be_replaced,
+        )
+    )
+
+
+@signals.worker_ready.connect  # type: ignore[untyped-decorator]
+def _listen_to_oneself(**_: Any) -> None:
+    for watch in _watches:
+        watch.start()
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _stop_beginning(**_: Any) -> None:
+    for watch in _watches:
+        watch.stop()
     for process in _running:
-        process.runner.stop()
+        process.begin_to_stop()
 
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
 def _stop(**_: Any) -> None:
     while _running:
         _running.pop().close()
+
+
+def _end_to_be_replaced() -> None:
+    """Celery's own way out leads through the consumer that does not react: this one does not."""
+    try:
+        while _running:
+            process = _running.pop()
+            process.begin_to_stop()
+            process.runner.wait_until_idle(settings.grace_s)
+            process.close()
+    finally:
+        os._exit(REPLACE_ME)

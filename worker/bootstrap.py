@@ -41,6 +41,8 @@ log = structlog.get_logger(__name__)
 
 ResultT = TypeVar("ResultT")
 
+_GRACE_OF_CALLS = 0.8
+
 
 @dataclass(frozen=True, slots=True)
 class _InLoop:
@@ -81,6 +83,15 @@ class WorkerProcess:
         self.runner = self._in_loop.runner
         self._heart = Heart(self._beat, settings.lease_s / 3)
         self._heart.start()
+
+    def begin_to_stop(self) -> None:
+        """Begin nothing new, and wait for calls in flight for most of the grace time only: the
+        rest of it is for writing down what they brought. Safe in a signal handler.
+        """
+        self.runner.stop()
+        self._loop.call_soon_threadsafe(
+            self._loop.call_later, self._settings.grace_s * _GRACE_OF_CALLS, self.runner.let_go
+        )
 
     def close(self) -> None:
         """Finish what is under way, write it, and let everything go. Call it once."""
@@ -137,6 +148,7 @@ async def _make(
         lambda routing: policy_of(catalog.routing, routing),
         max_in_flight=settings.max_in_flight,
         lease_s=settings.lease_s,
+        max_deaths=settings.max_deaths,
     )
     return _InLoop(redis, caller, money, recorder, runner)
 

@@ -12,15 +12,20 @@ from shared.fault_points import FaultPoint, reach
 from shared.queue.celery_app import RUN_CHUNK
 from shared.queue.messages import ChunkMessage
 from worker.chunk_runner import ChunkRunner
+from worker.deafness import Consumption
 
 # The largest chunk that settings allow.
 _MAX_LINES = 1000
 
 
 class RunnerHolder:
-    """Where the tasks find the process's chunk runner once it has been built."""
+    """Where the tasks find the process's chunk runner once it has been built, and where they note
+    that they came.
+    """
 
-    runner: ChunkRunner | None = None
+    def __init__(self, threads: int) -> None:
+        self.consumption = Consumption(threads)
+        self.runner: ChunkRunner | None = None
 
 
 def register(app: Celery, holder: RunnerHolder) -> None:
@@ -36,7 +41,8 @@ def register(app: Celery, holder: RunnerHolder) -> None:
             raise Reject("the worker is stopping", requeue=True)
         lines = parse_ranges(chunk.lines, limit=_MAX_LINES)
         try:
-            runner.run([job_id_of(chunk.batch_number, line) for line in lines])
+            with holder.consumption.chunk():
+                runner.run([job_id_of(chunk.batch_number, line) for line in lines])
         except UnavailableError as error:
             # The jobs are still queued in the database; the stager sends them again.
             raise Reject(error.message, requeue=False) from error
