@@ -53,7 +53,7 @@ def rounds_of(settings: Settings, database: Database) -> list[Round]:
     publisher = Publisher(make_celery_app(settings))
     days = settings.retention_days
     stager = JobStager(database, publisher, chunk_size=settings.chunk_size)
-    rescuer = JobRescuer(database, ledger, max_deaths=settings.max_deaths)
+    rescuer = JobRescuer(database, ledger, max_deaths=settings.max_deaths, lease_s=settings.lease_s)
     reconciler = LedgerReconciler(database, ledger, retention_days=days)
     pruner = Pruner(database, retention_days=days, spool=settings.home_dir / "spool")
     return [

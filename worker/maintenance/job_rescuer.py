@@ -5,11 +5,16 @@ of it was under way may have reached the provider, so its attempt is charged at 
 marked unconfirmed, in the transaction that gives the job back. A job that has cost its worker its
 life `max_deaths` times is set aside as failed, so that one poisonous prompt cannot kill them all.
 
-Horizon: a lease (15 s) and 2 s after the worker's last sign of life.
+A database that did not answer kept living workers from renewing their leases too: after that they
+get a lease's time before anything is taken from them, for they hold answers that were paid for.
+
+Horizon: a lease (15 s) and 2 s after the worker's last sign of life; after an outage of the
+database another lease.
 """
 
+import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -22,6 +27,7 @@ from shared.db.repositories.attempts import Closing, Intent
 from shared.db.repositories.batches import Progress
 from shared.domain.attempt import AttemptStatus
 from shared.domain.job import JobStatus, batch_number_of
+from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 
 log = structlog.get_logger(__name__)
@@ -31,15 +37,39 @@ _AT_ONCE = 500
 
 
 class JobRescuer:
-    """`max_deaths`: how many workers a job may cost before it is set aside."""
+    """`max_deaths`: how many workers a job may cost before it is set aside. `lease_s`: how long
+    workers have to show up again after an outage of the database.
+    """
 
-    def __init__(self, database: Database, ledger: Ledger, *, max_deaths: int) -> None:
+    def __init__(
+        self, database: Database, ledger: Ledger, *, max_deaths: int, lease_s: float = 15.0
+    ) -> None:
         self._database = database
         self._ledger = ledger
         self._max_deaths = max_deaths
+        self._lease = timedelta(seconds=lease_s)
+        self._was_blind = False
+        self._not_before: datetime | None = None
 
     def run_once(self, now: datetime) -> int:
         """Rescue all whose lease is over; returns how many."""
+        began = time.monotonic()
+        try:
+            rescued = 0 if self._must_wait(now) else self._rescue_all(now)
+        except UnavailableError:
+            self._was_blind = True
+            raise
+        # A look that hung for so long and came back was an outage too.
+        self._was_blind = time.monotonic() - began > self._lease.total_seconds() / 2
+        return rescued
+
+    def _must_wait(self, now: datetime) -> bool:
+        if self._was_blind:
+            self._database.ping()
+            self._not_before = now + self._lease
+        return self._not_before is not None and now < self._not_before
+
+    def _rescue_all(self, now: datetime) -> int:
         rescued = 0
         while True:
             with self._database.reading() as connection:
