@@ -14,7 +14,6 @@ import orjson
 from sqlalchemy import select
 
 from shared.clock import utc_now
-from shared.db.engine import Database
 from shared.db.repositories import batches, jobs
 from shared.db.repositories.batches import NewBatch
 from shared.db.repositories.jobs import TakenLine

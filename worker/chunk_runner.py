@@ -28,7 +28,7 @@ import structlog
 
 from shared.clock import utc_now
 from shared.db.engine import Database
-from shared.db.repositories import attempts, batches, jobs, projects
+from shared.db.repositories import attempts, batches, jobs, projects, webhooks
 from shared.db.repositories.jobs import ClaimedJob
 from shared.deciding.constraints import RoutingPolicy
 from shared.domain.batch import BatchStatus
@@ -221,13 +221,14 @@ class ChunkRunner:
                 return None
             project = projects.get(connection, batch.project_id)
             routing = project.routing if project is not None else {}
+            endpoints = webhooks.wanting(connection, [batch.project_id])
+            announced = any("job.completed" in endpoint.event_types for endpoint in endpoints)
             again = [job.id for job in claimed if job.deaths or job.decision]
             earlier = attempts.of_jobs(connection, again) if again else {}
-        return _Claimed(
-            claimed,
-            earlier,
-            BatchContext(batch.number, batch.id, batch.project_id, self._policy_of(routing)),
+        context = BatchContext(
+            batch.number, batch.id, batch.project_id, self._policy_of(routing), announced
         )
+        return _Claimed(claimed, earlier, context)
 
     def _submit(self, work: Coroutine[Any, Any, ResultT]) -> "concurrent.futures.Future[ResultT]":
         return asyncio.run_coroutine_threadsafe(work, self._loop)

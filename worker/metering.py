@@ -61,7 +61,7 @@ from worker.providers.errors import (
     ProviderDown,
     ProviderError,
 )
-from worker.recording import Move, Recorder, Write
+from worker.recording import Event, Move, Recorder, Write
 
 log = structlog.get_logger(__name__)
 
@@ -142,14 +142,15 @@ class Meter:
         closing: Closing | None = None,
         *,
         move: Move | None = None,
+        events: tuple[Event, ...] = (),
     ) -> bool:
-        """Write the price and the job's move in one transaction, then settle. False: the claim
-        was lost, so only the price was written.
+        """Write the price, the job's move and its events in one transaction, then settle. False:
+        the claim was lost, so only the price was written.
         """
         closings = () if closing is None else (closing,)
         reach(FaultPoint.BEFORE_RECORDING)
         held = await self._recorder.write(
-            Write(payer.job_id, payer.claim_token, closings=closings, move=move)
+            Write(payer.job_id, payer.claim_token, closings=closings, move=move, events=events)
         )
         reach(FaultPoint.AFTER_RECORDING)
         if closing is not None:

@@ -54,12 +54,13 @@ _SICK_RETRY_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class BatchContext:
-    """What the jobs of a batch share."""
+    """What the jobs of a batch share. announces_jobs: an endpoint wants an event of each answer."""
 
     number: int
     id: str
     project_id: str
     policy: RoutingPolicy
+    announces_jobs: bool = False
 
 
 class Pipeline:
@@ -89,6 +90,7 @@ class Pipeline:
         again.
         """
         story = self._begin(job, batch, earlier)
+        story.is_announced = batch.announces_jobs
         if isinstance(story.routed, NoRoute):
             await self._fail(story, story.routed.code, story.routed.message)
             return
@@ -185,7 +187,8 @@ class Pipeline:
         await self._end(story, None, Finish(row))
 
     async def _end(self, story: Story, closing: Closing | None, move: Move) -> None:
-        if not await self._meter.close(story.payer, closing, move=move):
+        events = story.events() if isinstance(move, Finish) else ()
+        if not await self._meter.close(story.payer, closing, move=move, events=events):
             log.info("another worker has the job by now", job=story.payer.job_id)
 
     async def _stop(self, story: Story, why: Exhaustion) -> None:

@@ -70,6 +70,15 @@ Move = Finish | Park | HandBack
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """What is announced in the transaction that makes it true."""
+
+    project_id: str
+    type: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
     """What one job wants written in one transaction, under its claim.
 
@@ -82,7 +91,7 @@ class Write:
     intent: Intent | None = None
     closings: tuple[Closing, ...] = ()
     move: Move | None = None
-    events: tuple[tuple[str, str, Mapping[str, Any]], ...] = ()  # (project, type, data)
+    events: tuple[Event, ...] = ()
 
     @property
     def claim(self) -> tuple[int, str]:
@@ -186,8 +195,8 @@ def apply(connection: Connection, writes: Sequence[Write], now: datetime) -> set
     for number, ended in _ended(moved).items():
         progress[number] = _sum(progress.get(number, Progress()), ended)
     for write in moved:
-        for project_id, event_type, data in write.events:
-            outbox.add(connection, project_id, event_type, data, now)
+        for event in write.events:
+            outbox.add(connection, event.project_id, event.type, event.data, now)
     if progress:
         batches.add_progress(connection, progress, now)
     return held

@@ -20,9 +20,10 @@ from shared.deciding.estimation import demand_of
 from shared.domain.attempt import AttemptStatus
 from shared.domain.decisions import Classification, NoRoute, Route, Rung, Verdict
 from shared.domain.inference import Request, Usage
-from shared.domain.job import JobStatus
+from shared.domain.job import JobStatus, public_job_id
 from worker.metering import Payer
 from worker.outcome import Answered
+from worker.recording import Event
 
 MAX_UNCONFIRMED = 4
 """Calls of one job that may have been billed without an answer, deaths of workers among them. Each
@@ -74,6 +75,7 @@ class Story:
         self._paid_nusd = sum(row.cost_nusd for row in earlier)
         self._uncertain: int = sum(row.status == AttemptStatus.UNCONFIRMED for row in earlier)
         self._unpaid: Answer | None = None
+        self.is_announced = False
 
     @property
     def route(self) -> Route:
@@ -162,6 +164,18 @@ class Story:
         if self.notes:
             decision["notes"] = list(self.notes)
         return decision
+
+    def events(self) -> tuple[Event, ...]:
+        """What is announced together with the job's end: its answer, where somebody asked."""
+        if not self.is_announced or not self.answers:
+            return ()
+        subject = {
+            "id": public_job_id(self.job.id),
+            "batch": self.payer.batch_id,
+            "custom_id": self.job.custom_id,
+            "status": JobStatus.COMPLETED.value,
+        }
+        return (Event(self.payer.project_id, "job.completed", subject),)
 
     # The rows -----------------------------------------------------------------------------------
 

@@ -7,6 +7,9 @@ from typing import Any
 
 from shared.domain.inference import TaskType, Tier
 
+MEDIUM_FROM = 0.34
+HARD_FROM = 0.67
+
 
 class Level(StrEnum):
     """Difficulty in words: easy below 0.34, hard from 0.67 on."""
@@ -18,9 +21,9 @@ class Level(StrEnum):
     @classmethod
     def of(cls, difficulty: float) -> "Level":
         """The level of a difficulty between 0 and 1."""
-        if difficulty < 0.34:
+        if difficulty < MEDIUM_FROM:
             return cls.EASY
-        return cls.MEDIUM if difficulty < 0.67 else cls.HARD
+        return cls.MEDIUM if difficulty < HARD_FROM else cls.HARD
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,6 @@ class Route:
             "excluded": dict(self.excluded),
             "max_climbs": self.max_climbs,
         }
-
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Route":

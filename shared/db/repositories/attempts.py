@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, func, select, update
+from sqlalchemy import Connection, Table, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.db.repositories.batches import Progress
@@ -245,17 +245,3 @@ def of_jobs(connection: Connection, job_ids: Sequence[int]) -> dict[int, list[An
     for row in connection.execute(query):
         found.setdefault(row.job_id, []).append(row)
     return found
-
-
-def existing(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
-    """Which of these attempts have a row, with its status; for the reconciler."""
-    query = select(attempts.c.id, attempts.c.status).where(attempts.c.id.in_(ids))
-    return {row.id: row.status for row in connection.execute(query)}
-
-
-def cost_of_job(connection: Connection, job_id: int) -> int:
-    """The sum of a job's cost rows."""
-    query = select(func.coalesce(func.sum(attempts.c.cost_nusd), 0)).where(
-        attempts.c.job_id == job_id
-    )
-    return int(connection.execute(query).scalar_one())

@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     bindparam,
     delete,
@@ -116,20 +115,6 @@ def mark_staged(connection: Connection, ids: Sequence[int], until: datetime) -> 
     )
 
 
-def count_staged(connection: Connection, number: int) -> int:
-    """How many of a batch's jobs are out in messages that nobody has taken yet."""
-    query = (
-        select(func.count())
-        .select_from(jobs)
-        .where(
-            jobs.c.id.between(*id_range(number)),
-            jobs.c.status == JobStatus.QUEUED,
-            jobs.c.lease_until.is_not(None),
-        )
-    )
-    return int(connection.execute(query).scalar_one())
-
-
 def extend_staged(connection: Connection, number: int, until: datetime) -> int:
     """The messages are still in the broker: give them longer."""
     return connection.execute(
@@ -141,19 +126,6 @@ def extend_staged(connection: Connection, number: int, until: datetime) -> int:
         )
         .values(lease_until=until)
     ).rowcount
-
-
-def unstage(connection: Connection, before: datetime | None = None) -> int:
-    """The messages of queued jobs are lost (all of them, or those due before a moment): let the
-    stager send them again. A message that was not lost after all finds its jobs claimed.
-    """
-    conditions: list[ColumnElement[bool]] = [
-        jobs.c.status == JobStatus.QUEUED,
-        jobs.c.lease_until.is_not(None),
-    ]
-    if before is not None:
-        conditions.append(jobs.c.lease_until < before)
-    return connection.execute(update(jobs).where(*conditions).values(lease_until=None)).rowcount
 
 
 def claim(
@@ -344,28 +316,6 @@ def rescue(connection: Connection, ids: Sequence[int]) -> None:
             deaths=jobs.c.deaths + 1,
         )
     )
-
-
-def held(
-    connection: Connection, scope_prefix: str | None = None, limit: int = 1000
-) -> Sequence[Any]:
-    """Held jobs in input order, oldest batch first; of one scope where it is named."""
-    query = select(jobs.c.id, jobs.c.held_scope, jobs.c.need_nusd).where(
-        jobs.c.status == JobStatus.HELD
-    )
-    if scope_prefix is not None:
-        query = query.where(jobs.c.held_scope.startswith(scope_prefix, autoescape=True))
-    return connection.execute(query.order_by(jobs.c.id).limit(limit)).all()
-
-
-def held_scopes(connection: Connection) -> Sequence[Any]:
-    """For each scope that holds jobs: its text form and how many it holds."""
-    query = (
-        select(jobs.c.held_scope, func.count().label("jobs"))
-        .where(jobs.c.status == JobStatus.HELD)
-        .group_by(jobs.c.held_scope)
-    )
-    return connection.execute(query).all()
 
 
 def release(connection: Connection, ids: Sequence[int]) -> int:

@@ -10,8 +10,9 @@ from producer.bootstrap import ProducerContext
 from producer.options import Options
 from producer.spool import Spool
 from producer.submission import Submission, Submitted
-from shared.db.repositories import batches, jobs
+from shared.db.repositories import batches, jobs, staging
 from shared.domain.batch import BatchStatus
+from shared.domain.job import job_id_of
 from shared.errors import UnavailableError
 from tests.integration.producer.finished import finish
 
@@ -72,8 +73,9 @@ def test_a_broker_that_is_down_delays_a_batch_and_does_not_fail_it(
     batch = submit(context, spool, b'{"prompt":"x"}').batch
     assert batch.status == BatchStatus.IN_PROGRESS
     with context.database.transaction() as connection:
-        assert jobs.count_staged(connection, batch.number) == 1
-        assert jobs.unstage(connection) == 1  # what the stager does once the lease is over
+        assert staging.staged(connection)[batch.number].jobs == 1
+        # What the stager does once the lease is over.
+        assert staging.unstage_jobs(connection, [job_id_of(batch.number, 1)]) == 1
     finish(context, batch.id, 1)
 
 

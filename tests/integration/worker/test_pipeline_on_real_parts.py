@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from shared.clock import utc_now
+from shared.db.repositories import webhooks
+from shared.db.tables import outbox
 from shared.domain.money import nusd_from_usd
 from tests.mill import asking, running_mill, text_of_result
 from tests.servers.simulator import SimulatorServer
@@ -191,3 +194,18 @@ def test_a_job_that_keeps_losing_its_answers_is_given_up(
     assert (result.status, result.attempts) == ("failed", 4)
     assert {row.status for row in mill.attempts()} == {"unconfirmed"}
     assert result.cost_nusd == sum(row.reserved_nusd for row in mill.attempts())
+
+
+def test_each_answer_is_announced_where_an_endpoint_asks_for_it(
+    mill: Any, simulator: SimulatorServer
+) -> None:
+    ids = mill.batch([asking(EASY, model="tiny"), asking(EASY, model="tiny")])
+    with mill.database.transaction() as connection:
+        webhooks.create_endpoint(
+            connection, "acme", "https://example.com/hook", "jobs", ["job.completed"], utc_now()
+        )
+    simulator.set_scenario({"rules": [{"fault": "404", "times": 1}]})
+    mill.worker.runner.run(ids)
+
+    told = [(row.type, row.data["status"]) for row in mill.rows(outbox) if "job" in row.type]
+    assert told == [("job.completed", "completed")]
