@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 from fastapi import FastAPI
+from fastapi_swagger import patch_fastapi
 from starlette.concurrency import run_in_threadpool
 
 from producer.access import ensure_default_project
@@ -38,7 +39,11 @@ def create_app(context: ProducerContext) -> FastAPI:
         version="0.1.0",
         lifespan=life,
         redoc_url=None,
+        docs_url=None,
+        swagger_ui_oauth2_redirect_url=None,
     )
+    # The documentation page from the package's own files: FastAPI's would load them from a CDN.
+    patch_fastapi(app)
     app.state.context = context
     app.state.at_head = False
     for room in (batches, jobs, projects, catalog, webhooks, health):
