@@ -314,10 +314,17 @@ def _busy(refusal: NotAdmitted) -> Busy:
 def _billed(
     intent: Intent, prepared: PreparedCall, completion: Completion, now: datetime
 ) -> Closing:
-    """The price of an answer: its usage, also where that is more than was reserved."""
+    """The price of an answer: its usage, also where that is more than was reserved; without one,
+    all that was reserved.
+    """
     usage = completion.usage
-    cost = cost_nusd(prepared.model.price, usage)
     warnings = list(prepared.encoded.warnings)
+    if completion.body.get("usage") is None:
+        # Its tokens are bounds then, priced as plain input: what wrote a cache may cost more.
+        cost = intent.reserved_nusd
+        warnings.append("usage_not_reported")
+    else:
+        cost = cost_nusd(prepared.model.price, usage)
     if cost > intent.reserved_nusd:
         warnings.append("cost_above_reservation")
         log.warning(

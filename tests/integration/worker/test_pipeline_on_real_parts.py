@@ -1,5 +1,9 @@
 """A worker's parts on a real Redis, both databases and the simulator's four wires."""
 
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,29 @@ from tests.mill import asking, running_mill, text_of_result
 from tests.servers.simulator import SimulatorServer
 
 EASY = "What is the capital of France?"
+
+
+class _AnswersWithoutUsage(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        choice = {"index": 0, "finish_reason": "stop", "message": {"content": "Paris."}}
+        body = json.dumps({"id": "x", "choices": [choice]}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def host_without_usage() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), _AnswersWithoutUsage)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture
@@ -121,6 +148,23 @@ def test_what_may_have_been_billed_is_charged_at_its_reservation(
     assert second.status == "billed"
     assert mill.the_batch().unconfirmed_nusd == first.cost_nusd
     assert mill.the_batch().cost_nusd >= simulator.bill()["total_nusd"]
+
+
+def test_an_answer_without_usage_costs_all_that_was_reserved_and_says_so(
+    tmp_path: Path,
+    sqlite_url: str,
+    redis_url: str,
+    simulator: SimulatorServer,
+    host_without_usage: str,
+) -> None:
+    hosts = {"acme": host_without_usage}
+    with running_mill(tmp_path, sqlite_url, redis_url, simulator, base_urls=hosts) as mill:
+        mill.worker.runner.run(mill.batch([asking(EASY, model="tiny")]))
+
+        (attempt,) = mill.attempts()
+        assert (attempt.status, attempt.cost_nusd) == ("billed", attempt.reserved_nusd)
+        assert "usage_not_reported" in attempt.warnings
+        assert mill.the_batch().cost_nusd == attempt.reserved_nusd
 
 
 def test_what_the_budget_cannot_carry_is_held_and_never_overspent(
