@@ -2,7 +2,7 @@
 
     closed --5 failures in a row--> open --probe ok--> closed
     closed, open --account refused--> paused --probe ok--> closed
-    open --probe failed--> open (wait doubled: 2, 4, .. 60 s)
+    open --probe failed--> open (wait doubled: 2, 4, .. 20 s)
     paused --probe refused--> paused (60 s, or until a quota's reset)
 
 A cool-down lies across all states: it only says when the provider may be asked again. Times are
@@ -23,7 +23,9 @@ from worker.providers.errors import (
 
 FAILURES_TO_OPEN: Final = 5
 FIRST_WAIT_MS: Final = 2_000
-LONGEST_WAIT_MS: Final = 60_000
+LONGEST_WAIT_MS: Final = 20_000
+"""A third of the usual patience of a waiting job: one that was submitted late in an outage still
+meets a provider that recovered, instead of failing while nobody had looked."""
 PAUSE_MS: Final = 60_000
 PROBE_LEASE_MS: Final = 15_000
 LONGEST_COOLDOWN_MS: Final = 24 * 3600 * 1000

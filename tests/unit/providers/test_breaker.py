@@ -4,6 +4,7 @@ import pytest
 
 from shared.domain.inference import Usage
 from shared.provider_health import KeyHealth, KeyState
+from shared.settings import Settings
 from worker.providers.breaker import (
     FAILURES_TO_OPEN,
     PROBE_LEASE_MS,
@@ -71,14 +72,14 @@ def test_failures_of_calls_from_before_do_not_prolong_it():
     assert step(health, Succeeded(), 1) == health
 
 
-def test_the_wait_doubles_up_to_a_minute():
+def test_the_wait_doubles_up_to_twenty_seconds():
     health, now, waits = opened(), 0, []
     for i in range(7):
         waits.append(health.due_ms - now)
         now = health.due_ms
         health = step(health, ProbeStarted(str(i)), now)
         health = step(health, ProbeEnded(str(i), SICK), now)
-    assert waits == [2000, 4000, 8000, 16000, 32000, 60000, 60000]
+    assert waits == [2000, 4000, 8000, 16000, 20000, 20000, 20000]
 
 
 def test_one_probe_at_a_time_and_only_when_due():
@@ -108,6 +109,15 @@ def test_a_good_probe_closes_and_a_dropped_one_only_makes_room():
 def test_the_result_of_a_probe_that_was_replaced_counts_for_nothing():
     probing = step(opened(), ProbeStarted("b"), 2000)
     assert step(probing, ProbeEnded("a", Succeeded()), 2100) == probing
+
+
+def test_a_job_that_waits_as_long_as_usual_meets_several_probes():
+    health = opened()
+    for _ in range(20):
+        health = step(health, ProbeStarted("a"), health.due_ms)
+        now = health.due_ms
+        health = step(health, ProbeEnded("a", SICK), now)
+    assert (health.due_ms - now) * 3 <= Settings(_env_file=None).patience_s * 1000
 
 
 def test_a_throttled_or_unwilling_provider_is_alive():
