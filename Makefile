@@ -28,6 +28,10 @@ up: $(RUN_STAMP) ## Start everything and stay up until Ctrl-C
 test: $(DEV_STAMP) ## Run all tests, on real servers and both databases
 	@exec $(BIN)/python -m pytest -q -n $(PYTEST_WORKERS)
 
+.PHONY: bench
+bench: $(DEV_STAMP) ## Measure beside the floor and others, ten minutes (BENCH=--quick: two)
+	@exec $(BIN)/python -m benchmarks $(BENCH)
+
 .PHONY: check
 check: $(DEV_STAMP) ## Lint, formatting, types, walls between the rooms, known vulnerabilities
 	@echo "ruff check" && $(BIN)/ruff check --quiet .

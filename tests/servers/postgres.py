@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -35,7 +36,8 @@ _FAST = {
 class PostgresServer:
     """One server with any number of short-lived databases."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] = _FAST) -> None:
+        self._settings = settings
         self.folder = Path(tempfile.mkdtemp(prefix="pmp-"))
         self.folder.chmod(0o755)
         self._data = self.folder / "data"
@@ -87,7 +89,7 @@ class PostgresServer:
         )
 
     def _run(self) -> None:
-        settings = [part for name, value in _FAST.items() for part in ("-c", f"{name}={value}")]
+        settings = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         self._child = start_child(
             "postgres",
             [str(_binary("postgres")), "-D", str(self._data), "-k", str(self._sockets), *settings],

@@ -1,0 +1,1 @@
+"""Benchmarks: what a prompt costs in CPU here, beside the floor and beside what others write."""

@@ -1,0 +1,257 @@
+"""`python -m benchmarks [--quick] [--only NAME ...]`: all contestants side by side in one run.
+
+Ratios are what counts: machines differ, and this one may be busy. Writes bench.txt, bench.json and
+bench.svg into `--out`.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from benchmarks import lines, naive
+from benchmarks.ours import Ours, Run, percentile_95, promptmill
+from benchmarks.report import Report
+from producer.local.processes import start_child
+from tests.servers.postgres import PostgresServer
+from tests.servers.valkey import ValkeyServer
+
+FLOOR, SQLITE, POSTGRES = "floor", "ours, SQLite", "ours, PostgreSQL"
+NAIVE, LITELLM = "naive Celery", "LiteLLM Router"
+STRAGGLERS, INTAKE, INTERACTIVE = "stragglers", "intake", "interactive"
+EVERYTHING = (FLOOR, SQLITE, POSTGRES, NAIVE, LITELLM, STRAGGLERS, INTAKE, INTERACTIVE)
+LITELLM_VERSION = "1.105.3"
+LATENCY_S = 0.2
+IN_FLIGHT = 256
+# With 2 % of the calls at 25 times the latency.
+STRAGGLING_S = LATENCY_S * (0.98 + 0.02 * 25)
+# What a real database has, unlike the tests': it survives a power cut.
+_DURABLE = {
+    "shared_buffers": "256MB",
+    "max_connections": "200",
+    "listen_addresses": "",
+    "max_wal_size": "4GB",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much of everything."""
+
+    calls: int
+    jobs: int
+    naive: int
+    stragglers: int
+    lines: int
+    asked: int
+
+
+QUICK = Sizes(calls=4_000, jobs=4_000, naive=800, stragglers=4_000, lines=50_000, asked=20)
+FULL = Sizes(calls=20_000, jobs=30_000, naive=4_000, stragglers=20_000, lines=500_000, asked=100)
+
+
+class Bench:
+    """One run."""
+
+    def __init__(self, folder: Path, url: str, options: argparse.Namespace) -> None:
+        self._folder = folder
+        self._url = url
+        self._sizes = QUICK if options.quick else FULL
+        self._workers: int = options.workers
+        self._scratch: Path = options.out / "litellm-venv"
+        self._wanted: Sequence[str] = options.only or EVERYTHING
+        self._may_install = not options.quick
+        self.report = Report(_machine())
+
+    def run(self) -> None:
+        """Everything that is wanted, in order."""
+        calls = str(self._sizes.calls)
+        module = (sys.executable, "-m", "benchmarks.floor")
+        self._contest(FLOOR, lambda: self._alone((*module, self._provider(), calls)))
+        if self._is_wanted(SQLITE, STRAGGLERS):
+            self._on_sqlite()
+        with ExitStack() as stack:
+            if self._is_wanted(POSTGRES, NAIVE, INTAKE, INTERACTIVE):
+                postgres = stack.enter_context(_postgres())
+                self._on_postgres(postgres)
+                self._contest(NAIVE, lambda: self._naive(postgres))
+                self._intake(postgres)
+        if self._is_wanted(LITELLM):
+            self._litellm()
+
+    def _is_wanted(self, *names: str) -> bool:
+        return any(name in self._wanted for name in names)
+
+    def _contest(self, name: str, run: Callable[[], Run]) -> None:
+        if not self._is_wanted(name):
+            return
+        self.report.runs[name] = made = run()
+        _say(f"{name}: {made.jobs_per_s:,.0f} jobs/s, {made.total_cpu_ms:.2f} CPU-ms a job")
+
+    def _figure(self, name: str, value: float) -> None:
+        self.report.figures[name] = value
+        _say(f"{name}: {value:,.1f}")
+
+    def _provider(self, pace: str = f"{LATENCY_S * 1000:.0f}") -> str:
+        return f"{self._url}/{pace}/v1"
+
+    def _alone(self, command: Sequence[str]) -> Run:
+        """A contestant that is one process and tells its own figures."""
+        done = subprocess.run(
+            [*command, str(IN_FLIGHT)], check=True, capture_output=True, text=True
+        )
+        told = orjson.loads(done.stdout.splitlines()[-1])
+        cpu_ms = {"process": told["cpu_s"] * 1000 / told["jobs"]}
+        busy = told["jobs"] * LATENCY_S / told["wall_s"]
+        memory = {"process": told["peak_mb"]}
+        return Run(told["jobs"], told["wall_s"], cpu_ms, memory, busy, IN_FLIGHT)
+
+    def _on_sqlite(self) -> None:
+        with self._ours("sqlite", "", self._provider()) as mill:
+            self._contest(SQLITE, lambda: mill.run(self._sizes.jobs, LATENCY_S))
+        if not self._is_wanted(STRAGGLERS):
+            return
+        with self._ours("stragglers", "", self._provider(f"{LATENCY_S * 1000:.0f}x2")) as mill:
+            run = mill.run(self._sizes.stragglers, STRAGGLING_S)
+            self._figure("stragglers, SQLite: jobs/s", run.jobs_per_s)
+            self._figure(
+                "stragglers: calls in flight, % of the limit", 100 * run.in_flight / run.limit
+            )
+
+    def _on_postgres(self, postgres: PostgresServer) -> None:
+        if not self._is_wanted(POSTGRES, INTERACTIVE):
+            return
+        url = postgres.url(postgres.create_database())
+        with self._ours("postgres", url, self._provider()) as mill:
+            self._contest(POSTGRES, lambda: mill.run(self._sizes.jobs, LATENCY_S))
+            if self._is_wanted(POSTGRES):
+                lines_per_s = mill.export_lines_per_s(self._sizes.jobs)
+                self._figure("export, PostgreSQL, over HTTP: lines/s", lines_per_s)
+            if self._is_wanted(INTERACTIVE):
+                self._interactive(mill)
+
+    def _interactive(self, mill: Ours) -> None:
+        idle, busy = mill.interactive_ms(self._sizes.jobs, self._sizes.asked)
+        self._figure("interactive on the idle mill: ms, p95", percentile_95(idle))
+        self._figure("interactive beside a batch: ms, p95", percentile_95(busy))
+
+    def _naive(self, postgres: PostgresServer) -> Run:
+        broker = ValkeyServer()
+        broker.start()
+        try:
+            url = postgres.url(postgres.create_database())
+            queue = broker.url.replace("unix://", "redis+socket://")
+            folder = self._folder / "naive"
+            return naive.run(folder, queue, url, self._provider(), self._sizes.naive)
+        finally:
+            broker.remove()
+
+    def _intake(self, postgres: PostgresServer) -> None:
+        if not self._is_wanted(INTAKE):
+            return
+        folder, count = self._folder / "intake", self._sizes.lines
+        file = lines.input_file(folder, count)
+        self._figure("intake parsed: lines/s", lines.parsed_per_s(file, count))
+        for name, url in (
+            ("SQLite", f"sqlite:///{folder / 'intake.db'}"),
+            ("PostgreSQL", postgres.url(postgres.create_database())),
+        ):
+            rate = lines.durable_per_s(folder / name, url, file, count)
+            self._figure(f"intake durable, {name}: lines/s", rate)
+
+    def _litellm(self) -> None:
+        python = self._scratch / "bin" / "python"
+        if not python.exists() and not (self._may_install and _install_litellm(self._scratch)):
+            self.report.skipped[LITELLM] = f"litellm {LITELLM_VERSION} is not in {self._scratch}"
+            return
+        script = str(Path(__file__).with_name("litellm_router.py"))
+        calls = str(self._sizes.naive)
+        self._contest(LITELLM, lambda: self._alone((str(python), script, self._provider(), calls)))
+
+    @contextmanager
+    def _ours(self, name: str, url: str, provider: str) -> Iterator[Ours]:
+        made = promptmill(self._folder / name, url, provider, self._workers, IN_FLIGHT)
+        with made as mill:
+            yield mill
+
+
+@contextmanager
+def _postgres() -> Iterator[PostgresServer]:
+    server = PostgresServer(_DURABLE)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.remove()
+
+
+@contextmanager
+def _responder(folder: Path) -> Iterator[str]:
+    ready = folder / "ready"
+    command = (sys.executable, "-m", "benchmarks.responder", str(ready))
+    child = start_child("responder", command, log=folder / "responder.log")
+    while not (ready.exists() and ready.read_text()):
+        if not child.is_alive:
+            raise RuntimeError(f"the responder did not start:\n{child.log_tail()}")
+        time.sleep(0.02)
+    try:
+        yield ready.read_text()
+    finally:
+        child.kill()
+
+
+def _install_litellm(scratch: Path) -> bool:
+    _say(f"installing litellm {LITELLM_VERSION} into {scratch}")
+    wanted = f"litellm=={LITELLM_VERSION}"
+    for command in (
+        (sys.executable, "-m", "venv", str(scratch)),
+        (str(scratch / "bin" / "pip"), "install", "--quiet", wanted),
+    ):
+        if subprocess.run(command, check=False, capture_output=True).returncode:
+            shutil.rmtree(scratch, ignore_errors=True)
+            return False
+    return True
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("--quick", action="store_true", help="about two minutes")
+    parser.add_argument(
+        "--only", nargs="+", choices=EVERYTHING, metavar="NAME", help=f"of: {'; '.join(EVERYTHING)}"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="worker processes of ours")
+    parser.add_argument("--out", type=Path, default=Path("build/bench"))
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="pmb-"))
+    try:
+        with _responder(folder) as url:
+            bench = Bench(folder, url, options)
+            bench.run()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    bench.report.write(options.out)
+    print(bench.report.text())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

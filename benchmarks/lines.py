@@ -1,0 +1,52 @@
+"""Intake: lines a second parsed and checked, and lines a second durable in a database."""
+
+import time
+from collections import deque
+from pathlib import Path
+
+import migrations
+from benchmarks.load import write_catalog, write_jsonl
+from producer import bootstrap
+from producer.intake import IntakeLimits, read_lines
+from producer.options import Options
+from shared.clock import utc_now
+from shared.db.repositories import projects
+from shared.settings import Settings
+
+_PROJECT = "bench"
+
+
+def parsed_per_s(file: Path, lines: int) -> float:
+    """Read, validate and make requests of a file; keeps nothing."""
+    began = time.perf_counter()
+    with file.open("rb") as source:
+        deque(read_lines(source, IntakeLimits(), frozenset()), maxlen=0)
+    return lines / (time.perf_counter() - began)
+
+
+def durable_per_s(folder: Path, database_url: str, file: Path, lines: int) -> float:
+    """Submit a file as the API does, from its spool to the sealed batch."""
+    folder.mkdir(parents=True, exist_ok=True)
+    catalog = write_catalog(folder / "catalog.toml", "http://127.0.0.1:9")
+    settings = Settings(
+        _env_file=None, home=folder / "home", database_url=database_url, catalog=catalog
+    )
+    settings.home_dir.mkdir(parents=True, exist_ok=True)
+    migrations.upgrade(settings.resolved_database_url)
+    context = bootstrap.build(settings)
+    with context.database.transaction() as connection:
+        projects.create(connection, _PROJECT, utc_now())
+    try:
+        with context.spool() as spool:
+            spool.write(file.read_bytes())
+            began = time.perf_counter()
+            context.submission.submit(spool, Options(_PROJECT))
+            return lines / (time.perf_counter() - began)
+    finally:
+        context.database.close()
+
+
+def input_file(folder: Path, lines: int) -> Path:
+    """A file of so many lines."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_jsonl(folder / "intake.jsonl", lines)

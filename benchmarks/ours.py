@@ -1,0 +1,158 @@
+"""Promptmill as it is deployed: real processes, a file submitted over HTTP, everything on.
+
+Classification, routing, a budget in three windows, intents, cost rows, results, events for Flower,
+structured logs. What is counted is all processes together but the provider, from the first byte
+of the submission to the batch's end.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import quantiles
+
+import psutil
+
+from benchmarks.load import prompt, write_catalog, write_jsonl
+from benchmarks.process_cost import counted
+from producer.client.sync import Promptmill
+from producer.local.mill import MillOptions, running_mill
+from shared.db.engine import Database
+from shared.db.repositories import batches
+from shared.settings import Settings
+
+_WARM_UP = 300
+# What of a command line tells whose process it is; the first that fits.
+_MARKS = (
+    ("-n interactive", "interactive worker"),
+    ("-n batch", "workers"),
+    ("producer.api", "api"),
+    ("worker.maintenance", "maintenance"),
+    ("flower", "flower"),
+    ("valkey", "valkey"),
+    ("redis", "valkey"),
+    ("postgres", "postgres"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One measured batch. wall_s: from the seal to the end, as the batch's row tells."""
+
+    jobs: int
+    wall_s: float
+    cpu_ms: Mapping[str, float]
+    peak_mb: Mapping[str, float]
+    in_flight: float
+    limit: int
+
+    @property
+    def jobs_per_s(self) -> float:
+        """Jobs a second."""
+        return self.jobs / self.wall_s
+
+    @property
+    def total_cpu_ms(self) -> float:
+        """CPU-milliseconds a job of all processes together."""
+        return sum(self.cpu_ms.values())
+
+
+@contextmanager
+def promptmill(
+    folder: Path, database_url: str, provider_url: str, workers: int, limit: int
+) -> Iterator["Ours"]:
+    """A running Promptmill with a warmed-up worker; `limit` is calls in flight a worker."""
+    folder.mkdir(parents=True, exist_ok=True)
+    catalog = write_catalog(folder / "catalog.toml", provider_url)
+    settings = Settings(
+        _env_file=None, home=folder / "home", database_url=database_url, catalog=catalog
+    )
+    settings.home_dir.mkdir(parents=True, exist_ok=True)
+    env = {"PROMPTMILL_MAX_IN_FLIGHT": str(limit)}
+    options = MillOptions(port=0, flower_port=0, workers=workers, simulator=False, env=env)
+    with (
+        running_mill(settings, options, lambda _: None) as mill,
+        Promptmill(mill.api_url, mill.key) as client,
+    ):
+        client.set_budget(day_usd="1000", month_usd="5000", total_usd="9000")
+        database = Database(settings.resolved_database_url)
+        ours = Ours(client, database, folder, workers * limit)
+        ours.run(_WARM_UP)
+        yield ours
+        database.close()
+
+
+class Ours:
+    """Batches on a running Promptmill."""
+
+    def __init__(self, client: Promptmill, database: Database, folder: Path, limit: int) -> None:
+        self._client = client
+        self._database = database
+        self._folder = folder
+        self._limit = limit
+
+    def run(self, jobs: int, latency_s: float = 0.0) -> Run:
+        """Run a batch to its end. latency_s: the provider's mean, to tell the calls in flight."""
+        file = write_jsonl(self._folder / "prompts.jsonl", jobs)
+        with counted(_roots) as cost:
+            batch = self._client.wait(self._client.submit(file).id)
+        wall_s = self._wall_s(batch.id, jobs)
+        in_flight = jobs * latency_s / wall_s
+        return Run(jobs, wall_s, cost.cpu_ms_per(jobs), cost.peak_mb, in_flight, self._limit)
+
+    def export_lines_per_s(self, jobs: int) -> float:
+        """Result lines a second of the newest batch, over HTTP."""
+        batch = next(iter(self._client.batches(1)))
+        began = time.perf_counter()
+        with Path(os.devnull).open("wb") as sink:
+            self._client.write_results(batch.id, sink)
+        return jobs / (time.perf_counter() - began)
+
+    def interactive_ms(self, jobs: int, asked: int) -> tuple[list[float], list[float]]:
+        """One interactive job after the other: on the idle mill, then beside a batch."""
+        idle = self._ask(asked)
+        file = write_jsonl(self._folder / "beside.jsonl", jobs)
+        batch = self._client.submit(file)
+        busy = self._ask(asked)
+        self._client.wait(batch.id)
+        return idle, busy
+
+    def _wall_s(self, batch_id: str, jobs: int) -> float:
+        with self._database.reading() as connection:
+            row = batches.get(connection, batch_id)
+        if row is None or row.completed != jobs:
+            raise RuntimeError(f"not all of {jobs} jobs were answered")
+        return float((row.completed_at - row.in_progress_at).total_seconds())
+
+    def _ask(self, asked: int) -> list[float]:
+        spans = []
+        for i in range(asked):
+            began = time.perf_counter()
+            line = {"prompt": prompt(i), "max_tokens": 256}
+            batch = self._client.submit([line], priority="interactive")
+            while not batch.is_over:
+                time.sleep(0.01)
+                batch = self._client.batch(batch.id)
+            spans.append((time.perf_counter() - began) * 1000)
+        return spans
+
+
+def percentile_95(values: list[float]) -> float:
+    """The 95th percentile."""
+    return quantiles(values, n=20)[-1]
+
+
+def _roots() -> dict[str, list[psutil.Process]]:
+    groups: dict[str, list[psutil.Process]] = {}
+    for child in psutil.Process().children():
+        try:
+            line = " ".join(child.cmdline())
+        except psutil.Error:
+            continue
+        for mark, name in _MARKS:
+            if mark in line:
+                groups.setdefault(name, []).append(child)
+                break
+    return groups

@@ -1,0 +1,102 @@
+"""`python -m benchmarks.responder READY_FILE`: a provider that costs almost nothing.
+
+Raw asyncio on uvloop, one answer for all, on the OpenAI wire. The first part of the path says how
+slow it is: `/200/v1/chat/completions` answers after 200 ms, `/200x2/...` lets 2 % of the calls take
+25 times as long. About 30 µs a call, which no contestant is charged for.
+"""
+
+import asyncio
+import socket
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvloop
+
+SLOW_FACTOR = 25
+_ANSWER = orjson.dumps(
+    {
+        "id": "chatcmpl-bench",
+        "object": "chat.completion",
+        "created": 1_790_000_000,
+        "model": "bench",
+        "choices": [
+            {
+                "index": 0,
+                "message": {
+                    "role": "assistant",
+                    "content": "It is forty-two: six times seven, as the question suggests, and "
+                    "nothing in the given figures speaks against it.",
+                    "refusal": None,
+                },
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {
+            "prompt_tokens": 42,
+            "completion_tokens": 27,
+            "total_tokens": 69,
+            "prompt_tokens_details": {"cached_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 0},
+        },
+    }
+)
+_REPLY = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: bench\r\n"
+    b"content-length: %d\r\n\r\n%s" % (len(_ANSWER), _ANSWER)
+)
+
+
+@cache
+def _pace(path: bytes) -> tuple[float, float]:
+    """Seconds of an answer, and the share of slow ones, from the path's first part."""
+    latency, _, percent = path.split(b"/")[1].partition(b"x")
+    return int(latency) / 1000, int(percent or 0) / 100
+
+
+class _Connection(asyncio.Protocol):
+    calls = 0
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._transport: Any = None
+        self._loop = asyncio.get_running_loop()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
+            head = self._buffer[:end]
+            mark = head.lower().find(b"content-length:")
+            size = int(head[mark + 15 :].split(b"\r\n", 1)[0]) if mark >= 0 else 0
+            if len(self._buffer) < end + 4 + size:
+                return
+            self._buffer = self._buffer[end + 4 + size :]
+            self._answer_later(head.split(b" ", 2)[1])
+
+    def _answer_later(self, path: bytes) -> None:
+        seconds, slow = _pace(path)
+        _Connection.calls += 1
+        if slow and _Connection.calls % round(1 / slow) == 0:
+            seconds *= SLOW_FACTOR
+        self._loop.call_later(seconds, self._answer)
+
+    def _answer(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(_REPLY)
+
+
+async def _serve(listening: socket.socket) -> None:
+    server = await asyncio.get_running_loop().create_server(_Connection, sock=listening)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listening:
+        Path(sys.argv[1]).write_text(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        uvloop.run(_serve(listening))
