@@ -236,9 +236,13 @@ class ChunkRunner:
     async def _run_all(self, claimed: _Claimed) -> None:
         async with asyncio.TaskGroup() as group:
             for job in claimed.jobs:
-                task = group.create_task(self._run_one(job, claimed))
-                self._under_way.add(task)
-                task.add_done_callback(self._under_way.discard)
+                group.create_task(self._run_one(job, claimed))
+
+    def _note_under_way(self) -> None:
+        task: asyncio.Task[None] | None = asyncio.current_task()
+        if task is not None:
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
 
     def _cancel_all(self) -> None:
         if self._under_way:
@@ -254,6 +258,7 @@ class ChunkRunner:
                 elif (end := self._called_off.get(claimed.batch.number)) is not None:
                     await self._pipeline.call_off(job, claimed.earlier.get(job.id, ()), end)
                 else:
+                    self._note_under_way()
                     await self._pipeline.run(job, claimed.batch, claimed.earlier.get(job.id, ()))
             except Exception:
                 # Whatever it was, it must not take the chunk's other jobs with it. The job's
