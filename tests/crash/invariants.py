@@ -1,4 +1,4 @@
-"""What must hold when the dust has settled, whatever was killed; the provider's bill is the witness.
+"""What must hold when the dust has settled, whatever was killed; the provider's bill is witness.
 
 `check` raises AssertionError where it does not, and returns the figures where it does.
 """

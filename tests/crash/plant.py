@@ -36,7 +36,7 @@ from shared.settings import Settings
 from tests.mill import MODELS, asking, prices, write_catalog
 from tests.servers.simulator import SimulatorServer
 
-PATIENCE_S = 90.0
+PATIENCE_S = 45.0
 LIMIT_NUSD = 50_000_000
 """Enough for every batch of these tests, also when all of it is charged twice."""
 
@@ -125,7 +125,9 @@ class Plant:
             **{key.upper(): value for key, value in changes.items()},
         }
         env = {f"PROMPTMILL_{key}": str(value) for key, value in settings.items()}
-        keys = {f"{provider.upper()}_API_KEY": f"key-of-{provider}" for provider, *_ in MODELS.values()}
+        keys = {
+            f"{provider.upper()}_API_KEY": f"key-of-{provider}" for provider, *_ in MODELS.values()
+        }
         if fault:
             env[VARIABLE] = fault
         child = start_child(
@@ -230,12 +232,12 @@ class Plant:
 
     def statuses(self, number: int) -> dict[str, int]:
         query = (
-            select(jobs_table.c.status, func.count())
+            select(jobs_table.c.status, func.count().label("jobs"))
             .where(jobs_table.c.id.between(*batches.id_range(number)))
             .group_by(jobs_table.c.status)
         )
         with self.database.reading() as connection:
-            return {status: count for status, count in connection.execute(query)}
+            return {row.status: row.jobs for row in connection.execute(query)}
 
     def count(self, number: int, status: str) -> int:
         return self.statuses(number).get(status, 0)

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
+import psutil
 import psycopg
 
 from producer.local.processes import ChildProcess, start_child
@@ -48,7 +49,7 @@ class PostgresServer:
 
     def start(self) -> None:
         for folder in (self._data, self._sockets):
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
             if self._user is not None:
                 os.chown(folder, self._user, self._user)
         if not (self._data / "PG_VERSION").exists():
@@ -66,6 +67,20 @@ class PostgresServer:
 
     def drop_database(self, name: str) -> None:
         self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def suspend(self) -> None:
+        """It hangs: every process of it stands still."""
+        for process in self._processes():
+            process.suspend()
+
+    def resume(self) -> None:
+        for process in self._processes():
+            process.resume()
+
+    def _processes(self) -> list[psutil.Process]:
+        assert self._child is not None
+        server = psutil.Process(self._child.pid)
+        return [server, *server.children(recursive=True)]
 
     def kill(self) -> None:
         if self._child is not None:
@@ -89,7 +104,9 @@ class PostgresServer:
         )
 
     def _run(self) -> None:
-        settings = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
+        settings = [
+            part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")
+        ]
         self._child = start_child(
             "postgres",
             [str(_binary("postgres")), "-D", str(self._data), "-k", str(self._sockets), *settings],

@@ -1,0 +1,24 @@
+"""The worker with a flaw: a prompt that says "deadly" kills its process, as a crash in native code
+would. For tests of poison.
+"""
+
+import os
+import signal
+
+from shared.deciding.classification.rules import RulesClassifier
+from shared.domain.decisions import Classification
+from shared.domain.inference import Request
+from worker import bootstrap
+from worker.app import app
+
+__all__ = ["app"]
+
+
+class MortalClassifier(RulesClassifier):
+    def classify(self, request: Request) -> Classification:
+        if "deadly" in str(request.messages):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().classify(request)
+
+
+bootstrap.RulesClassifier = MortalClassifier  # type: ignore[misc]
