@@ -13,11 +13,16 @@ import redis
 
 from producer.access import Access
 from producer.cancellation import Steering
+from producer.file_batches import FileBatches
+from producer.file_intake import FileIntake
+from producer.files import Files
+from producer.filling import Filler
 from producer.intake import IntakeLimits
 from producer.local.admin_key import admin_key
 from producer.purse import Budget
 from producer.results import ResultReader
 from producer.spool import Spool
+from producer.storage import Storage
 from producer.submission import Submission
 from shared.budget.ledger import Ledger
 from shared.catalog.loader import load_catalog
@@ -48,6 +53,9 @@ class ProducerContext:
     steering: Steering
     results: ResultReader
     budget: Budget
+    files: Files
+    file_batches: FileBatches
+    file_intake: FileIntake
 
     def spool(self) -> Spool:
         """A new file to take an upload in."""
@@ -75,15 +83,18 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
     client = connect(settings)
     ledger = Ledger(client)
     publisher = Publisher(make_celery_app(settings))
+    filler = Filler(database, publisher, chunk_size=settings.chunk_size, clock=clock)
+    limits = IntakeLimits(settings.max_line_bytes)
     submission = Submission(
         database,
         catalog,
-        publisher,
-        limits=IntakeLimits(settings.max_line_bytes),
-        chunk_size=settings.chunk_size,
+        filler,
+        limits=limits,
         webhook_allowed_cidrs=settings.webhook_allowed_cidrs,
         clock=clock,
     )
+    results = ResultReader(database)
+    storage = Storage(settings.resolved_files_url)
     return ProducerContext(
         settings=settings,
         database=database,
@@ -95,6 +106,19 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
         access=Access(database, client, admin_key(settings), clock=clock),
         submission=submission,
         steering=Steering(database, ledger, clock=clock),
-        results=ResultReader(database),
+        results=results,
         budget=Budget(database, ledger, clock=clock),
+        files=Files(database, storage, results, max_bytes=settings.max_upload_bytes, clock=clock),
+        file_batches=FileBatches(
+            database, webhook_allowed_cidrs=settings.webhook_allowed_cidrs, clock=clock
+        ),
+        file_intake=FileIntake(
+            database=database,
+            storage=storage,
+            filler=filler,
+            known_models=frozenset(catalog.models),
+            limits=limits,
+            max_lines=settings.max_batch_lines,
+            clock=clock,
+        ),
     )

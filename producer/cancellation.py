@@ -33,11 +33,16 @@ class Steering:
         self._clock = clock
 
     def cancel(self, batch_id: str, project_id: str | None) -> BatchRow:
-        """Start nothing more of it; calls in flight are finished, kept and charged."""
+        """Start nothing more of it; calls in flight are finished, kept and charged.
+
+        A batch of an uploaded file is `cancelling` at first, as OpenAI's clients expect to see it;
+        the batch closer ends its waiting jobs within seconds.
+        """
         with self._database.transaction() as connection:
-            number = find(connection, batch_id, project_id).number
+            batch = find(connection, batch_id, project_id)
+            number = batch.number
             batches.cancel(connection, number, self._clock())
-        for _ in range(_ROUNDS):
+        for _ in range(_ROUNDS if batch.input_file_id is None else 0):
             with self._database.transaction() as connection:
                 now = self._clock()
                 if not jobs.end_waiting(connection, number, JobStatus.CANCELLED, now):

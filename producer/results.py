@@ -17,11 +17,12 @@ from shared.db.engine import Database
 from shared.db.repositories import batches, results
 from shared.db.repositories.batches import BatchRow
 from shared.domain.inference import text_of
-from shared.domain.job import batch_number_of, line_of, parse_job_id
+from shared.domain.job import batch_number_of, line_of, parse_job_id, public_job_id
 from shared.domain.money import usd_from_nusd
 from shared.errors import NotFoundError
 
 PAGE_LINES: Final = 200
+_REFUSED: Final = 400
 
 # What a spreadsheet would run as a formula is shown as text, by the apostrophe they all know.
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -38,6 +39,13 @@ class Format(StrEnum):
     JSONL = "jsonl"
     CSV = "csv"
     OPENAI = "openai"
+
+
+class OutputPart(StrEnum):
+    """OpenAI's two files of a batch: the answers, and the jobs that have none."""
+
+    OUTPUT = "output"
+    ERROR = "error"
 
 
 MEDIA_TYPES: Final = {
@@ -62,6 +70,12 @@ class ResultReader:
             yield _csv_block([[*_COLUMNS, *_ERROR_COLUMNS]])
         for rows in self._pages(number, after, limit):
             yield write(rows)
+
+    def output(self, number: int, part: OutputPart) -> Iterator[bytes]:
+        """The lines of the batch's output or error file that are there, in blocks of bytes."""
+        answered = part is OutputPart.OUTPUT
+        for rows in self._pages(number, 0, None, answered=answered):
+            yield _openai(rows)
 
     def lines(self, number: int, *, after: int, limit: int) -> list[dict[str, Any]]:
         """A page of lines as objects, `response` among them as bytes of JSON."""
@@ -88,11 +102,15 @@ class ResultReader:
         with self._database.reading() as connection:
             return results.rejected(connection, batch.number, limit)
 
-    def _pages(self, number: int, after: int, limit: int | None) -> Iterator[Sequence[Any]]:
+    def _pages(
+        self, number: int, after: int, limit: int | None, *, answered: bool | None = None
+    ) -> Iterator[Sequence[Any]]:
         while limit is None or limit > 0:
             wanted = PAGE_LINES if limit is None else min(PAGE_LINES, limit)
             with self._database.reading() as connection:
-                rows = results.page(connection, number, after_line=after, limit=wanted)
+                rows = results.page(
+                    connection, number, after_line=after, limit=wanted, answered=answered
+                )
             if rows:
                 yield rows
             if len(rows) < wanted:
@@ -151,18 +169,17 @@ def _openai(rows: Sequence[Any]) -> bytes:
 
 def openai_line(row: Any) -> dict[str, Any]:
     """A result as a line of OpenAI's output and error files: an HTTP failure stands in the
-    response and leaves `error` null, any other failure stands in `error`.
+    response and leaves `error` null, any other failure stands in `error`. A line that was refused
+    at intake reads like a request that was. Every body carries our `promptmill` object.
     """
-    request_id = f"req_{row.job_id:x}"
     response = error = None
     if row.body is not None:
-        body: Any = orjson.Fragment(row.body)
-        response = {"status_code": 200, "request_id": request_id, "body": body}
-    elif row.error.get("status"):
-        status = row.error["status"]
+        response = _response(row, 200, _with_ours(row.body, row))
+    elif row.error.get("status") or "field" in row.error:
+        status = row.error.get("status") or _REFUSED
         told = {"message": row.error.get("message"), "type": _type_of(status)}
         told |= {"param": row.error.get("field"), "code": row.error.get("code")}
-        response = {"status_code": status, "request_id": request_id, "body": {"error": told}}
+        response = _response(row, status, {"error": told, "promptmill": promptmill_object(row)})
     else:
         error = {"code": row.error.get("code"), "message": row.error.get("message")}
     return {
@@ -171,6 +188,35 @@ def openai_line(row: Any) -> dict[str, Any]:
         "response": response,
         "error": error,
     }
+
+
+def promptmill_object(row: Any) -> dict[str, Any]:
+    """What an answer tells beside OpenAI's fields: how it was decided on, and what it cost."""
+    return {
+        "job_id": public_job_id(row.job_id),
+        "task_type": row.task_type,
+        "difficulty": None if row.difficulty is None else row.difficulty / 1000,
+        "tier": row.tier,
+        "model": row.model,
+        "provider": row.provider,
+        "attempts": row.attempts,
+        "escalated": row.climbs > 0,
+        "cost_nusd": row.cost_nusd,
+        "cost_usd": usd_from_nusd(row.cost_nusd),
+        "latency_s": None if row.latency_ms is None else row.latency_ms / 1000,
+    }
+
+
+def _response(row: Any, status: int, body: Any) -> dict[str, Any]:
+    return {"status_code": status, "request_id": f"req_{row.job_id:x}", "body": body}
+
+
+def _with_ours(body: str, row: Any) -> Any:
+    """The stored answer, byte for byte, with our object as its last field."""
+    ours = orjson.dumps({"promptmill": promptmill_object(row)})
+    open_body = body.rstrip().removesuffix("}").rstrip()
+    comma = "" if open_body.endswith("{") else ","
+    return orjson.Fragment(b"%b%b%b" % (open_body.encode(), comma.encode(), ours[1:]))
 
 
 def _type_of(status: int) -> str:

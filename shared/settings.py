@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     database_url: str = ""
     redis_url: str = ""
     broker_url: str = ""
+    files_url: str = ""
+    """Where uploaded files are kept: any fsspec URL, such as s3://bucket/folder; several machines
+    need one that all of them reach."""
     catalog: Path = Path("catalog.toml")
     simulator_url: str = ""
     """Set by the supervisor: every provider's address is replaced by the simulator's."""
@@ -81,6 +84,11 @@ class Settings(BaseSettings):
             if url.startswith(prefix):
                 return "postgresql+psycopg://" + url.removeprefix(prefix)
         return url
+
+    @cached_property
+    def resolved_files_url(self) -> str:
+        """The fsspec URL: what was set, or a folder of the home."""
+        return self.files_url or str(self.home_dir / "files")
 
     @cached_property
     def embedded_redis_socket(self) -> Path:

@@ -10,8 +10,9 @@ from starlette.concurrency import run_in_threadpool
 
 from producer.access import ensure_default_project
 from producer.api import failures
+from producer.api.background import Background
 from producer.api.frame import Frame
-from producer.api.routes import batches, catalog, health, jobs, projects, webhooks
+from producer.api.routes import batches, catalog, files, health, jobs, projects, webhooks
 from producer.bootstrap import ProducerContext
 from shared.errors import UnavailableError
 
@@ -30,7 +31,9 @@ def create_app(context: ProducerContext) -> FastAPI:
         except UnavailableError as error:
             # Not migrated or not up yet: /health/ready says so until it is.
             log.warning("the database is not ready", reason=error.message)
+        app.state.background.start()
         yield
+        await run_in_threadpool(app.state.background.stop)
         await run_in_threadpool(context.close)
 
     app = FastAPI(
@@ -46,7 +49,8 @@ def create_app(context: ProducerContext) -> FastAPI:
     patch_fastapi(app)
     app.state.context = context
     app.state.at_head = False
-    for room in (batches, jobs, projects, catalog, webhooks, health):
+    app.state.background = Background(context)
+    for room in (batches, files, jobs, projects, catalog, webhooks, health):
         app.include_router(room.router)
     failures.install(app)
     app.add_middleware(Frame, max_body_bytes=context.settings.max_line_bytes + _JSON_BODY_BYTES)

@@ -17,8 +17,8 @@ from producer.api.answers import error_response
 log = structlog.get_logger(__name__)
 
 _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-UPLOADS: Final = frozenset({"/v1/batches", "/v1/plan"})
-"""Paths whose bodies are streamed into the spool, which has its own bound."""
+UPLOADS: Final = frozenset({"/v1/batches", "/v1/files", "/v1/plan"})
+"""Paths whose bodies are streamed to where they are kept, which has its own bound."""
 
 
 class Frame:

@@ -4,11 +4,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from producer.file_batches import MadeBatch
+from producer.files import FileInfo, written_ids
 from producer.intake import RejectedLine
-from producer.submission import Submitted
+from producer.submission import Submitted, WebhookOfSubmission
 from shared.catalog.spec import Catalog, ModelSpec, ProviderSpec
 from shared.clock import unix_seconds
 from shared.db.repositories.batches import BatchRow, Counts
+from shared.db.repositories.files import output_ids
+from shared.domain.batch import BatchStatus
 from shared.domain.money import usd_from_nusd
 from shared.provider_health import KeyHealth, KeyState
 
@@ -21,18 +25,26 @@ _MOMENTS = (
 def batch_object(
     row: BatchRow, counts: Counts, usage: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """OpenAI's batch object with every key, null where unset, and our `promptmill` object."""
+    """OpenAI's batch object with every key, null where unset, and our `promptmill` object.
+
+    The output and error file of a batch that was made from a file can be read from their first
+    line on. usage: told when the batch has ended; nothing is used while it is validated.
+    """
+    written = written_ids(row)
+    output_id, error_id = output_ids(row.id)
+    if row.status == BatchStatus.VALIDATING and usage is None:
+        usage = usage_object(())
     return {
         "id": row.id,
         "object": "batch",
         "endpoint": "/v1/chat/completions",
         "model": None,
         "errors": _errors(row.error),
-        "input_file_id": None,
+        "input_file_id": row.input_file_id,
         "completion_window": row.completion_window,
         "status": row.status,
-        "output_file_id": None,
-        "error_file_id": None,
+        "output_file_id": output_id if output_id in written else None,
+        "error_file_id": error_id if error_id in written else None,
         "created_at": unix_seconds(row.created_at),
         **{name: unix_seconds(getattr(row, name)) for name in _MOMENTS},
         "request_counts": {
@@ -75,12 +87,36 @@ def submitted_object(submitted: Submitted, counts: Counts) -> dict[str, Any]:
     answer = batch_object(submitted.batch, counts)
     answer["rejected"] = rejected_lines(submitted.rejected)
     answer["rejected_count"] = submitted.rejected_count
-    if submitted.webhook is not None:
-        webhook = {"id": submitted.webhook.id}
-        if submitted.webhook.signing_secret is not None:
-            webhook["signing_secret"] = submitted.webhook.signing_secret
-        answer["webhook"] = webhook
-    return answer
+    return answer | _webhook(submitted.webhook)
+
+
+def made_object(made: MadeBatch, counts: Counts) -> dict[str, Any]:
+    """The batch object as the creation of a batch from a file answers it."""
+    return batch_object(made.batch, counts) | _webhook(made.webhook)
+
+
+def _webhook(webhook: WebhookOfSubmission | None) -> dict[str, Any]:
+    if webhook is None:
+        return {}
+    told = {"id": webhook.id}
+    if webhook.signing_secret is not None:
+        told["signing_secret"] = webhook.signing_secret
+    return {"webhook": told}
+
+
+def file_object(file: FileInfo) -> dict[str, Any]:
+    """OpenAI's file object; a file that a batch is still writing is `uploaded`, of 0 bytes."""
+    return {
+        "id": file.id,
+        "object": "file",
+        "bytes": file.size or 0,
+        "created_at": unix_seconds(file.created_at),
+        "filename": file.filename,
+        "purpose": file.purpose,
+        "status": "processed" if file.is_complete else "uploaded",
+        "expires_at": unix_seconds(file.expires_at),
+        "status_details": None,
+    }
 
 
 def rejected_lines(lines: Iterable[RejectedLine]) -> list[dict[str, Any]]:
@@ -244,8 +280,9 @@ def delivery_object(row: Any, log: Iterable[Any]) -> dict[str, Any]:
 def _errors(error: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if error is None:
         return None
-    told = {name: error.get(name) for name in ("code", "message", "param", "line")}
-    return {"object": "list", "data": [told]}
+    names = ("code", "message", "param", "line")
+    data = [{name: each.get(name) for name in names} for each in error.get("data", [error])]
+    return {"object": "list", "data": data}
 
 
 def _money(name: str, nusd: int | None) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
 from producer.api.answers import JsonResponse, list_object
-from producer.api.asking import After, Context, Limit, Reading, Submitting
-from producer.api.objects import batch_object, submitted_object, usage_object
+from producer.api.asking import Acting, After, Context, Limit, Reading, Submitting
+from producer.api.objects import batch_object, made_object, submitted_object, usage_object
 from producer.bootstrap import ProducerContext
 from producer.cancellation import find
+from producer.file_batches import named_project, read_file_batch
 from producer.options import (
     DEFAULT_WINDOW,
     MAX_KEY,
@@ -37,6 +38,10 @@ from shared.errors import UsageError
 router = APIRouter(tags=["batches"])
 
 JSONL_TYPES: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
+JSON_TYPE: Final = "application/json"
+_RETRY_COUNT: Final = "x-stainless-retry-count"
+"""How often OpenAI's SDK has sent this request before."""
+_JSON_BYTES: Final = 64 * 1024
 _PIECE: Final = 1024 * 1024
 _PAGE_MAX: Final = 10_000
 _OPTIONS: Final = frozenset(
@@ -71,8 +76,13 @@ async def submit(
     metadata_: Annotated[str | None, Query(alias="metadata")] = None,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Submit a file of prompts: the body is the JSONL file, the options are query parameters."""
-    _refuse_unknown(request)
+    """Submit a file of prompts: the body is the JSONL file, the options are query parameters.
+
+    Or, as OpenAI's clients do, with a body of `application/json`: a batch of an uploaded file.
+    """
+    if media_type(request) == JSON_TYPE:
+        return await create_from_file(request, context, acting, idempotency_key)
+    _refuse_unknown(request, _OPTIONS)
     _refuse_other_bodies(request)
     options = Options(
         project_id=acting.project,
@@ -191,24 +201,67 @@ def _counts(connection: Connection, row: BatchRow) -> Counts:
     return batches.counts(connection, row)
 
 
-def _refuse_unknown(request: Request) -> None:
+async def create_from_file(
+    request: Request, context: ProducerContext, acting: Acting, idempotency_key: str | None
+) -> Response:
+    """Make a batch of an uploaded file; the file is validated afterwards."""
+    _refuse_unknown(request, frozenset({"project"}))
+    body = await _json_body(request)
+    answer = await run_in_threadpool(_made, request, context, acting, idempotency_key, body)
+    request.app.state.background.wake()
+    return JsonResponse(answer)
+
+
+def _made(
+    request: Request, context: ProducerContext, acting: Acting, key: str | None, body: object
+) -> dict[str, Any]:
+    wanted = read_file_batch(body, context.catalog)
+    made = context.file_batches.create(
+        wanted,
+        context.access.project(acting.caller, named_project(body), acting.seen),
+        key=text(key, "Idempotency-Key", MAX_KEY),
+        caller=acting.caller.key_id,
+        is_repetition=request.headers.get(_RETRY_COUNT, "0") != "0",
+    )
+    with context.database.reading() as connection:
+        return made_object(made, _counts(connection, made.batch))
+
+
+async def _json_body(request: Request) -> object:
+    raw = bytearray()
+    async for piece in request.stream():
+        raw += piece
+        if len(raw) > _JSON_BYTES:
+            raise HTTPException(413, f"the body has more than {_JSON_BYTES} bytes")
+    try:
+        parsed: object = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise UsageError("the body is not valid JSON", code="invalid_json") from None
+    return parsed
+
+
+def media_type(request: Request) -> str:
+    """A request's media type without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _refuse_unknown(request: Request, known: frozenset[str]) -> None:
     """An option that is misspelt must not be left out silently: it may be the cap."""
     for name in request.query_params:
-        if name not in _OPTIONS:
+        if name not in known:
             raise UsageError(
-                f"there is no such option; known are {', '.join(sorted(_OPTIONS))}",
+                f"there is no such option; known are {', '.join(sorted(known))}",
                 code="unknown_parameter",
                 param=name[:64],
             )
 
 
 def _refuse_other_bodies(request: Request) -> None:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in JSONL_TYPES:
+    if media_type(request) not in JSONL_TYPES:
         raise HTTPException(
             415,
-            f"send the JSONL file as the body, with Content-Type: {JSONL_TYPES[0]}; "
-            "creating a batch from an uploaded file's id is not supported yet",
+            f"send the JSONL file as the body, with Content-Type: {JSONL_TYPES[0]}; or "
+            f"{JSON_TYPE} with the id of an uploaded file",
         )
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise HTTPException(415, "send the file without Content-Encoding")

@@ -11,11 +11,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    exists,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
-from shared.db.repositories import outbox
-from shared.db.tables import batches, jobs
+from shared.db.repositories import files, outbox
+from shared.db.tables import batches, file_intakes, jobs
 from shared.domain.batch import MOVES, OPEN, BatchStatus, BatchVerb, Priority
 from shared.domain.job import JobStatus, job_id_of
 from shared.errors import ConflictError
@@ -39,6 +50,8 @@ class NewBatch:
     name: str | None = None
     max_cost_nusd: int | None = None
     metadata: Mapping[str, Any] | None = None
+    input_file_id: str | None = None
+    output_expires_after_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,8 @@ def create(connection: Connection, batch: NewBatch) -> int:
         "max_cost_nusd": batch.max_cost_nusd,
         "created_at": batch.created_at,
         "expires_at": batch.expires_at,
+        "input_file_id": batch.input_file_id,
+        "output_expires_after_s": batch.output_expires_after_s,
     }
     try:
         with connection.begin_nested():
@@ -102,6 +117,23 @@ def by_idempotency_key(connection: Connection, project_id: str, key: str) -> Bat
     """The batch that was submitted under this key, if any."""
     query = select(batches).where(
         batches.c.project_id == project_id, batches.c.idempotency_key == key
+    )
+    return connection.execute(query).one_or_none()
+
+
+def twin_since(
+    connection: Connection, project_id: str, content_sha256: str, moment: datetime
+) -> BatchRow | None:
+    """The newest batch of this very content that the project has made since a moment, if any."""
+    query = (
+        select(batches)
+        .where(
+            batches.c.project_id == project_id,
+            batches.c.content_sha256 == content_sha256,
+            batches.c.created_at >= moment,
+        )
+        .order_by(batches.c.number.desc())
+        .limit(1)
     )
     return connection.execute(query).one_or_none()
 
@@ -208,6 +240,7 @@ def reopen(connection: Connection, number: int, retried: int, expires_at: dateti
         BatchVerb.REOPEN,
         failed=batches.c.failed - retried,
         completed_at=None,
+        finalizing_at=None,
         expires_at=expires_at,
     )
 
@@ -231,10 +264,18 @@ def overdue(connection: Connection, now: datetime, limit: int = 100) -> Sequence
 
 
 def open_batches(connection: Connection, *statuses: BatchStatus) -> Sequence[BatchRow]:
-    """Batches that have not ended, oldest first; of these statuses only where some are named."""
+    """Batches that have not ended, oldest first; of these statuses only where some are named.
+
+    Those whose stored file is still to be read are left out: no upload of theirs can be lost, and
+    their intake has a lease of its own.
+    """
+    waits_for_intake = exists().where(file_intakes.c.batch_number == batches.c.number)
     query = (
         select(batches)
-        .where(batches.c.status.in_(statuses or tuple(OPEN)))
+        .where(
+            batches.c.status.in_(statuses or tuple(OPEN)),
+            or_(batches.c.status != BatchStatus.VALIDATING, not_(waits_for_intake)),
+        )
         .order_by(batches.c.number)
     )
     return connection.execute(query).all()
@@ -288,7 +329,7 @@ def close_finished(connection: Connection, numbers: Sequence[int], now: datetime
     transaction. Returns their ids. The one verb by which a batch ends after it began.
     """
     ended = batches.c.completed + batches.c.failed + batches.c.cancelled + batches.c.expired
-    query = select(batches.c.number, batches.c.id, batches.c.project_id, batches.c.status).where(
+    query = select(batches).where(
         batches.c.number.in_(numbers),
         batches.c.total == ended,
         batches.c.status.in_(
@@ -298,12 +339,17 @@ def close_finished(connection: Connection, numbers: Sequence[int], now: datetime
     closed = []
     for row in connection.execute(query.order_by(batches.c.number)).all():
         status = MOVES[BatchStatus(row.status), BatchVerb.CLOSE]
+        moments = {_CLOSED_AT[status]: now}
+        if status is BatchStatus.COMPLETED:
+            moments["finalizing_at"] = now  # nothing is left to be done in between
         moved = connection.execute(
             update(batches)
             .where(batches.c.number == row.number, batches.c.status == row.status)
-            .values({"status": status.value, _CLOSED_AT[status]: now})
+            .values(status=status.value, **moments)
         )
         if moved.rowcount:
+            if row.input_file_id is not None:
+                files.add_outputs(connection, row, now)
             outbox.add(connection, row.project_id, f"batch.{status.value}", {"id": row.id}, now)
             closed.append(row.id)
     return closed

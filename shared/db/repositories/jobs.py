@@ -26,7 +26,7 @@ from sqlalchemy import (
 from shared.db.repositories.batches import Progress, add_progress, id_range
 from shared.db.tables import attempts, batches, jobs, results
 from shared.domain.batch import BatchStatus
-from shared.domain.job import JobStatus, batch_number_of, job_id_of
+from shared.domain.job import JobStatus, batch_number_of, job_id_of, line_of
 
 CANCELLED_ERROR = {
     "code": "batch_cancelled",
@@ -88,6 +88,13 @@ def insert_lines(
     ]
     if refused:
         connection.execute(insert(results), refused)
+
+
+def last_line(connection: Connection, number: int) -> int:
+    """The last line of a batch that is in; 0 where none is."""
+    query = select(func.max(jobs.c.id)).where(jobs.c.id.between(*id_range(number)))
+    last = connection.execute(query).scalar_one()
+    return 0 if last is None else line_of(last)
 
 
 def stageable(connection: Connection, number: int, now: datetime, limit: int) -> Sequence[int]:

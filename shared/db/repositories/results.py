@@ -37,9 +37,16 @@ class JobStory:
     attempts: Sequence[Row[Any]]
 
 
-def page(connection: Connection, number: int, *, after_line: int = 0, limit: int) -> Sequence[Any]:
+def page(
+    connection: Connection,
+    number: int,
+    *,
+    after_line: int = 0,
+    limit: int,
+    answered: bool | None = None,
+) -> Sequence[Any]:
     """Rows of `results` with `custom_id` of a batch's ended jobs, in input order, those after a
-    line.
+    line; answered: only those with an answer, or only those without.
     """
     _, last = id_range(number)
     query = (
@@ -49,6 +56,8 @@ def page(connection: Connection, number: int, *, after_line: int = 0, limit: int
         .order_by(results.c.job_id)
         .limit(limit)
     )
+    if answered is not None:
+        query = query.where(results.c.body.is_not(None) if answered else results.c.body.is_(None))
     return connection.execute(query).all()
 
 

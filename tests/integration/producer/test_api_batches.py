@@ -173,7 +173,7 @@ def test_a_webhook_is_made_once_and_shows_its_secret_once(api: httpx.Client):
 
 
 def test_another_body_than_jsonl_is_refused_with_415(api: httpx.Client):
-    response = api.post("/v1/batches", json={"input_file_id": "file-1", "endpoint": "x"})
+    response = api.post("/v1/batches", content=b"x", headers={"Content-Type": "text/plain"})
     assert "application/x-ndjson" in error_of(response, 415)["message"]
 
 

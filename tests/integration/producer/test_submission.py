@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from producer import submission as submission_module
 from producer.bootstrap import ProducerContext
+from producer.filling import LINES_PER_TRANSACTION, Filler
 from producer.options import Options
 from producer.spool import Spool
-from producer.submission import Submission, Submitted
+from producer.submission import Submitted
 from shared.db.repositories import batches, jobs, staging
 from shared.domain.batch import BatchStatus
 from shared.domain.job import job_id_of
@@ -43,10 +43,10 @@ def test_lines_keep_their_number_across_blocks_and_blank_lines(
 def test_a_batch_cancelled_while_its_lines_come_in_leaves_no_job_behind(
     context: ProducerContext, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ):
-    write = Submission._write
+    write = Filler._write
     written: list[int] = []
 
-    def write_then_cancel(self: Submission, number: int, *rest: Any) -> None:
+    def write_then_cancel(self: Filler, number: int, *rest: Any) -> None:
         write(self, number, *rest)
         written.append(number)
         if len(written) == 1:
@@ -55,10 +55,10 @@ def test_a_batch_cancelled_while_its_lines_come_in_leaves_no_job_behind(
             assert batch is not None
             context.steering.cancel(batch.id, None)
 
-    monkeypatch.setattr(Submission, "_write", write_then_cancel)
+    monkeypatch.setattr(Filler, "_write", write_then_cancel)
     batch = submit(context, spool, b'{"prompt":"x"}\n' * 5000).batch
     assert batch.status == BatchStatus.CANCELLED
-    assert batch.total == batch.cancelled == submission_module._LINES_PER_TRANSACTION
+    assert batch.total == batch.cancelled == LINES_PER_TRANSACTION
     with context.database.reading() as connection:
         assert jobs.stageable(connection, batch.number, context.clock(), 10) == []
 
@@ -85,7 +85,7 @@ def test_a_process_that_dies_in_between_leaves_the_batch_validating(
     def dies(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Submission, "_seal", dies)
+    monkeypatch.setattr(Filler, "_seal", dies)
     with pytest.raises(KeyboardInterrupt):
         submit(context, spool, b'{"prompt":"x"}')
     with context.database.reading() as connection:

@@ -1,0 +1,186 @@
+"""Filling a batch: lines become jobs in blocks, and run once the last one is in.
+
+A batch that ends meanwhile (it was cancelled or given up) takes no further line. A batch that was
+half filled by somebody who died can be filled on from the line after the last one that is in.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+
+from producer.intake import Line, RejectedLine, ValidLine
+from shared.chunking import chunks_of, ranges_text
+from shared.db.engine import Connection, Database
+from shared.db.repositories import batches, jobs
+from shared.db.repositories.batches import BatchRow
+from shared.db.repositories.jobs import TakenLine
+from shared.domain.batch import BatchStatus, Priority
+from shared.domain.job import job_id_of
+from shared.errors import UnavailableError
+from shared.queue.messages import ChunkMessage
+from shared.queue.publisher import Publisher
+
+log = structlog.get_logger(__name__)
+
+REJECTED_SHOWN: Final = 10_000
+LINES_PER_TRANSACTION: Final = 2_000
+_BYTES_PER_TRANSACTION: Final = 8 * 1024 * 1024
+_DIRECT_LEASE: Final = timedelta(seconds=30)
+"""How long a chunk that was published here may wait in its queue before the stager looks for it."""
+
+NO_VALID_LINES: Final = {
+    "code": "no_valid_lines",
+    "message": "no line of the file can run; each has its reason in the results",
+}
+
+Fence = Callable[[Connection], None]
+"""Called within each transaction that writes to the batch; raises to take it back and stop."""
+
+
+class EndedMeanwhileError(Exception):
+    """The batch was cancelled or given up while its lines were being written."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """What was written of a batch by one filling."""
+
+    rejected_count: int = 0
+    rejected: list[RejectedLine] = field(default_factory=list)
+    first_good: list[int] = field(default_factory=list)
+
+
+def _no_fence(_connection: Connection) -> None:
+    """Whoever made the batch is the only one that fills it."""
+
+
+class Filler:
+    """Writes lines into batches. Thread-safe: holds no state of a batch.
+
+    chunk_size: batches of at most so many good lines are queued here, larger ones by the stager.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        publisher: Publisher,
+        *,
+        chunk_size: int,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._publisher = publisher
+        self._chunk_size = chunk_size
+        self._clock = clock
+
+    def fill(
+        self,
+        number: int,
+        lines: Iterable[Line],
+        project_id: str,
+        priority: Priority,
+        *,
+        fence: Fence = _no_fence,
+        sealed: Fence = _no_fence,
+    ) -> Taken:
+        """Write a batch's lines and let its jobs run; `sealed` is called in the transaction that
+        ends the filling. Where the batch ended meanwhile, what is in by then is all.
+        """
+        taken = Taken()
+        try:
+            for block in _blocks(lines):
+                self._write(number, block, taken, fence)
+            messages = self._seal(number, priority, taken, fence, sealed)
+        except EndedMeanwhileError:
+            log.warning("the batch ended before its last line was in", batch_number=number)
+            return taken
+        self._publish(messages, project_id, priority)
+        return taken
+
+    def _write(
+        self, number: int, block: Sequence[tuple[Line, str | None]], taken: Taken, fence: Fence
+    ) -> None:
+        bad = [line for line, _ in block if isinstance(line, RejectedLine)]
+        with self._database.transaction() as connection:
+            fence(connection)
+            # Locks the batch first, so that a cancellation comes wholly before or after the block.
+            batches.add_taken(connection, number, lines=len(block), rejected=len(bad))
+            _still_validating(connection, number)
+            lines = [_taken_line(line, request) for line, request in block]
+            jobs.insert_lines(connection, number, lines, self._clock())
+        taken.rejected_count += len(bad)
+        taken.rejected.extend(bad[: REJECTED_SHOWN - len(taken.rejected)])
+        room = self._chunk_size + 1 - len(taken.first_good)
+        good = (line.line for line, _ in block if isinstance(line, ValidLine))
+        taken.first_good.extend(line for _, line in zip(range(room), good, strict=False))
+
+    def _seal(
+        self, number: int, priority: Priority, taken: Taken, fence: Fence, sealed: Fence
+    ) -> list[ChunkMessage]:
+        """Let the jobs run; what is returned is to be published after the commit."""
+        now = self._clock()
+        with self._database.transaction() as connection:
+            fence(connection)
+            batch = _still_validating(connection, number)
+            sealed(connection)
+            good = batch.total - batch.rejected
+            if not good:
+                batches.reject(connection, number, NO_VALID_LINES, now)
+                return []
+            batches.seal(connection, number, now)
+            if good != len(taken.first_good) or good > self._chunk_size:
+                return []  # a larger one, or filled on from where somebody else died
+            ids = [job_id_of(number, line) for line in taken.first_good]
+            jobs.mark_staged(connection, ids, now + _DIRECT_LEASE)
+        size = 1 if priority is Priority.INTERACTIVE else self._chunk_size
+        return [
+            ChunkMessage(batch.id, number, ranges_text(lines))
+            for lines in chunks_of(taken.first_good, size)
+        ]
+
+    def _publish(
+        self, messages: Sequence[ChunkMessage], project_id: str, priority: Priority
+    ) -> None:
+        if not messages:
+            return
+        try:
+            self._publisher.publish(messages, project_id, priority)
+        except UnavailableError as error:
+            # Nothing is lost: the stager finds the jobs when their lease is over.
+            log.warning("a new batch waits for the broker", reason=error.message)
+
+
+def _blocks(lines: Iterable[Line]) -> Iterator[list[tuple[Line, str | None]]]:
+    """Lines with their requests in stored form, in blocks bounded by number and by bytes."""
+    block: list[tuple[Line, str | None]] = []
+    size = 0
+    for line in lines:
+        request = line.request.to_json().decode() if isinstance(line, ValidLine) else None
+        block.append((line, request))
+        size += len(request or "")
+        if len(block) >= LINES_PER_TRANSACTION or size >= _BYTES_PER_TRANSACTION:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def _still_validating(connection: Connection, number: int) -> BatchRow:
+    batch = batches.by_number(connection, number)
+    if batch is None or batch.status != BatchStatus.VALIDATING:
+        raise EndedMeanwhileError
+    return batch
+
+
+def _taken_line(line: Line, request: str | None) -> TakenLine:
+    if isinstance(line, ValidLine):
+        return TakenLine(line.line, line.custom_id, request)
+    error: Mapping[str, Any] = {
+        "code": line.code,
+        "message": line.message,
+        "field": line.field,
+    }
+    return TakenLine(line.line, line.custom_id, None, error)
