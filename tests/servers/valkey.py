@@ -17,24 +17,30 @@ class ValkeyServer:
         self.folder = Path(tempfile.mkdtemp(prefix="pmr-"))
         self.socket = self.folder / "s"
         self._sync = sync
-        self.child: ChildProcess | None = None
+        self._child: ChildProcess | None = None
 
     @property
     def url(self) -> str:
         return f"unix://{self.socket}"
 
+    @property
+    def pid(self) -> int:
+        """Of the running server."""
+        assert self._child is not None
+        return self._child.pid
+
     def start(self) -> None:
         command = prepare(self.folder / "data", self.socket, sync=self._sync)
-        self.child = start_child("redis", command, log=self.folder / "log")
+        self._child = start_child("redis", command, log=self.folder / "log")
         while not answers(self.socket):
-            if not self.child.is_alive:
-                raise RuntimeError(f"the server did not start:\n{self.child.log_tail()}")
+            if not self._child.is_alive:
+                raise RuntimeError(f"the server did not start:\n{self._child.log_tail()}")
             time.sleep(0.01)
 
     def kill(self) -> None:
-        if self.child is not None:
-            self.child.kill()
-            self.child = None
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
 
     def remove(self) -> None:
         self.kill()
