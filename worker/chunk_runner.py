@@ -32,7 +32,7 @@ from shared.db.repositories import attempts, batches, jobs, projects, webhooks
 from shared.db.repositories.jobs import ClaimedJob
 from shared.deciding.constraints import RoutingPolicy
 from shared.domain.batch import BatchStatus
-from shared.domain.job import JobStatus
+from shared.domain.job import JobStatus, public_job_id
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 from shared.ids import claim_token
@@ -251,6 +251,8 @@ class ChunkRunner:
             task.cancel()
 
     async def _run_one(self, job: ClaimedJob, claimed: _Claimed) -> None:
+        # A task has a context of its own, so every record from here on names the job.
+        structlog.contextvars.bind_contextvars(job=public_job_id(job.id), batch=claimed.batch.id)
         async with self._slots:
             try:
                 if self.stopping:
@@ -263,7 +265,7 @@ class ChunkRunner:
             except Exception:
                 # Whatever it was, it must not take the chunk's other jobs with it. The job's
                 # lease lapses, the rescuer counts a death, and the third one sets it aside.
-                log.exception("a job was given up", job=job.id, batch=claimed.batch.id)
+                log.exception("a job was given up")
 
 
 class Heart:

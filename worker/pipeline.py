@@ -8,7 +8,10 @@ answer (at most the route's climbs). The best answer so far is kept, so whatever
 (money, a sick provider, a refusal) ends the job with what it has.
 
 Every way out ends in one `Move`: the job finishes, is parked for want of money, or goes back to
-the queue until a provider may be asked again.
+the queue until a provider may be asked again. A job that somebody waits for on an open connection
+fails where others are parked or go back. A streamed answer is told while it comes, so it is the
+job's answer whatever the judge says: it is routed, and falls back before its first word, but it is
+neither escalated nor asked for twice.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,9 +30,10 @@ from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.escalation import next_step
 from shared.deciding.judging import judge
 from shared.deciding.routing import cheaper_rungs, route
-from shared.domain.decisions import Accept, Classification, NoRoute, Route
+from shared.domain.batch import is_awaited
+from shared.domain.decisions import Accept, Classification, NextStep, NoRoute, Route
 from shared.domain.inference import Request
-from shared.domain.job import JobStatus
+from shared.domain.job import JobStatus, line_of
 from shared.domain.money import usd_from_nusd
 from worker.asking import Asking, Exhaustion
 from worker.metering import Meter, Payer
@@ -44,6 +48,7 @@ from worker.outcome import (
 )
 from worker.providers.errors import AccountRefused, MaybeBilled, RequestRefused, Throttled
 from worker.recording import Finish, HandBack, Move, Park
+from worker.speaking import Speaker, Voice
 from worker.story import Answer, Story, unanswered_row
 
 log = structlog.get_logger(__name__)
@@ -62,6 +67,11 @@ class BatchContext:
     policy: RoutingPolicy
     announces_jobs: bool = False
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for these jobs on an open connection."""
+        return is_awaited(self.id)
+
 
 class Pipeline:
     """Runs one job at a time to its next resting place; one object serves all jobs."""
@@ -72,6 +82,7 @@ class Pipeline:
         classifier: Classifier,
         asking: Asking,
         meter: Meter,
+        speaker: Speaker,
         *,
         patience_s: float,
         clock: Callable[[], datetime] = utc_now,
@@ -80,6 +91,7 @@ class Pipeline:
         self._classifier = classifier
         self._asking = asking
         self._meter = meter
+        self._speaker = speaker
         self._patience_s = patience_s
         self._clock = clock
 
@@ -91,6 +103,7 @@ class Pipeline:
         """
         story = self._begin(job, batch, earlier)
         story.is_announced = batch.announces_jobs
+        story.voice = self._voice(job, batch)
         if isinstance(story.routed, NoRoute):
             await self._fail(story, story.routed.code, story.routed.message)
             return
@@ -103,7 +116,7 @@ class Pipeline:
                     await self._stop(story, outcome)
                     return
                 answer = self._weigh(story, reached, outcome)
-            step = next_step(story.route, answer.rung, story.climbs, answer.verdict)
+            step = self._next_step(story, answer)
             if isinstance(step, Accept):
                 await self._finish(story, step.reason)
                 return
@@ -135,6 +148,16 @@ class Pipeline:
             routed = route(request, classification, self._catalog, batch.policy)
         return Story(job, payer, request, classification, routed, batch.policy, earlier)
 
+    def _voice(self, job: ClaimedJob, batch: BatchContext) -> Voice | None:
+        if not batch.is_awaited:
+            return None
+        return self._speaker.voice(batch.id, line_of(job.id), job.claim_token[:8])
+
+    def _next_step(self, story: Story, answer: Answer) -> NextStep:
+        if story.request.stream:
+            return Accept("streamed: what was told cannot be replaced by a stronger answer")
+        return next_step(story.route, answer.rung, story.climbs, answer.verdict)
+
     async def _ask_from(self, story: Story, rung: int) -> tuple[int, Answered | Exhaustion]:
         """An answer from this rung, or from the next one whose provider is well.
 
@@ -145,7 +168,7 @@ class Pipeline:
             outcome = await self._asking.ask(story, rungs[rung], rung)
             if isinstance(outcome, MoneyGone | MoneyTooSmall):
                 return await self._ask_below(story, rung, outcome)
-            if not _is_sick(outcome) or story.tried_too_dearly or rung + 1 >= len(rungs):
+            if not _is_sick(outcome) or story.asks_no_more or rung + 1 >= len(rungs):
                 return rung, outcome
             rung += 1
             story.note(f"fell back to the {rungs[rung].tier.value} tier")
@@ -189,12 +212,14 @@ class Pipeline:
     async def _end(self, story: Story, closing: Closing | None, move: Move) -> None:
         events = story.events() if isinstance(move, Finish) else ()
         if not await self._meter.close(story.payer, closing, move=move, events=events):
-            log.info("another worker has the job by now", job=story.payer.job_id)
+            log.info("another worker has the job by now")
+        elif story.voice is not None and isinstance(move, Finish):
+            await story.voice.finish()
 
     async def _stop(self, story: Story, why: Exhaustion) -> None:
         """No answer from here: end with the best so far, wait, or fail."""
         if isinstance(why, ClaimLost):
-            log.info("another worker has the job by now", job=story.payer.job_id)
+            log.info("another worker has the job by now")
         elif story.answers:
             await self._finish(story, f"kept: no stronger answer ({_in_words(why)})")
         else:
@@ -207,6 +232,10 @@ class Pipeline:
                     f"{scope.text} is used up: needs {usd_from_nusd(need)} USD, "
                     f"{usd_from_nusd(spent)} of {usd_from_nusd(limit)} USD are spent"
                 )
+                if story.voice is not None:
+                    figures = {"scope": scope.text, "need_nusd": need, "limit_nusd": limit}
+                    await self._fail(story, "budget_exceeded", reason, **figures)
+                    return
                 await self._end(story, None, Park(scope.text, need, reason, story.decision()))
             case MoneyTooSmall(scope, need, limit):
                 message = (
@@ -217,7 +246,7 @@ class Pipeline:
                 figures = {"scope": scope.text, "need_nusd": need, "limit_nusd": limit}
                 await self._fail(story, "budget_exceeded", message, **figures)
             case MoneyBusy(reason):
-                await self._wait(story, _SOON_S, reason, sick=False)
+                await self._wait(story, _SOON_S, reason, sick=False, code="budget_busy")
             case Busy(retry_in_s, reason):
                 await self._wait(story, retry_in_s, reason, sick=why.down)
             case Failed():
@@ -234,8 +263,23 @@ class Pipeline:
             sick = not isinstance(error, Throttled | AccountRefused)
             await self._wait(story, pause, f"{error.kind}: {error.message}", sick=sick)
 
-    async def _wait(self, story: Story, seconds: float, reason: str, *, sick: bool) -> None:
-        """Back to the queue for a while; a job that waited too long for the sick fails."""
+    async def _wait(
+        self,
+        story: Story,
+        seconds: float,
+        reason: str,
+        *,
+        sick: bool,
+        code: str = "rate_limit_exceeded",
+    ) -> None:
+        """Back to the queue for a while; a job that waited too long for the sick fails, and so
+        does one that somebody waits for: they may ask again themselves.
+        """
+        if story.voice is not None:
+            status, code = (503, "provider_unavailable") if sick else (429, code)
+            pause = round(max(seconds, 0.1), 3)
+            await self._fail(story, code, reason, status=status, retry_after_s=pause)
+            return
         now = self._clock()
         since = (story.job.waiting_since or now) if sick else None
         if since is not None and (now - since).total_seconds() > self._patience_s:

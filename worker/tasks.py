@@ -11,8 +11,11 @@ from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 from shared.queue.celery_app import RUN_CHUNK
 from shared.queue.messages import ChunkMessage
+from shared.telemetry import bound, get_logger
 from worker.chunk_runner import ChunkRunner
 from worker.deafness import Consumption
+
+log = get_logger(__name__)
 
 # The largest chunk that settings allow.
 _MAX_LINES = 1000
@@ -41,8 +44,9 @@ def register(app: Celery, holder: RunnerHolder) -> None:
             raise Reject("the worker is stopping", requeue=True)
         lines = parse_ranges(chunk.lines, limit=_MAX_LINES)
         try:
-            with holder.consumption.chunk():
-                runner.run([job_id_of(chunk.batch_number, line) for line in lines])
+            with holder.consumption.chunk(), bound(batch=chunk.batch):
+                done = runner.run([job_id_of(chunk.batch_number, line) for line in lines])
+                log.info("chunk_done", lines=chunk.lines, jobs=done)
         except UnavailableError as error:
             # The jobs are still queued in the database; the stager sends them again.
             raise Reject(error.message, requeue=False) from error

@@ -37,7 +37,6 @@ def addresses(mill: Mill, settings: Settings) -> list[str]:
         "",
         f"  API        {mill.api_url}/v1",
         f"  API docs   {mill.api_url}/docs",
-        f"  Console    {mill.api_url}/console",
         f"  Flower     {mill.flower_url}  (user {FLOWER_USER}, password: the admin key)",
         f"  Admin key  {_key_place(settings)}",
         f"  Logs       {settings.home_dir / 'logs'}",

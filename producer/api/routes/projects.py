@@ -1,9 +1,9 @@
 """Projects, their keys and their budgets."""
 
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
 from starlette.responses import Response
 
@@ -149,16 +149,14 @@ def read_budget(context: Context, acting: Reading) -> Response:
 @router.put("/v1/budget")
 def set_budget(
     context: Context,
-    caller: Asking,
+    acting: Administering,
     body: BudgetChange,
-    project: Annotated[str | None, Query()] = None,
 ) -> Response:
     """Set limits of a project."""
-    caller.require(Right.ADMIN)
     limits: dict[str, Any] = body.in_nusd()
     if not limits:
         raise UsageError(
             "name at least one of day_usd, month_usd, total_usd", code="missing_required_parameter"
         )
-    where = context.access.project(caller, body.project, project)
+    where = context.access.project(acting.caller, body.project, acting.seen)
     return JsonResponse(context.budget.set_limits(where, limits))
