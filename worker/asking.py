@@ -62,7 +62,7 @@ class Asking:
             match outcome:
                 case Answered() | ClaimLost():
                     return outcome
-                case Failed() if story.tried_too_dearly:
+                case Failed() if story.asks_no_more:
                     return outcome
                 case Failed() | Busy():
                     worst = _telling(worst, outcome)
@@ -112,18 +112,24 @@ class Asking:
         index: int,
         failed: Callable[[Failed], None],
     ) -> AttemptOutcome:
-        """One attempt; a failed one is paid for and raised, for tenacity to decide on."""
+        """One attempt; a failed one is paid for and raised, for tenacity to decide on.
+
+        What has been told to somebody cannot be told again: such a failure is the last word.
+        """
         outcome = await self._meter.attempt(
             story.payer,
             prepared,
             ordinal=story.next_ordinal(),
             rung=index,
             purpose=Purpose.ANSWER,
+            listener=story.listener_to(prepared.model.name),
         )
         match outcome:
             case Failed():
                 story.paid(outcome.closing)
                 await self._meter.close(story.payer, outcome.closing)
+                if story.cannot_repeat:
+                    return outcome
                 failed(outcome)
                 raise outcome.error
             case Answered():

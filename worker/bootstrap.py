@@ -36,6 +36,7 @@ from worker.metering import Meter
 from worker.pipeline import Pipeline
 from worker.providers.caller import ModelCaller
 from worker.recording import Recorder
+from worker.speaking import Speaker
 
 log = structlog.get_logger(__name__)
 
@@ -139,6 +140,7 @@ async def _make(
         RulesClassifier(),
         Asking(catalog, caller, meter),
         meter,
+        Speaker(redis),
         patience_s=settings.patience_s,
     )
     runner = ChunkRunner(

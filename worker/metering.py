@@ -55,12 +55,14 @@ from worker.outcome import (
 )
 from worker.providers.caller import Admission, ModelCaller, PreparedCall
 from worker.providers.errors import (
+    HungUp,
     MaybeBilled,
     NotAdmitted,
     ProviderBusy,
     ProviderDown,
     ProviderError,
 )
+from worker.providers.hearing import Listener
 from worker.recording import Event, Move, Recorder, Write
 
 log = structlog.get_logger(__name__)
@@ -109,10 +111,17 @@ class Meter:
         self._openings: dict[tuple[Scope, ...], asyncio.Task[object]] = {}
 
     async def attempt(
-        self, payer: Payer, prepared: PreparedCall, *, ordinal: int, rung: int, purpose: Purpose
+        self,
+        payer: Payer,
+        prepared: PreparedCall,
+        *,
+        ordinal: int,
+        rung: int,
+        purpose: Purpose,
+        listener: Listener | None = None,
     ) -> AttemptOutcome:
         """Make one call if there are a provider and money for it; the caller must `close` an
-        Answered or Failed one.
+        Answered or Failed one. listener: hears a streamed answer while it comes.
         """
         try:
             admission = await self._caller.admit(prepared)
@@ -131,7 +140,7 @@ class Meter:
             if refused is not None:
                 return refused
             sent = True
-            return await self._send(prepared, admission, intent)
+            return await self._send(prepared, admission, intent, listener)
         finally:
             if not sent:
                 self._caller.abandon(admission)
@@ -285,10 +294,14 @@ class Meter:
             log.warning("release left to the reconciler", reason=error.message)
 
     async def _send(
-        self, prepared: PreparedCall, admission: Admission, intent: Intent
+        self,
+        prepared: PreparedCall,
+        admission: Admission,
+        intent: Intent,
+        listener: Listener | None,
     ) -> Answered | Failed:
         try:
-            completion = await self._caller.send(prepared, admission)
+            completion = await self._caller.send(prepared, admission, listener)
         except ProviderError as error:
             return Failed(error, _failed(intent, prepared, error, self._clock()))
         reach(FaultPoint.AFTER_ANSWER)
@@ -351,9 +364,13 @@ def _billed(
 
 def _failed(intent: Intent, prepared: PreparedCall, error: ProviderError, now: datetime) -> Closing:
     """The price of a failure: nothing where the provider refused without usage or nothing left,
-    otherwise all that was reserved, for it may be on the bill.
+    otherwise all that was reserved, for it may be on the bill. A stream that we cut costs what we
+    counted, which nobody has confirmed.
     """
-    if error.billed is not None:
+    if isinstance(error, HungUp) and error.billed is not None:
+        counted = cost_nusd(prepared.model.price, error.billed)
+        status, cost = AttemptStatus.UNCONFIRMED, min(counted, intent.reserved_nusd)
+    elif error.billed is not None:
         status, cost = AttemptStatus.BILLED, cost_nusd(prepared.model.price, error.billed)
     elif isinstance(error, MaybeBilled):
         status, cost = AttemptStatus.UNCONFIRMED, intent.reserved_nusd

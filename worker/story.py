@@ -24,6 +24,7 @@ from shared.domain.job import JobStatus, public_job_id
 from worker.metering import Payer
 from worker.outcome import Answered
 from worker.recording import Event
+from worker.speaking import Voice
 
 MAX_UNCONFIRMED = 4
 """Calls of one job that may have been billed without an answer, deaths of workers among them. Each
@@ -76,6 +77,7 @@ class Story:
         self._uncertain: int = sum(row.status == AttemptStatus.UNCONFIRMED for row in earlier)
         self._unpaid: Answer | None = None
         self.is_announced = False
+        self.voice: Voice | None = None
 
     @property
     def route(self) -> Route:
@@ -109,9 +111,23 @@ class Story:
         self._uncertain += closing.status is AttemptStatus.UNCONFIRMED
 
     @property
-    def tried_too_dearly(self) -> bool:
-        """Whether so many calls may have been billed for nothing that no further one is made."""
-        return self._uncertain >= MAX_UNCONFIRMED
+    def asks_no_more(self) -> bool:
+        """Whether no further call is made: so many may have been billed for nothing, or a part of
+        an answer was told and cannot be taken back, or nobody waits any more.
+        """
+        return self._uncertain >= MAX_UNCONFIRMED or self.cannot_repeat
+
+    @property
+    def cannot_repeat(self) -> bool:
+        """Whether a failed call is the last word because of whoever reads along."""
+        return self.voice is not None and (self.voice.has_spoken or self.voice.is_gone)
+
+    def listener_to(self, model: str) -> Voice | None:
+        """Who reads along when this model is asked, if the answer is streamed."""
+        if self.voice is None or not self.request.stream:
+            return None
+        self.voice.begin(model)
+        return self.voice
 
     def note(self, what: str) -> None:
         """Remember something for whoever reads the decision later."""

@@ -48,6 +48,17 @@ TERMINAL: Final = frozenset({S.COMPLETED, S.FAILED, S.EXPIRED, S.CANCELLED})
 OPEN: Final = frozenset({S.VALIDATING, S.IN_PROGRESS, S.FINALIZING, S.CANCELLING})
 
 
+AWAITED_PREFIX: Final = "chat"
+"""Begins the id of a batch that somebody waits for on an open connection: a chat completion or a
+comparison. Its jobs end at once where others are held or wait, nobody is notified of its end, and
+lists leave it out unless it is asked for."""
+
+
+def is_awaited(batch_id: str) -> bool:
+    """Whether somebody waits for this batch on an open connection."""
+    return batch_id.startswith(f"{AWAITED_PREFIX}_")
+
+
 class Priority(StrEnum):
     """Which queue a batch's chunks take."""
 

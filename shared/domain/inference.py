@@ -69,6 +69,7 @@ class Request:
     model: "auto", a tier's name, or a model's name in the catalog.
     extras: further fields of the body, passed through to the provider untouched.
     preferences: None where the line gave none (the project's, then the default, apply).
+    stream: somebody reads along, so the answer is told piece by piece and cannot be replaced.
     """
 
     messages: tuple[JsonObject, ...]
@@ -81,6 +82,7 @@ class Request:
     constraints: Constraints = Constraints()
     fallback_models: tuple[str, ...] = ()
     metadata: JsonObject = field(default_factory=dict)
+    stream: bool = False
 
     def to_json(self) -> bytes:
         """The stored form: only what differs from the default."""
@@ -139,6 +141,7 @@ _DEFAULTS: dict[str, Any] = {
     "constraints": Constraints(),
     "fallback_models": (),
     "metadata": {},
+    "stream": False,
 }
 
 

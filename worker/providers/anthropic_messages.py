@@ -50,7 +50,7 @@ _EFFORT: Final = {
 }  # fmt: skip
 _CHOICE: Final = {"auto": "auto", "required": "any", "none": "none"}
 _JSON_ONLY: Final = "Answer with one valid JSON object and nothing else: no prose, no code fence."
-_FINISH: Final[Mapping[str | None, FinishReason]] = {
+FINISH: Final[Mapping[str | None, FinishReason]] = {
     "end_turn": FinishReason.STOP,
     "stop_sequence": FinishReason.STOP,
     "max_tokens": FinishReason.LENGTH,
@@ -121,6 +121,8 @@ class AnthropicMessages:
             **_sampling(given, warnings),
             **_tools(given),
         }
+        if request.stream:
+            body["stream"] = True
         if system:
             body["system"] = system
         if stop_of(given):
@@ -133,7 +135,7 @@ class AnthropicMessages:
         has_sampling = any(name in body for name in _SAMPLING)
         version = VERSION_WITH_SAMPLING if has_sampling else VERSION
         headers = {"anthropic-version": version}
-        return EncodedCall("/v1/messages", dump(body), headers, tuple(warnings))
+        return EncodedCall("/v1/messages", dump(body), headers, tuple(warnings), request.stream)
 
     def auth_headers(self, key: str) -> dict[str, str]:
         """The header that both API versions take, and that wins where both are sent."""
@@ -142,12 +144,12 @@ class AnthropicMessages:
     def decode(self, body: bytes) -> Completion:
         """The message: its text blocks joined, its tool uses as calls, its thinking left out."""
         answer = parse_answer(body)
-        usage = _usage_of(answer.get("usage"))
+        usage = usage_of(answer.get("usage"))
         try:
             parsed = _Answer.model_validate(answer)
         except ValidationError:
             raise unknown_answer("the answer is no message", usage) from None
-        reason = _FINISH.get(parsed.stop_reason)
+        reason = FINISH.get(parsed.stop_reason)
         if reason is None:
             raise unknown_answer(f"unknown stop_reason {parsed.stop_reason!r:.40}", usage)
         choice = Choice(
@@ -254,7 +256,10 @@ def _output_config(
     return config
 
 
-def _usage_of(raw: Any) -> Usage | None:
+def usage_of(raw: Any) -> Usage | None:
+    """The usage in this wire's words; None where there is none. Raises MaybeBilled for an
+    unreadable one.
+    """
     if not isinstance(raw, dict):
         return None
     try:

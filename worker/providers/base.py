@@ -18,13 +18,15 @@ class EncodedCall:
     """One call as it will be sent, without its key.
 
     path: appended to the provider's base_url, with a leading slash. warnings: what of the request
-    this wire could not say and left out; the attempt records them.
+    this wire could not say and left out; the attempt records them. streams: the answer is asked
+    for as a stream of events.
     """
 
     path: str
     body: bytes = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    streams: bool = False
 
 
 class Wire(Protocol):

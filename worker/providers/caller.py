@@ -8,7 +8,7 @@ the provider's rate and concurrency, the ledger the money.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Final, Self
 
 from redis.asyncio import Redis
 
@@ -26,14 +26,20 @@ from worker.providers.errors import (
     ProviderError,
 )
 from worker.providers.health import Available, Barred, HealthBoard
+from worker.providers.hearing import Hearing, Listener
 from worker.providers.http import HttpSender
 from worker.providers.registry import ProviderKey, ProviderRegistry
 from worker.providers.throttle import Delay, Permit, Throttle
 
+_THINKING: Final = frozenset({"reasoning_effort", "thinking", "reasoning"})
+
 
 @dataclass(frozen=True, slots=True)
 class PreparedCall:
-    """A call that has its worst case: tokens in and out, and what they cost in nano-dollars."""
+    """A call that has its worst case: tokens in and out, and what they cost in nano-dollars.
+
+    may_think: the model may write tokens that nobody is shown.
+    """
 
     model: ModelSpec
     provider: ProviderSpec
@@ -41,6 +47,7 @@ class PreparedCall:
     input_token_bound: int
     max_output_tokens: int
     worst_case_nusd: int
+    may_think: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,8 @@ class ModelCaller:
         # Only a request that says so can write the dearer one-hour cache.
         hour = b'"1h"' in encoded.body
         worst = worst_case_nusd(model.price, bound, output, writes_1h_cache=hour)
-        return PreparedCall(model, provider, encoded, bound, output, worst)
+        thinks = "temperature" not in model.capabilities or not _THINKING.isdisjoint(request.extras)
+        return PreparedCall(model, provider, encoded, bound, output, worst, thinks)
 
     async def admit(self, prepared: PreparedCall) -> Admission:
         """Leave to send, with a healthy key, after waiting for its rate for a few seconds at most.
@@ -144,15 +152,19 @@ class ModelCaller:
             delays[soonest] = again.seconds
         raise ProviderBusy(min(delays.values()), f"the limits of {provider.name} are reached")
 
-    async def send(self, prepared: PreparedCall, admission: Admission) -> Completion:
+    async def send(
+        self, prepared: PreparedCall, admission: Admission, listener: Listener | None = None
+    ) -> Completion:
         """The model's answer. Raises ProviderError, and nothing else but a cancellation.
+
+        listener: hears the pieces of a streamed answer; HungUp is raised when it is gone.
 
         Whatever happens the admission is given back and the key's health is noted. A call that is
         cancelled may have been billed: the caller knows that it cancelled.
         """
         charged: int | None = None
         try:
-            completion = await self._ask(prepared, admission)
+            completion = await self._ask(prepared, admission, listener)
             charged = _tokens_of(completion.usage)
         except ProviderError as error:
             charged = _tokens_charged(error)
@@ -227,20 +239,45 @@ class ModelCaller:
         if admission.is_probe:
             self._health.release_probe(admission.key_id)
 
-    async def _ask(self, prepared: PreparedCall, admission: Admission) -> Completion:
+    async def _ask(
+        self, prepared: PreparedCall, admission: Admission, listener: Listener | None
+    ) -> Completion:
         wire = self._registry.wire(prepared.provider.name)
         auth = wire.auth_headers(admission.key.secret)
-        status, headers, body = await self._sender.send(prepared.provider, auth, prepared.encoded)
+        hearing = None
+        if prepared.encoded.streams:
+            decoder = self._registry.stream_decoder(prepared.provider.name)
+            hearing = Hearing(decoder, listener, _bounds_of(prepared))
+        sending = self._sender.send(
+            prepared.provider, auth, prepared.encoded, hearing.take if hearing else None
+        )
+        if hearing is None:
+            status, headers, body = await sending
+        else:
+            status, headers, body = await hearing.while_heard(sending)
         if not 200 <= status < 300:  # noqa: PLR2004 - the class of success
             raise wire.classify_error(status, headers, body, utc_now())
         try:
+            if hearing is not None and hearing.has_begun:
+                return _completed(hearing.decoder.completion(), prepared)
             completion = wire.decode(body)
+            if hearing is not None:
+                hearing.take_whole(completion)
         except ProviderError:
             raise
         except Exception as error:
             # Not expected of any wire; should it happen, it happened to an answer that was paid.
             raise MaybeBilled("garbage", type(error).__name__) from error
         return _completed(completion, prepared)
+
+
+def _bounds_of(prepared: PreparedCall) -> Usage | None:
+    """The most a call can have used whose text is all that its model wrote; None of a model that
+    may think unseen.
+    """
+    if prepared.may_think:
+        return None
+    return Usage(input_tokens=prepared.input_token_bound, output_tokens=prepared.max_output_tokens)
 
 
 def _completed(completion: Completion, prepared: PreparedCall) -> Completion:

@@ -53,7 +53,7 @@ _KNOWN: Final = frozenset({*_PARAMS, "stop", "tools", "tool_choice"})
 _CHOICE: Final = {"required": "REQUIRED", "none": "NONE"}
 # Cohere's 498 is an invalid token; elsewhere it means no capacity.
 _KEY_REFUSED: Final = frozenset({401, 402, 498})
-_FINISH: Final[Mapping[str, FinishReason]] = {
+FINISH: Final[Mapping[str, FinishReason]] = {
     "COMPLETE": FinishReason.STOP,
     "STOP_SEQUENCE": FinishReason.STOP,
     "MAX_TOKENS": FinishReason.LENGTH,
@@ -118,7 +118,7 @@ class CohereChat:
             "model": model.upstream,
             "messages": [_message(turn) for turn in turns],
             "max_tokens": max_tokens,
-            "stream": False,
+            "stream": request.stream,
             **{t: given[n] for n, t in _PARAMS.items() if given.get(n) is not None},
             **_tools(given),
         }
@@ -129,7 +129,7 @@ class CohereChat:
             fitting = {"json_schema": schema} if schema is not None else {}
             body["response_format"] = {"type": "json_object", **fitting}
         warnings += unknown_to("Cohere", given, _KNOWN)
-        return EncodedCall("/v2/chat", dump(body), warnings=tuple(warnings))
+        return EncodedCall("/v2/chat", dump(body), warnings=tuple(warnings), streams=request.stream)
 
     def auth_headers(self, key: str) -> dict[str, str]:
         """A bearer token."""
@@ -138,12 +138,12 @@ class CohereChat:
     def decode(self, body: bytes) -> Completion:
         """The message: its text parts joined, its thinking left out."""
         answer = parse_answer(body)
-        usage = _usage_of(answer.get("usage"))
+        usage = usage_of(answer.get("usage"))
         try:
             parsed = _Answer.model_validate(answer)
         except ValidationError:
             raise unknown_answer("the answer is no chat message", usage) from None
-        reason = _FINISH.get(parsed.finish_reason)
+        reason = FINISH.get(parsed.finish_reason)
         if reason is None:
             raise unknown_answer(f"unknown finish_reason {parsed.finish_reason!r:.40}", usage)
         if reason is FinishReason.ERROR:
@@ -205,7 +205,10 @@ def _tools(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"tools": described, **({"tool_choice": choice} if choice else {})}
 
 
-def _usage_of(raw: Any) -> Usage | None:
+def usage_of(raw: Any) -> Usage | None:
+    """The usage in this wire's words; None where there is none. Raises MaybeBilled for an
+    unreadable one.
+    """
     if not isinstance(raw, dict):
         return None
     try:

@@ -8,6 +8,7 @@ ProviderError
  ├── AccountRefused   the key must pause (401, 402, 403, quota or credit used up): free
  ├── RequestRefused   wrong for this model (400, 404, 413, 422): free, another model may do
  └── MaybeBilled      left, and no readable answer came (timeout, cut, garbage): may cost money
+      └── HungUp      left, and we cut it because nobody waits for the answer any more
 
 NotAdmitted           nothing was tried
  ├── ProviderBusy     limits, a cool-down or a paused account: wait, patience is not used up
@@ -92,6 +93,14 @@ class MaybeBilled(ProviderError):  # noqa: N818
     """The request left and no usable answer came back: it may have been charged.
 
     `billed` is set where the answer was readable enough to know its usage.
+    """
+
+
+class HungUp(MaybeBilled):
+    """Nobody waits for the answer any more, so the call was cut.
+
+    `billed` is our own count of what it had used by then, an upper bound; None where nothing can
+    be said about it.
     """
 
 

@@ -55,7 +55,7 @@ _CONFIG: Final = {
 _KNOWN: Final = frozenset({*_CONFIG, "stop", "tools", "tool_choice", "reasoning_effort"})
 _LEVELS: Final = frozenset({"minimal", "low", "medium", "high"})
 _MODES: Final = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
-_FINISH: Final[Mapping[str | None, FinishReason]] = {
+FINISH: Final[Mapping[str | None, FinishReason]] = {
     "STOP": FinishReason.STOP,
     None: FinishReason.STOP,
     "MAX_TOKENS": FinishReason.LENGTH,
@@ -138,8 +138,9 @@ class GeminiContent:
         if system:
             body["systemInstruction"] = {"parts": [{"text": system}]}
         warnings += unknown_to("Gemini", given, _KNOWN)
-        path = f"/v1/models/{quote(model.upstream, safe='')}:generateContent"
-        return EncodedCall(path, dump(body), warnings=tuple(warnings))
+        verb = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
+        path = f"/v1/models/{quote(model.upstream, safe='')}:{verb}"
+        return EncodedCall(path, dump(body), warnings=tuple(warnings), streams=request.stream)
 
     def auth_headers(self, key: str) -> dict[str, str]:
         """A header, not the query: addresses end up in logs."""
@@ -150,7 +151,7 @@ class GeminiContent:
         without a reason is a failed one.
         """
         answer = parse_answer(body)
-        usage = _usage_of(answer.get("usageMetadata"))
+        usage = usage_of(answer.get("usageMetadata"))
         try:
             parsed = _Answer.model_validate(answer)
         except ValidationError:
@@ -259,7 +260,10 @@ def _tools(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"tools": [{"functionDeclarations": declared}], **config}
 
 
-def _usage_of(raw: Any) -> Usage | None:
+def usage_of(raw: Any) -> Usage | None:
+    """The usage in this wire's words; None where there is none. Raises MaybeBilled for an
+    unreadable one.
+    """
     if not isinstance(raw, dict) or raw.get("promptTokenCount") is None:
         return None
     try:
@@ -278,7 +282,7 @@ def _usage_of(raw: Any) -> Usage | None:
 
 
 def _choice(candidate: _Candidate, usage: Usage | None) -> Choice:
-    reason = _FINISH.get(candidate.finishReason)
+    reason = FINISH.get(candidate.finishReason)
     if reason is None:
         raise unknown_answer(f"unknown finishReason {candidate.finishReason!r:.40}", usage)
     if reason is FinishReason.ERROR:

@@ -10,7 +10,7 @@ Answers are asked for unpacked: they are small, and unpacking costs more than it
 
 import asyncio
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -60,11 +60,17 @@ class HttpSender:
         self._by_base_url: dict[str, AiohttpTransport] = {}
 
     async def send(
-        self, provider: ProviderSpec, auth: Mapping[str, str], encoded: EncodedCall
+        self,
+        provider: ProviderSpec,
+        auth: Mapping[str, str],
+        encoded: EncodedCall,
+        take: Callable[[bytes], None] | None = None,
     ) -> Answer:
         """The answer's status, its headers (lower-case names) and its body.
 
-        Raises NotSent or MaybeBilled; redirects are answers like any other.
+        take: gets the parts of a successful stream of events as they come; the body is empty then.
+        A cancellation closes the connection. Raises NotSent or MaybeBilled, and what `take` raises
+        as ProviderError; redirects are answers like any other.
         """
         try:
             transport = self._transport(provider.base_url)
@@ -74,7 +80,7 @@ class HttpSender:
         try:
             # So the deadline cannot fall into connecting, where it would prove nothing.
             async with asyncio.timeout(provider.connect_timeout_s + provider.timeout_s):
-                return await self._exchange(transport, request)
+                return await self._exchange(transport, request, take)
         except ProviderError:
             raise
         except Exception as error:  # noqa: BLE001 - no error of a library may pass this edge
@@ -87,18 +93,25 @@ class HttpSender:
         self._transports.clear()
         self._by_base_url.clear()
 
-    async def _exchange(self, transport: AiohttpTransport, request: httpx.Request) -> Answer:
+    async def _exchange(
+        self,
+        transport: AiohttpTransport,
+        request: httpx.Request,
+        take: Callable[[bytes], None] | None,
+    ) -> Answer:
         response = await transport.handle_async_request(request)
         reach(FaultPoint.AFTER_REQUEST)
         try:
             headers = {name.lower(): value for name, value in response.headers.items()}
             parts: list[bytes] = []
             size = 0
+            if take is None or not _streams(response.status_code, headers):
+                take = parts.append
             async for part in response.aiter_raw():
                 size += len(part)
                 if size > self._max_answer_bytes:
                     raise MaybeBilled("answer_too_large", f"more than {self._max_answer_bytes} B")
-                parts.append(part)
+                take(part)
             return response.status_code, headers, b"".join(parts)
         finally:
             await response.aclose()
@@ -137,7 +150,7 @@ def _request(
 ) -> httpx.Request:
     headers = {
         "content-type": "application/json",
-        "accept": "application/json",
+        "accept": "text/event-stream" if encoded.streams else "application/json",
         "accept-encoding": "identity",
         "user-agent": _USER_AGENT,
         **provider.headers,
@@ -152,6 +165,11 @@ def _request(
         content=encoded.body,
         extensions={"timeout": timeout},
     )
+
+
+def _streams(status: int, headers: Mapping[str, str]) -> bool:
+    kind = headers.get("content-type", "").strip().lower()
+    return 200 <= status < 300 and kind.startswith("text/event-stream")  # noqa: PLR2004
 
 
 def _mapped(error: Exception) -> ProviderError:

@@ -27,7 +27,7 @@ from worker.providers.errors import MaybeBilled, ProviderError
 from worker.providers.json_body import garbage, parse_answer
 from worker.providers.messages import cannot_encode, dump, sampling_of, turns_of
 
-_FINISH: Final[Mapping[str | None, FinishReason]] = {
+FINISH: Final[Mapping[str | None, FinishReason]] = {
     "stop": FinishReason.STOP,
     "eos": FinishReason.STOP,
     "end_turn": FinishReason.STOP,
@@ -94,7 +94,13 @@ class OpenAIChat:
         if request.response_format is not None:
             body["response_format"] = request.response_format
         body[provider.max_tokens_field] = max_tokens
-        return EncodedCall("/chat/completions", dump(body), warnings=tuple(warnings))
+        if request.stream:
+            body["stream"] = True
+            if "stream_options" not in provider.drop_params:
+                body["stream_options"] = {"include_usage": True}
+        return EncodedCall(
+            "/chat/completions", dump(body), warnings=tuple(warnings), streams=request.stream
+        )
 
     def auth_headers(self, key: str) -> dict[str, str]:
         """A bearer token."""
@@ -103,7 +109,7 @@ class OpenAIChat:
     def decode(self, body: bytes) -> Completion:
         """The answer, its body as the host wrote it but for finish reasons and usage."""
         answer = parse_answer(body)
-        usage = _usage_of(answer.get("usage"))
+        usage = usage_of(answer.get("usage"))
         if answer.get("error") and not answer.get("choices"):
             raise MaybeBilled("error_in_answer", error_facts(body).message, billed=usage)
         try:
@@ -137,7 +143,10 @@ def _refuse_hosted_tools(given: Mapping[str, Any]) -> None:
             raise cannot_encode("only tools of type function or custom can be offered")
 
 
-def _usage_of(raw: Any) -> Usage | None:
+def usage_of(raw: Any) -> Usage | None:
+    """The usage in this wire's words; None where there is none. Raises MaybeBilled for an
+    unreadable one.
+    """
     if not isinstance(raw, dict) or raw.get("prompt_tokens") is None:
         return None
     try:
@@ -162,7 +171,7 @@ def _usage_of(raw: Any) -> Usage | None:
 
 
 def _finish_of(choice: _Choice, usage: Usage | None) -> FinishReason:
-    reason = _FINISH.get(choice.finish_reason)
+    reason = FINISH.get(choice.finish_reason)
     if reason is None:
         raise unknown_answer(f"unknown finish_reason {choice.finish_reason!r:.40}", usage)
     if reason is FinishReason.ERROR:

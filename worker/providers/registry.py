@@ -2,22 +2,33 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from shared.catalog.spec import Catalog, WireName
 from worker.providers.anthropic_messages import AnthropicMessages
+from worker.providers.anthropic_stream import AnthropicStream
 from worker.providers.base import Wire
 from worker.providers.cohere_chat import CohereChat
+from worker.providers.cohere_stream import CohereStream
 from worker.providers.gemini_content import GeminiContent
+from worker.providers.gemini_stream import GeminiStream
 from worker.providers.openai_chat import OpenAIChat
+from worker.providers.openai_stream import OpenAIStream
+from worker.providers.streaming import StreamDecoder
 
 WIRES: Final[Mapping[WireName, Wire]] = {
     WireName.OPENAI: OpenAIChat(),
     WireName.ANTHROPIC: AnthropicMessages(),
     WireName.GEMINI: GeminiContent(),
     WireName.COHERE: CohereChat(),
+}
+STREAMS: Final[Mapping[WireName, Callable[[], StreamDecoder]]] = {
+    WireName.OPENAI: OpenAIStream,
+    WireName.ANTHROPIC: AnthropicStream,
+    WireName.GEMINI: GeminiStream,
+    WireName.COHERE: CohereStream,
 }
 
 
@@ -39,6 +50,7 @@ class ProviderRegistry:
 
     def __init__(self, catalog: Catalog, keys: Mapping[str, tuple[str, ...]]) -> None:
         self._wires = {name: WIRES[spec.wire] for name, spec in catalog.providers.items()}
+        self._streams = {name: STREAMS[spec.wire] for name, spec in catalog.providers.items()}
         self._keys = {
             name: tuple(
                 ProviderKey(key_id_of(name, key), key)
@@ -51,6 +63,10 @@ class ProviderRegistry:
     def wire(self, provider: str) -> Wire:
         """The wire of a provider of the catalog."""
         return self._wires[provider]
+
+    def stream_decoder(self, provider: str) -> StreamDecoder:
+        """A decoder for one streamed answer of a provider of the catalog."""
+        return self._streams[provider]()
 
     def keys_by_load(self, provider: str) -> tuple[ProviderKey, ...]:
         """A provider's keys, the one with the fewest calls in flight here first."""
