@@ -32,6 +32,12 @@ test: $(DEV_STAMP) ## Run all tests, on real servers and both databases
 bench: $(DEV_STAMP) ## Measure beside the floor and others, ten minutes (BENCH=--quick: two)
 	@exec $(BIN)/python -m benchmarks $(BENCH)
 
+CHAOS_SECONDS ?= 180
+CHAOS_SEED ?= 1
+.PHONY: chaos
+chaos: $(DEV_STAMP) ## Mistreat a running mill for minutes, then check every invariant and print figures
+	@exec $(BIN)/python -m tests.chaos --seconds $(CHAOS_SECONDS) --seed $(CHAOS_SEED)
+
 .PHONY: check
 check: $(DEV_STAMP) ## Lint, formatting, types, walls between the rooms, known vulnerabilities
 	@echo "ruff check" && $(BIN)/ruff check --quiet .

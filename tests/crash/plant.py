@@ -53,7 +53,13 @@ class Plant:
     """`close` kills whatever still runs."""
 
     def __init__(
-        self, folder: Path, database_url: str, redis_url: str, simulator: SimulatorServer
+        self,
+        folder: Path,
+        database_url: str,
+        redis_url: str,
+        simulator: SimulatorServer,
+        *,
+        chunk_size: int = 5,
     ) -> None:
         self.folder = folder
         self.simulator = simulator
@@ -64,7 +70,7 @@ class Plant:
             database_url=database_url,
             redis_url=redis_url,
             catalog=write_catalog(folder / "catalog.toml", simulator.url),
-            chunk_size=5,
+            chunk_size=chunk_size,
         )
         self.database = Database(self.settings.resolved_database_url, pool_size=2)
         self.redis: Redis = connect(self.settings)
@@ -200,9 +206,11 @@ class Plant:
         self.numbers.append(number)
         return number
 
-    def endpoint(self, url: str, secret: str, project: str = "acme") -> None:
+    def endpoint(
+        self, url: str, secret: str, project: str = "acme", limit_nusd: int | None = LIMIT_NUSD
+    ) -> None:
         """A receiver of this project's batch events."""
-        self.project(project)
+        self.project(project, limit_nusd)
         with self.database.transaction() as connection:
             row, _ = webhooks.create_endpoint(connection, project, url, "test", None, utc_now())
             connection.execute(

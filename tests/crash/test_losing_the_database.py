@@ -19,7 +19,8 @@ OUTAGE_S = 3 * LEASE_S
 
 @pytest.fixture(scope="module")
 def own_postgres() -> Iterator[PostgresServer]:
-    server = PostgresServer()
+    # Commits are kept when it is killed, as any server in earnest keeps them.
+    server = PostgresServer({"listen_addresses": "", "max_connections": "100", "fsync": "off"})
     try:
         server.start()
         yield server

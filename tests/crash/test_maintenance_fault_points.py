@@ -1,42 +1,21 @@
 """The leader of the maintenance is killed at each point; another one takes up where it was."""
 
 import signal
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import update
 
-from producer.local.processes import start_child
 from shared.clock import utc_now
 from shared.db.tables import webhook_deliveries
 from shared.fault_points import FaultPoint
 from tests.crash.invariants import check
 from tests.crash.plant import Plant, questions
-from tests.servers.waiting import wait_for
+from tests.crash.receiver import SECRET, Receiver
 
 JOBS = 20
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-
-class Receiver:
-    """A webhook receiver that checks signatures."""
-
-    def __init__(self, folder: Path) -> None:
-        ready = folder / "receiver"
-        command = [sys.executable, "-m", "simulator.webhook_receiver", "--secret", SECRET]
-        command += ["--ready-file", str(ready)]
-        self.child = start_child("receiver", command, log=folder / "receiver.log")
-        wait_for(ready.exists, "the receiver is ready")
-        self.url = ready.read_text().strip()
-
-    def events(self) -> list[dict[str, Any]]:
-        answer = httpx.get(f"{self.url}/_receiver/events", timeout=10)
-        return list(answer.json()["events"])
 
 
 @pytest.fixture
