@@ -5,7 +5,7 @@ whole file is checked: one bad line fails the batch with the reasons, and nothin
 it was created with `partial`. Then its lines become jobs.
 
 A process that is told to stop hands the file back; one that dies is succeeded when its lease is
-over (30 s), after the last line that is in. A storage that does not answer is tried again.
+over, after the last line that is in. A storage that does not answer is tried again.
 Weakness: where no API process runs, no file is read.
 """
 
@@ -32,9 +32,8 @@ from shared.ids import claim_token
 
 log = structlog.get_logger(__name__)
 
-LEASE: Final = timedelta(seconds=30)
 ERRORS_SHOWN: Final = 100
-_RENEW_EVERY_S: Final = 5.0
+_RENEWALS: Final = 4  # in the time of a lease
 _AGAIN_AFTER: Final = timedelta(seconds=5)
 _LINES_BETWEEN_LOOKS: Final = 256
 
@@ -79,6 +78,7 @@ class FileIntake:
     known_models: frozenset[str]
     limits: IntakeLimits
     max_lines: int
+    lease: timedelta
     clock: Callable[[], datetime]
 
     def run_once(self, stop: threading.Event) -> bool:
@@ -92,7 +92,7 @@ class FileIntake:
                 return False
         token = claim_token()
         with self.database.transaction() as connection:
-            row = intakes.claim(connection, token, now, now + LEASE)
+            row = intakes.claim(connection, token, now, now + self.lease)
         if row is None:
             return False
         _Reading(self, row, token, stop).run()
@@ -209,7 +209,8 @@ class _Reading:
         """Stop where that was asked for; renew the lease in time."""
         if self._stop.is_set():
             raise _StoppedError
-        if time.monotonic() - self._renewed_at > _RENEW_EVERY_S:
+        held_s = time.monotonic() - self._renewed_at
+        if held_s > self._parts.lease.total_seconds() / _RENEWALS:
             with self._database.transaction() as connection:
                 self._hold(connection)
                 batch = batches.by_number(connection, self._number)
@@ -217,7 +218,7 @@ class _Reading:
                 raise EndedMeanwhileError
 
     def _hold(self, connection: Connection) -> None:
-        until = self._parts.clock() + LEASE
+        until = self._parts.clock() + self._parts.lease
         if not intakes.renew(connection, self._number, self._token, until):
             raise _ClaimLostError
         self._renewed_at = time.monotonic()

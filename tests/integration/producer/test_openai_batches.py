@@ -12,7 +12,7 @@ import pytest
 from producer.bootstrap import ProducerContext
 from producer.file_batches import read_file_batch
 from producer.filling import LINES_PER_TRANSACTION, Filler
-from shared.db.repositories import batches, intakes, jobs
+from shared.db.repositories import batches, intakes, jobs, retention
 from shared.domain.inference import Constraints, Preferences, Request, Tier
 from shared.domain.job import JobStatus, job_id_of
 from shared.errors import UnavailableError
@@ -502,6 +502,16 @@ def test_a_batch_cancelled_before_its_file_was_read_stays_so(context: ProducerCo
         batches.close_finished(connection, [number], context.clock())
     batch = row_of(context, number)
     assert (batch.status, batch.total) == ("cancelled", 0)
+
+
+def test_files_of_a_pruned_batch_go_with_it(client: openai.OpenAI, context: ProducerContext):
+    batch_id = running(client, sdk.lines(1))
+    finish(context, batch_id, 1)
+    number = number_of(context, batch_id)
+    with context.database.transaction() as connection:
+        retention.delete_jobs(connection, number, 10)
+        retention.delete_batch(connection, number)
+    assert list(client.files.list(purpose="batch_output")) == []
 
 
 def test_many_readers_read_every_file_once(context: ProducerContext):
