@@ -77,7 +77,26 @@ class Asking:
         prepared = self._prepare(story, name)
         if isinstance(prepared, Busy):
             return prepared
+        outcome = await self._try(story, prepared, index)
+        if not isinstance(outcome, Failed) or story.cannot_repeat:
+            return outcome
+        return await self._try_again(story, prepared, index, outcome)
+
+    async def _try_again(
+        self, story: Story, prepared: PreparedCall, index: int, first: Failed
+    ) -> AttemptOutcome:
+        """What becomes of a model whose first try failed; most jobs never come here. The time
+        that limits the tries runs from that failure.
+        """
         failures: list[Failed] = []
+
+        async def one_try() -> AttemptOutcome:
+            outcome = await self._try(story, prepared, index) if failures else first
+            if not isinstance(outcome, Failed) or story.cannot_repeat:
+                return outcome
+            failures.append(outcome)
+            raise outcome.error
+
         retrying = AsyncRetrying(
             retry=retry_if_worth_it(),
             wait=wait_as_decided(self._chance),
@@ -85,9 +104,7 @@ class Asking:
             reraise=True,
         )
         try:
-            outcome: AttemptOutcome = await retrying(
-                self._try, story, prepared, index, failures.append
-            )
+            outcome: AttemptOutcome = await retrying(one_try)
         except ProviderError:
             return failures[-1]
         return outcome
@@ -105,14 +122,8 @@ class Asking:
         except NotSent as error:
             return Busy(_CHANGED_CATALOG_S, error.message, down=True)
 
-    async def _try(
-        self,
-        story: Story,
-        prepared: PreparedCall,
-        index: int,
-        failed: Callable[[Failed], None],
-    ) -> AttemptOutcome:
-        """One attempt; a failed one is paid for and raised, for tenacity to decide on.
+    async def _try(self, story: Story, prepared: PreparedCall, index: int) -> AttemptOutcome:
+        """One attempt; a failed one is paid for.
 
         What has been told to somebody cannot be told again: such a failure is the last word.
         """
@@ -128,15 +139,11 @@ class Asking:
             case Failed():
                 story.paid(outcome.closing)
                 await self._meter.close(story.payer, outcome.closing)
-                if story.cannot_repeat:
-                    return outcome
-                failed(outcome)
-                raise outcome.error
             case Answered():
-                return outcome
+                pass
             case _:
                 story.not_made()
-                return outcome
+        return outcome
 
 
 def _telling(one: Failed | Busy | None, other: Failed | Busy) -> Failed | Busy:

@@ -64,8 +64,9 @@ def decide(
 ) -> Decision:
     """What to do after the `tries_here`-th call of this model (1 after the first) failed.
 
-    elapsed_s: since the first of them. jitter: a random number in 0..1; the delay is drawn from
-    the whole range up to its exponential bound, so that many waiting calls do not come at once.
+    elapsed_s: since the first of them failed. jitter: a random number in 0..1; the delay is drawn
+    from the whole range up to its exponential bound, so that many waiting calls do not come at
+    once.
     """
     match error:
         case RequestRefused(status=status):
