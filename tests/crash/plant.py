@@ -36,7 +36,7 @@ from shared.settings import Settings
 from tests.mill import MODELS, asking, prices, write_catalog
 from tests.servers.simulator import SimulatorServer
 
-PATIENCE_S = 45.0
+PATIENCE_S = 150.0
 LIMIT_NUSD = 50_000_000
 """Enough for every batch of these tests, also when all of it is charged twice."""
 
