@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, select, update
+from sqlalchemy import Connection, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from shared.db.bulk import among, insert_rows, listed, update_rows
 from shared.db.repositories.batches import Progress
 from shared.db.tables import attempts, spend
 from shared.domain.attempt import AttemptStatus, Purpose
@@ -86,40 +87,11 @@ def open_intents(connection: Connection, intents: Sequence[Intent]) -> None:
         }
         for intent in intents
     ]
-    if rows:
-        statement = _insert(connection, attempts).on_conflict_do_nothing(index_elements=["id"])
-        connection.execute(statement, rows)
+    insert_rows(connection, attempts, rows, known="id")
 
 
 def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
-
-
-_CLOSE = (
-    update(attempts)
-    .where(attempts.c.id == bindparam("attempt_id"), attempts.c.status == AttemptStatus.OPEN.value)
-    .values(
-        {
-            name: bindparam(f"new_{name}")
-            for name in (
-                "status",
-                "cost_nusd",
-                "ended_at",
-                "input_tokens",
-                "cached_tokens",
-                "cache_write_tokens",
-                "output_tokens",
-                "reasoning_tokens",
-                "finish_reason",
-                "error_kind",
-                "error_message",
-                "verdict",
-                "answer",
-                "warnings",
-            )
-        }
-    )
-)
 
 
 def close(connection: Connection, closings: Sequence[Closing]) -> dict[int, Progress]:
@@ -129,34 +101,36 @@ def close(connection: Connection, closings: Sequence[Closing]) -> dict[int, Prog
     wanted = {closing.intent.id: closing for closing in closings}
     query = (
         select(attempts.c.id)
-        .where(attempts.c.id.in_(list(wanted)), attempts.c.status == AttemptStatus.OPEN)
+        .where(among(connection, attempts.c.id, "ids"), attempts.c.status == AttemptStatus.OPEN)
         .order_by(attempts.c.id)
         .with_for_update()
     )
-    still_open = [wanted[i] for i in connection.execute(query).scalars()]
+    found = connection.execute(query, {"ids": listed(connection, wanted)})
+    still_open = [wanted[i] for i in found.scalars()]
     if not still_open:
         return {}
-    connection.execute(_CLOSE, [_closing_row(closing) for closing in still_open])
+    rows = [_closing_row(closing) for closing in still_open]
+    update_rows(connection, attempts, rows, key="id", status=AttemptStatus.OPEN.value)
     return _add_spend(connection, still_open)
 
 
 def _closing_row(closing: Closing) -> dict[str, Any]:
     return {
-        "attempt_id": closing.intent.id,
-        "new_status": closing.status.value,
-        "new_cost_nusd": closing.cost_nusd,
-        "new_ended_at": closing.ended_at,
-        "new_input_tokens": closing.input_tokens,
-        "new_cached_tokens": closing.cached_tokens,
-        "new_cache_write_tokens": closing.cache_write_tokens,
-        "new_output_tokens": closing.output_tokens,
-        "new_reasoning_tokens": closing.reasoning_tokens,
-        "new_finish_reason": closing.finish_reason,
-        "new_error_kind": closing.error_kind,
-        "new_error_message": closing.error_message,
-        "new_verdict": dict(closing.verdict) if closing.verdict else None,
-        "new_answer": closing.answer,
-        "new_warnings": list(closing.warnings) if closing.warnings else None,
+        "id": closing.intent.id,
+        "status": closing.status.value,
+        "cost_nusd": closing.cost_nusd,
+        "ended_at": closing.ended_at,
+        "input_tokens": closing.input_tokens,
+        "cached_tokens": closing.cached_tokens,
+        "cache_write_tokens": closing.cache_write_tokens,
+        "output_tokens": closing.output_tokens,
+        "reasoning_tokens": closing.reasoning_tokens,
+        "finish_reason": closing.finish_reason,
+        "error_kind": closing.error_kind,
+        "error_message": closing.error_message,
+        "verdict": dict(closing.verdict) if closing.verdict else None,
+        "answer": closing.answer,
+        "warnings": list(closing.warnings) if closing.warnings else None,
     }
 
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 
+from shared.db.bulk import among, insert_rows, listed
 from shared.db.repositories.batches import Progress, add_progress, id_range
 from shared.db.tables import attempts, batches, jobs, results
 from shared.domain.batch import BatchStatus
@@ -74,8 +75,7 @@ def insert_lines(
         }
         for line in lines
     ]
-    if good:
-        connection.execute(insert(jobs), good)
+    insert_rows(connection, jobs, good)
     refused = [
         {
             "job_id": job_id_of(number, line.line),
@@ -86,8 +86,7 @@ def insert_lines(
         for line in lines
         if line.error is not None
     ]
-    if refused:
-        connection.execute(insert(results), refused)
+    insert_rows(connection, results, refused)
 
 
 def last_line(connection: Connection, number: int) -> int:
@@ -216,11 +215,13 @@ def still_claimed(
     """Which of the (job, claim token) pairs still hold; locks those jobs for the transaction."""
     query = (
         select(jobs.c.id, jobs.c.claim_token)
-        .where(jobs.c.id.in_({job_id for job_id, _ in claims}), jobs.c.status == JobStatus.RUNNING)
+        .where(among(connection, jobs.c.id, "ids"), jobs.c.status == JobStatus.RUNNING)
         .order_by(jobs.c.id)
         .with_for_update()
     )
-    return {(row.id, row.claim_token) for row in connection.execute(query)} & set(claims)
+    ids = listed(connection, {job_id for job_id, _ in claims})
+    rows = connection.execute(query, {"ids": ids}).all()
+    return {(job_id, token) for job_id, token in rows} & set(claims)
 
 
 _FREED = {
@@ -241,10 +242,12 @@ def finish(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         by_status.setdefault(row["status"], []).append(row["job_id"])
     for status, ids in by_status.items():
         connection.execute(
-            update(jobs).where(jobs.c.id.in_(ids)).values(status=status, decision=None, **_FREED)
+            update(jobs)
+            .where(among(connection, jobs.c.id, "ids"))
+            .values(status=status, decision=None, **_FREED),
+            {"ids": listed(connection, ids)},
         )
-    if rows:
-        connection.execute(insert(results), list(rows))
+    insert_rows(connection, results, rows)
 
 
 def park(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
