@@ -13,6 +13,7 @@ import redis
 
 from producer.access import Access
 from producer.cancellation import Steering
+from producer.chat import Conversations
 from producer.file_batches import FileBatches
 from producer.file_intake import FileIntake
 from producer.files import Files
@@ -53,6 +54,7 @@ class ProducerContext:
     steering: Steering
     results: ResultReader
     budget: Budget
+    conversations: Conversations
     files: Files
     file_batches: FileBatches
     file_intake: FileIntake
@@ -94,6 +96,7 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
         clock=clock,
     )
     results = ResultReader(database)
+    steering = Steering(database, ledger, clock=clock)
     storage = Storage(settings.resolved_files_url)
     return ProducerContext(
         settings=settings,
@@ -105,9 +108,12 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
         clock=clock,
         access=Access(database, client, admin_key(settings), clock=clock),
         submission=submission,
-        steering=Steering(database, ledger, clock=clock),
+        steering=steering,
         results=results,
         budget=Budget(database, ledger, clock=clock),
+        conversations=Conversations(
+            database, publisher, steering, patience_s=settings.answer_within_s, clock=clock
+        ),
         files=Files(database, storage, results, max_bytes=settings.max_upload_bytes, clock=clock),
         file_batches=FileBatches(
             database, webhook_allowed_cidrs=settings.webhook_allowed_cidrs, clock=clock

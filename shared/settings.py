@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     patience_s: Annotated[float, Field(ge=0)] = 60.0
     """How long a job waits for providers that are down before it fails; rate limits and
     account-level refusals do not count, they are waited out."""
+    answer_within_s: Annotated[int, Field(ge=1, le=86_400)] = 600
+    """How long a client of a chat completion is kept waiting before it is called off."""
     max_deaths: Annotated[int, Field(ge=1)] = 3
 
     webhook_allowed_cidrs: Annotated[tuple[str, ...], NoDecode] = ()

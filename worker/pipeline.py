@@ -222,21 +222,16 @@ class Pipeline:
             log.info("another worker has the job by now")
         elif story.answers:
             await self._finish(story, f"kept: no stronger answer ({_in_words(why)})")
+        elif story.voice is not None and (end := _turned_away(why)) is not None:
+            await self._fail(story, **end)
         else:
             await self._wait_or_fail(story, why)
 
     async def _wait_or_fail(self, story: Story, why: Exhaustion) -> None:
         match why:
-            case MoneyGone(scope, need, limit, spent):
-                reason = (
-                    f"{scope.text} is used up: needs {usd_from_nusd(need)} USD, "
-                    f"{usd_from_nusd(spent)} of {usd_from_nusd(limit)} USD are spent"
-                )
-                if story.voice is not None:
-                    figures = {"scope": scope.text, "need_nusd": need, "limit_nusd": limit}
-                    await self._fail(story, "budget_exceeded", reason, **figures)
-                    return
-                await self._end(story, None, Park(scope.text, need, reason, story.decision()))
+            case MoneyGone(scope, need):
+                park = Park(scope.text, need, _used_up(why), story.decision())
+                await self._end(story, None, park)
             case MoneyTooSmall(scope, need, limit):
                 message = (
                     f"The worst case of this request, {usd_from_nusd(need)} USD, is more than the "
@@ -246,7 +241,7 @@ class Pipeline:
                 figures = {"scope": scope.text, "need_nusd": need, "limit_nusd": limit}
                 await self._fail(story, "budget_exceeded", message, **figures)
             case MoneyBusy(reason):
-                await self._wait(story, _SOON_S, reason, sick=False, code="budget_busy")
+                await self._wait(story, _SOON_S, reason, sick=False)
             case Busy(retry_in_s, reason):
                 await self._wait(story, retry_in_s, reason, sick=why.down)
             case Failed():
@@ -263,23 +258,8 @@ class Pipeline:
             sick = not isinstance(error, Throttled | AccountRefused)
             await self._wait(story, pause, f"{error.kind}: {error.message}", sick=sick)
 
-    async def _wait(
-        self,
-        story: Story,
-        seconds: float,
-        reason: str,
-        *,
-        sick: bool,
-        code: str = "rate_limit_exceeded",
-    ) -> None:
-        """Back to the queue for a while; a job that waited too long for the sick fails, and so
-        does one that somebody waits for: they may ask again themselves.
-        """
-        if story.voice is not None:
-            status, code = (503, "provider_unavailable") if sick else (429, code)
-            pause = round(max(seconds, 0.1), 3)
-            await self._fail(story, code, reason, status=status, retry_after_s=pause)
-            return
+    async def _wait(self, story: Story, seconds: float, reason: str, *, sick: bool) -> None:
+        """Back to the queue for a while; a job that waited too long for the sick fails."""
         now = self._clock()
         since = (story.job.waiting_since or now) if sick else None
         if since is not None and (now - since).total_seconds() > self._patience_s:
@@ -299,6 +279,37 @@ def _is_sick(outcome: object) -> bool:
             return not isinstance(error, Throttled)
         case _:
             return False
+
+
+def _turned_away(why: Exhaustion) -> dict[str, Any] | None:
+    """The error of a job that would be parked or go back to the queue, were it not waited for on
+    an open connection: whoever waits may ask again. None where it fails anyway.
+    """
+    match why:
+        case MoneyGone(scope, need, limit):
+            figures = {"scope": scope.text, "need_nusd": need, "limit_nusd": limit}
+            return {"code": "budget_exceeded", "message": _used_up(why), **figures}
+        case MoneyBusy(reason):
+            code, seconds = "budget_busy", _SOON_S
+        case Busy(seconds, reason):
+            code = "provider_unavailable" if _is_sick(why) else "rate_limit_exceeded"
+        case Failed(RequestRefused() | MaybeBilled()):
+            return None
+        case Failed(error):
+            code = "provider_unavailable" if _is_sick(why) else "rate_limit_exceeded"
+            reason, seconds = f"{error.kind}: {error.message}", error.retry_after_s or _SICK_RETRY_S
+        case _:
+            return None
+    status = 503 if code == "provider_unavailable" else 429
+    pause = round(max(seconds, 0.1), 3)
+    return {"code": code, "message": reason, "status": status, "retry_after_s": pause}
+
+
+def _used_up(why: MoneyGone) -> str:
+    return (
+        f"{why.scope.text} is used up: needs {usd_from_nusd(why.need_nusd)} USD, "
+        f"{usd_from_nusd(why.spent_nusd)} of {usd_from_nusd(why.limit_nusd)} USD are spent"
+    )
 
 
 def _in_words(why: Exhaustion) -> str:

@@ -12,9 +12,11 @@ from producer.access import ensure_default_project
 from producer.api import failures
 from producer.api.background import Background
 from producer.api.frame import Frame
-from producer.api.routes import batches, catalog, files, health, jobs, projects, webhooks
+from producer.api.listening import Ear
+from producer.api.routes import batches, catalog, chat, files, health, jobs, projects, webhooks
 from producer.bootstrap import ProducerContext
 from shared.errors import UnavailableError
+from shared.redis_client import connect_async
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +34,9 @@ def create_app(context: ProducerContext) -> FastAPI:
             # Not migrated or not up yet: /health/ready says so until it is.
             log.warning("the database is not ready", reason=error.message)
         app.state.background.start()
+        app.state.ear = Ear(connect_async(context.settings))
         yield
+        await app.state.ear.aclose()
         await run_in_threadpool(app.state.background.stop)
         await run_in_threadpool(context.close)
 
@@ -50,7 +54,7 @@ def create_app(context: ProducerContext) -> FastAPI:
     app.state.context = context
     app.state.at_head = False
     app.state.background = Background(context)
-    for room in (batches, files, jobs, projects, catalog, webhooks, health):
+    for room in (chat, batches, files, jobs, projects, catalog, webhooks, health):
         app.include_router(room.router)
     failures.install(app)
     app.add_middleware(Frame, max_body_bytes=context.settings.max_line_bytes + _JSON_BODY_BYTES)

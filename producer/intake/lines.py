@@ -103,6 +103,13 @@ def read_request(raw: Mapping[str, Any], known_models: Collection[str]) -> Reque
     return _request(raw, frozenset((*ROUTING_WORDS, *known_models)), known_models)
 
 
+def read_body(body: Mapping[str, Any], known_models: Collection[str]) -> Request:
+    """The request of the body of a chat completion that stands by itself; raises Refusal."""
+    if body.get("messages") is None:
+        raise Refusal("missing_required_parameter", "messages", "give messages")
+    return _made(body, "", frozenset((*ROUTING_WORDS, *known_models)), known_models)
+
+
 def _read(
     number: int,
     content: bytes,

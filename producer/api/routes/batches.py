@@ -103,12 +103,18 @@ async def submit(
 
 @router.get("/v1/batches")
 def list_batches(
-    context: Context, acting: Reading, after: After = None, limit: Limit = 20
+    context: Context,
+    acting: Reading,
+    after: After = None,
+    limit: Limit = 20,
+    chat: Annotated[bool, Query(description="Also those of chat completions.")] = False,
 ) -> Response:
-    """The project's batches, newest first."""
+    """The project's batches, newest first; those of chat completions only where asked for."""
     with context.database.reading() as connection:
         before = None if after is None else find(connection, after, acting.project).number
-        rows = batches.page(connection, acting.project, limit=limit + 1, before=before)
+        rows = batches.page(
+            connection, acting.project, limit=limit + 1, before=before, awaited=chat
+        )
         found = [batch_object(row, _counts(connection, row)) for row in rows[:limit]]
     return JsonResponse(list_object(found, has_more=len(rows) > limit))
 

@@ -27,7 +27,15 @@ from sqlalchemy.exc import IntegrityError
 
 from shared.db.repositories import files, outbox
 from shared.db.tables import batches, file_intakes, jobs
-from shared.domain.batch import MOVES, OPEN, BatchStatus, BatchVerb, Priority
+from shared.domain.batch import (
+    AWAITED_PREFIX,
+    MOVES,
+    OPEN,
+    BatchStatus,
+    BatchVerb,
+    Priority,
+    is_awaited,
+)
 from shared.domain.job import JobStatus, job_id_of
 from shared.errors import ConflictError
 
@@ -139,14 +147,23 @@ def twin_since(
 
 
 def page(
-    connection: Connection, project_id: str | None, *, limit: int, before: int | None = None
+    connection: Connection,
+    project_id: str | None,
+    *,
+    limit: int,
+    before: int | None = None,
+    awaited: bool = True,
 ) -> Sequence[BatchRow]:
-    """Batches, newest first; `before` is the number of the last one of the page before."""
+    """Batches, newest first; `before` is the number of the last one of the page before. awaited:
+    also those that chat completions are made of.
+    """
     query = select(batches).order_by(batches.c.number.desc()).limit(limit)
     if project_id is not None:
         query = query.where(batches.c.project_id == project_id)
     if before is not None:
         query = query.where(batches.c.number < before)
+    if not awaited:
+        query = query.where(batches.c.id.not_like(f"{AWAITED_PREFIX}%"))
     return connection.execute(query).all()
 
 
@@ -350,7 +367,8 @@ def close_finished(connection: Connection, numbers: Sequence[int], now: datetime
         if moved.rowcount:
             if row.input_file_id is not None:
                 files.add_outputs(connection, row, now)
-            outbox.add(connection, row.project_id, f"batch.{status.value}", {"id": row.id}, now)
+            if not is_awaited(row.id):  # whoever waits on a connection is told there
+                outbox.add(connection, row.project_id, f"batch.{status.value}", {"id": row.id}, now)
             closed.append(row.id)
     return closed
 

@@ -1,0 +1,121 @@
+"""Listening for what workers tell of the conversations that this process's clients wait for.
+
+One connection to Redis hears all of them. Frames may be missed (Redis was lost, a connection
+broke): `is_deaf` says that it is so now, and whoever waits looks into the database instead.
+Lives in one event loop.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import redis.asyncio
+import structlog
+from redis.exceptions import RedisError
+
+from shared.live_answers import LiveFrame, channel_of, from_bytes
+
+log = structlog.get_logger(__name__)
+
+_NOBODY: Final = channel_of("")
+"""Always subscribed to, so that there is always something to wait for."""
+_SUBSCRIBED_WITHIN_S: Final = 1.0
+_LISTEN_AGAIN_S: Final = 0.5
+
+
+class Attention:
+    """What one waiter hears."""
+
+    def __init__(self, ear: "Ear") -> None:
+        self._ear = ear
+        self._frames: asyncio.Queue[LiveFrame] = asyncio.Queue()
+        self.subscribed = asyncio.Event()
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether frames may be missed now."""
+        return self._ear.is_deaf or not self.subscribed.is_set()
+
+    async def next(self) -> LiveFrame:
+        """The next frame."""
+        return await self._frames.get()
+
+    def hear(self, frame: LiveFrame) -> None:
+        """Keep a frame until it is asked for."""
+        self._frames.put_nowait(frame)
+
+
+class Ear:
+    """Hears frames for all waiters of a process; connects at the first one."""
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+        self._channels = client.pubsub()
+        self._waiters: dict[bytes, Attention] = {}
+        self._listening: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
+        self.is_deaf = True
+
+    @asynccontextmanager
+    async def attention(self, batch_id: str) -> AsyncIterator[Attention]:
+        """Hear a conversation's frames from now on, until the context ends."""
+        channel = channel_of(batch_id)
+        attention = Attention(self)
+        self._waiters[channel.encode()] = attention
+        try:
+            await self._subscribe(channel, attention)
+            yield attention
+        finally:
+            del self._waiters[channel.encode()]
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                async with asyncio.timeout(_SUBSCRIBED_WITHIN_S):
+                    await self._channels.unsubscribe(channel)
+
+    async def aclose(self) -> None:
+        """Hear nothing more."""
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
+        with contextlib.suppress(RedisError, OSError):
+            await self._channels.aclose()  # type: ignore[no-untyped-call]
+            await self._client.aclose()
+
+    async def _subscribe(self, channel: str, attention: Attention) -> None:
+        try:
+            async with asyncio.timeout(_SUBSCRIBED_WITHIN_S):
+                async with self._lock:
+                    if self._listening is None:
+                        await self._channels.subscribe(_NOBODY)
+                        self._listening = asyncio.create_task(self._listen())
+                    await self._channels.subscribe(channel)
+                await attention.subscribed.wait()
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("a conversation cannot be listened to", reason=type(error).__name__)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                message = await self._channels.get_message(timeout=None)
+            except (RedisError, OSError) as error:
+                if not self.is_deaf:
+                    log.warning("what workers tell is not heard", reason=type(error).__name__)
+                self.is_deaf = True
+                await asyncio.sleep(_LISTEN_AGAIN_S)
+                continue
+            self.is_deaf = False
+            if message is not None:
+                self._take(message)
+
+    def _take(self, message: dict[str, object]) -> None:
+        waiter = self._waiters.get(message["channel"])  # type: ignore[call-overload]
+        if waiter is None:
+            return
+        if message["type"] == "subscribe":
+            waiter.subscribed.set()
+        elif message["type"] == "message":
+            try:
+                waiter.hear(from_bytes(message["data"]))  # type: ignore[arg-type]
+            except (ValueError, KeyError, TypeError):
+                log.warning("a frame could not be read")

@@ -1,0 +1,168 @@
+"""Chat completions, as OpenAI's clients ask for them, and comparisons of several models."""
+
+from contextlib import AsyncExitStack
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from producer.api.answers import JsonResponse
+from producer.api.asking import Acting, Context, Submitting
+from producer.api.awaiting import Left, Over, Relay, TooLate, Wait
+from producer.api.chat_answers import TIMED_OUT, Chunks, Refused, compared, completion, refused
+from producer.bootstrap import ProducerContext
+from producer.chat import Asked, Conversation, read_chat, read_comparison
+from producer.options import MAX_KEY, text
+from shared.clock import unix_seconds
+from shared.domain.job import JobStatus, job_id_of, public_job_id
+
+router = APIRouter(tags=["chat"])
+
+_CLOSED_REQUEST: Final = 499
+_MESSAGES: Final[dict[str, Any]] = {
+    "type": "array",
+    "minItems": 1,
+    "items": {"type": "object", "required": ["role"]},
+    "example": [{"role": "user", "content": "What is the capital of France?"}],
+}
+_SHARED: Final[dict[str, Any]] = {
+    "max_tokens": {"type": "integer", "minimum": 1},
+    "max_completion_tokens": {"type": "integer", "minimum": 1},
+    "temperature": {"type": "number", "minimum": 0, "maximum": 2},
+    "response_format": {"type": "object"},
+    "tools": {"type": "array", "items": {"type": "object"}},
+    "max_cost_usd": {"oneOf": [{"type": "string"}, {"type": "number"}]},
+    "preferences": {"type": "object"},
+    "constraints": {"type": "object"},
+    "metadata": {"type": "object"},
+}
+_CHAT_BODY: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["messages"],
+    "additionalProperties": True,
+    "properties": {
+        "model": {"type": "string", "default": "auto", "example": "auto"},
+        "messages": _MESSAGES,
+        "stream": {"type": "boolean"},
+        "stream_options": {"type": "object"},
+        "fallback_models": {"type": "array", "items": {"type": "string"}},
+        **_SHARED,
+    },
+}
+_COMPARE_BODY: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["models"],
+    "additionalProperties": True,
+    "properties": {
+        "models": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+        "prompt": {"type": "string"},
+        "messages": _MESSAGES,
+        **_SHARED,
+    },
+}
+
+
+def _body(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+@router.post("/v1/chat/completions", openapi_extra=_body(_CHAT_BODY))
+async def create_chat_completion(
+    request: Request,
+    context: Context,
+    acting: Submitting,
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Answer a conversation now: whole, or as a stream of chunks with `stream: true`.
+
+    A job on the interactive queue like any other: routed by `model` (auto, a tier, a name), within
+    the budget, with its cost in the answer's `promptmill` object. A streamed answer is routed, not
+    escalated.
+    """
+    asked = read_chat(await request.body(), context.catalog)
+    async with AsyncExitStack() as stack:
+        wait, conversation = await _begin(request, context, acting, asked, idempotency_key, stack)
+        first = await (wait.next() if asked.streams else wait.the_end())
+        if isinstance(first, Left | TooLate):
+            return _nothing(first)
+        if isinstance(first, Over) and first.rows[0].status != JobStatus.COMPLETED:
+            return _error(refused(first.rows[0]))
+        job_id = public_job_id(job_id_of(conversation.number, 1))
+        headers = {"x-promptmill-job": job_id}
+        if not asked.streams and isinstance(first, Over):
+            return JsonResponse(completion(first.rows[0]), headers=headers)
+        chunks = Chunks(
+            f"chatcmpl-{job_id.removeprefix('job_')}",
+            unix_seconds(context.clock()) or 0,
+            include_usage=asked.include_usage,
+        )
+        return Relay(wait, first, chunks, stack.pop_all(), headers)
+
+
+@router.post("/v1/compare", openapi_extra=_body(_COMPARE_BODY))
+async def compare(
+    request: Request,
+    context: Context,
+    acting: Submitting,
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Ask several models the same at once: their answers side by side, each with its cost."""
+    asked = read_comparison(await request.body(), context.catalog)
+    async with AsyncExitStack() as stack:
+        wait, conversation = await _begin(request, context, acting, asked, idempotency_key, stack)
+        end = await wait.the_end()
+        if isinstance(end, Left | TooLate):
+            return _nothing(end)
+        models = [each.model for each in asked.requests]
+        return JsonResponse(compared(end.rows, models, conversation.id))
+
+
+async def _begin(
+    request: Request,
+    context: ProducerContext,
+    acting: Acting,
+    asked: Asked,
+    key: str | None,
+    stack: AsyncExitStack,
+) -> tuple[Wait, Conversation]:
+    """Listen first, then write and publish, so that nothing is missed."""
+    key = text(key, "Idempotency-Key", MAX_KEY)
+    wanted = context.conversations.new_id()
+    attention = await stack.enter_async_context(request.app.state.ear.attention(wanted))
+    conversation = await run_in_threadpool(_written, context, acting, asked, wanted, key)
+    is_older = conversation.id != wanted  # begun before, under the same key
+    if is_older:
+        attention = await stack.enter_async_context(
+            request.app.state.ear.attention(conversation.id)
+        )
+    patience_s = context.settings.answer_within_s
+    wait = Wait(
+        request,
+        context.conversations,
+        conversation,
+        attention,
+        patience_s,
+        may_be_over=is_older,
+    )
+    stack.push_async_callback(wait.close)
+    return wait, conversation
+
+
+def _written(
+    context: ProducerContext, acting: Acting, asked: Asked, wanted: str, key: str | None
+) -> Conversation:
+    project = acting.project
+    if asked.project is not None:
+        project = context.access.project(acting.caller, acting.seen, asked.project)
+    return context.conversations.begin(wanted, asked, project, key)
+
+
+def _nothing(why: Left | TooLate) -> Response:
+    if isinstance(why, Left):
+        return Response(status_code=_CLOSED_REQUEST)  # nobody is left to read it
+    return _error(TIMED_OUT)
+
+
+def _error(why: Refused) -> Response:
+    return JsonResponse({"error": why.error(), **why.more}, why.status, headers=dict(why.headers))
