@@ -23,6 +23,7 @@ def report(database: Database, batch: BatchRow) -> dict[str, Any]:
         climbing = results.climbing(connection, batch.number)
         climb_cost = results.climb_cost_nusd(connection, batch.number)
         errors = results.by_error(connection, batch.number)
+        above = results.above_reservation(connection, batch.number)
     strongest = int(climbing.strongest_nusd)
     saved = strongest - batch.cost_nusd
     return {
@@ -38,6 +39,10 @@ def report(database: Database, batch: BatchRow) -> dict[str, Any]:
             **_money("cost", climb_cost),
         },
         "attempts_without_answer": _without_answer(outcomes),
+        "above_reservation": {
+            "attempts": above.attempts,
+            **_money("excess", int(above.excess_nusd)),
+        },
         "errors": [
             {"code": row.code, "jobs": row.jobs, **_money("cost", int(row.cost_nusd))}
             for row in errors

@@ -1,9 +1,11 @@
 """One line's JSON, refused where it could not be kept or would mean something else when kept.
 
 What the parser would let through and this does not: nesting beyond `MAX_DEPTH`, whole numbers
-beyond 64 bits (they would turn into rounded floats), and NUL characters (PostgreSQL keeps none).
+beyond 64 bits (they would turn into rounded floats), NUL characters (PostgreSQL keeps none), and
+fields given twice (the last one would win).
 """
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -38,7 +40,26 @@ def parse_line(content: bytes) -> Mapping[str, Any]:
         _check_numbers(content)
     if not isinstance(parsed, dict):
         raise Refusal("not_an_object", None, "a line must be a JSON object: {...}")
+    if _may_repeat(content, parsed) or _may_repeat(content, parsed.get("body")):
+        json.loads(content, object_pairs_hook=_without_repetition)
     return parsed
+
+
+def _may_repeat(content: bytes, fields: object) -> bool:
+    """Whether a field's name stands more than once on the line, perhaps as a value: cheap, and
+    enough to leave nearly all lines out of the exact check.
+    """
+    return isinstance(fields, dict) and any(
+        content.count(b'"' + name.encode() + b'"') > 1 for name in fields
+    )
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> None:
+    # Of a name given twice the parser keeps the last value, so the first would silently be lost.
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise Refusal("duplicate_key", name[:64], "the field is given twice: keep one of them")
 
 
 def _reason(content: bytes, problem: str) -> Refusal:

@@ -122,7 +122,6 @@ def test_the_demo_runs_on_another_redis_and_postgresql_by_their_urls_alone(
 def test_up_prints_its_addresses_and_ends_with_zero_leaving_nothing(up: Up, tmp_path: Path) -> None:
     address = (tmp_path / "home" / "api.url").read_text().strip()
     assert f"{address}/docs" in up.said
-    assert f"{address}/console" in up.said
     assert "Flower" in up.said
     key = (tmp_path / "home" / "admin.key").read_text().strip()
     assert key not in up.said

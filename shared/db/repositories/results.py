@@ -164,6 +164,19 @@ def climb_cost_nusd(connection: Connection, number: int) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def above_reservation(connection: Connection, number: int) -> Any:
+    """Attempts for which the provider reported more than was reserved: how many, and by how much
+    in all (`attempts`, `excess_nusd`).
+    """
+    query = select(
+        func.count().label("attempts"),
+        func.coalesce(func.sum(attempts.c.cost_nusd - attempts.c.reserved_nusd), 0).label(
+            "excess_nusd"
+        ),
+    ).where(_attempts_of(number), attempts.c.cost_nusd > attempts.c.reserved_nusd)
+    return connection.execute(query).one()
+
+
 def by_error(connection: Connection, number: int) -> Sequence[Any]:
     """Jobs that ended without an answer, by the code of their error: code, jobs, cost_nusd."""
     text = type_coerce(results.c.error, Text)

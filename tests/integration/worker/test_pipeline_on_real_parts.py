@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from producer.reporting import report
 from shared.clock import utc_now
 from shared.db.repositories import webhooks
 from shared.db.tables import outbox
-from shared.domain.money import nusd_from_usd
+from shared.domain.money import nusd_from_usd, usd_from_nusd
 from tests.mill import asking, running_mill, text_of_result
 from tests.servers.simulator import SimulatorServer
 
@@ -253,3 +254,19 @@ def test_each_answer_is_announced_where_an_endpoint_asks_for_it(
 
     told = [(row.type, row.data["status"]) for row in mill.rows(outbox) if "job" in row.type]
     assert told == [("job.completed", "completed")]
+
+
+def test_more_than_was_reserved_is_charged_marked_and_reported(
+    mill: Any, simulator: SimulatorServer
+) -> None:
+    simulator.set_scenario({"usage": {"overreport": 500}})
+    mill.worker.runner.run(mill.batch([asking(EASY, model="tiny", max_tokens=20)]))
+
+    (attempt,) = mill.attempts()
+    assert attempt.cost_nusd == simulator.bill()["total_nusd"] > attempt.reserved_nusd
+    assert "cost_above_reservation" in attempt.warnings
+    assert report(mill.database, mill.the_batch())["above_reservation"] == {
+        "attempts": 1,
+        "excess_nusd": attempt.cost_nusd - attempt.reserved_nusd,
+        "excess_usd": usd_from_nusd(attempt.cost_nusd - attempt.reserved_nusd),
+    }

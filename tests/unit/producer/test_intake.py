@@ -72,6 +72,15 @@ HOSTILE: list[tuple[bytes | dict[str, Any], str, str | None]] = [
     (b'{"prompt": "a", "metadata": {"n": -9223372036854775809}}', "invalid_value", None),
     (b'{"prompt": "a", "metadata": ' + b"[" * 40 + b"]" * 40 + b"}", "nested_too_deeply", None),
     (b"[" * 1500, "nested_too_deeply", None),
+    (b'{"prompt": "a", "prompt": "b"}', "duplicate_key", "prompt"),
+    (
+        (
+            b'{"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": '
+            b'{"model": "tiny", "model": "tiny", "messages": [{"role": "user", "content": "a"}]}}'
+        ),
+        "duplicate_key",
+        "model",
+    ),
     (b'{"a":' * 300 + b"1" + b"}" * 300, "nested_too_deeply", None),
     ({"prompt": "x" * 3000}, "line_too_long", None),
     ({}, "missing_required_parameter", "prompt"),
@@ -278,6 +287,10 @@ def test_many_neighbours_are_no_nesting_and_32_levels_are_allowed():
     beyond = b'{"prompt": "a", "metadata": {"k":' + b"[" * 31 + b"]" * 31 + b"}}"
     assert isinstance(one(allowed), ValidLine)
     assert one(beyond).code == "nested_too_deeply"
+
+
+def test_a_fields_name_may_stand_in_a_value():
+    assert isinstance(one(b'{"prompt": "a", "metadata": {"note": "prompt"}}'), ValidLine)
 
 
 def test_a_misspelt_field_is_refused_with_the_nearest_name():
