@@ -9,6 +9,7 @@ each point and who repairs it stands in docs/failure_modes.md.
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -49,7 +50,8 @@ def _kill() -> None:
 
 
 def _stop() -> None:
-    os.kill(os.getpid(), signal.SIGSTOP)
+    # Sent to this thread: sent to the process, another thread may take it, and this one runs on.
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def _exit() -> None:

@@ -20,6 +20,15 @@ def plant(
 
 
 @pytest.fixture
+def plant_on_postgres(
+    tmp_path: Path, postgres_url: str, redis_url: str, simulator: SimulatorServer
+) -> Iterator[Plant]:
+    plant = Plant(tmp_path, postgres_url, redis_url, simulator)
+    yield plant
+    plant.close()
+
+
+@pytest.fixture
 def own_redis() -> Iterator[ValkeyServer]:
     """A server of the test's own."""
     server = ValkeyServer(sync="always")

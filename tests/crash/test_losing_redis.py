@@ -82,4 +82,5 @@ def test_redis_may_be_full(plant_on_own_redis: Plant) -> None:
 
 
 def _said(plant: Plant, *words: str) -> bool:
-    return any(child.log is not None and words in child.log.read_text() for child in plant.children)
+    logs = [child.log.read_text() for child in plant.children if child.log is not None]
+    return any(word in log for word in words for log in logs)
