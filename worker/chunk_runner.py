@@ -226,7 +226,12 @@ class ChunkRunner:
             again = [job.id for job in claimed if job.deaths or job.decision]
             earlier = attempts.of_jobs(connection, again) if again else {}
         context = BatchContext(
-            batch.number, batch.id, batch.project_id, self._policy_of(routing), announced
+            batch.number,
+            batch.id,
+            batch.project_id,
+            self._policy_of(routing),
+            announced,
+            is_capped=batch.max_cost_nusd is not None,
         )
         return _Claimed(claimed, earlier, context)
 

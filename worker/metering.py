@@ -83,12 +83,15 @@ class Opener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """On whose account and under which claim an attempt is made."""
+    """On whose account and under which claim an attempt is made. draws_on_batch: the batch has a
+    purse of its own, which may be raised or given a limit while it runs.
+    """
 
     job_id: int
     claim_token: str
     project_id: str
     batch_id: str
+    draws_on_batch: bool = True
 
 
 class Meter:
@@ -182,7 +185,7 @@ class Meter:
             now = self._clock()
             request = ReserveRequest(
                 attempt_id(),
-                scopes_for(payer.project_id, payer.batch_id, now),
+                scopes_for(payer.project_id, payer.batch_id if payer.draws_on_batch else None, now),
                 prepared.worst_case_nusd,
             )
             outcome = await self._ask(request)

@@ -59,13 +59,17 @@ _SICK_RETRY_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class BatchContext:
-    """What the jobs of a batch share. announces_jobs: an endpoint wants an event of each answer."""
+    """What the jobs of a batch share.
+
+    announces_jobs: an endpoint wants an event of each answer. is_capped: it has a limit of its own.
+    """
 
     number: int
     id: str
     project_id: str
     policy: RoutingPolicy
     announces_jobs: bool = False
+    is_capped: bool = True
 
     @property
     def is_awaited(self) -> bool:
@@ -139,7 +143,9 @@ class Pipeline:
     def _begin(self, job: ClaimedJob, batch: BatchContext, earlier: Sequence[Any]) -> Story:
         """Classify and route, once per job: a job that ran before remembers both."""
         request = Request.from_json(job.request)
-        payer = Payer(job.id, job.claim_token, batch.project_id, batch.id)
+        # A counter in Redis for each chat without a cap would cost more than it could ever refuse.
+        draws = batch.is_capped or not batch.is_awaited
+        payer = Payer(job.id, job.claim_token, batch.project_id, batch.id, draws)
         if job.decision is not None and "route" in job.decision:
             classification = Classification.from_dict(job.decision["classification"])
             routed: Route | NoRoute = Route.from_dict(job.decision["route"])
