@@ -6,7 +6,6 @@ overspent, and the property tests hold it.
 """
 
 from collections.abc import Iterator
-from math import lcm
 
 from shared.catalog.spec import Price, Rates
 from shared.domain.inference import Usage
@@ -18,17 +17,15 @@ def cost_nusd(price: Price, usage: Usage) -> int:
     A call whose input is longer than a threshold of `price.above` is priced wholly at its rates.
     """
     rates = _rates_for(price, usage.total_input_tokens)
-    parts = (
-        (rates.input, usage.input_tokens),
-        (rates.cached_input, usage.cached_tokens),
-        (rates.cache_write, usage.cache_write_tokens),
-        (rates.cache_write_1h, usage.cache_write_1h_tokens),
-        (rates.output, usage.output_tokens),
+    fresh, output, cached, write, write_1h = rates.scaled
+    total = (
+        fresh * usage.input_tokens
+        + output * usage.output_tokens
+        + cached * usage.cached_tokens
+        + write * usage.cache_write_tokens
+        + write_1h * usage.cache_write_1h_tokens
     )
-    # Whole numbers over one denominator: several times cheaper than adding fractions.
-    unit = lcm(*(rate.denominator for rate, _ in parts))
-    total = sum(rate.numerator * (unit // rate.denominator) * count for rate, count in parts)
-    return -(-total // unit)
+    return -(-total // rates.unit)
 
 
 def worst_case_nusd(
@@ -66,12 +63,8 @@ def _reachable(price: Price, input_tokens: int) -> Iterator[tuple[int, Rates]]:
 
 
 def _dearest(rates: Rates, input_tokens: int, output_tokens: int, *, writes_1h_cache: bool) -> int:
-    input_rate = max(rates.input, rates.cached_input, rates.cache_write)
+    fresh, output, cached, write, write_1h = rates.scaled
+    dearest = max(fresh, cached, write)
     if writes_1h_cache:
-        input_rate = max(input_rate, rates.cache_write_1h)
-    unit = lcm(input_rate.denominator, rates.output.denominator)
-    total = (
-        input_rate.numerator * (unit // input_rate.denominator) * input_tokens
-        + rates.output.numerator * (unit // rates.output.denominator) * output_tokens
-    )
-    return -(-total // unit)
+        dearest = max(dearest, write_1h)
+    return -(-(dearest * input_tokens + output * output_tokens) // rates.unit)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
+from math import lcm
 from types import MappingProxyType
 from typing import Final
 
@@ -56,13 +57,26 @@ class ProviderSpec:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Nano-dollars per token, as exact fractions (list prices can be below a unit per token)."""
+    """Nano-dollars per token, as exact fractions (list prices can be below a unit per token).
+
+    scaled: the five over one denominator, `unit`, made once: a cost is then a few whole numbers.
+    """
 
     input: Fraction
     output: Fraction
     cached_input: Fraction
     cache_write: Fraction
     cache_write_1h: Fraction
+    unit: int = field(init=False, repr=False, compare=False)
+    scaled: tuple[int, int, int, int, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Bring the rates over their common denominator."""
+        rates = (self.input, self.output, self.cached_input, self.cache_write, self.cache_write_1h)
+        unit = lcm(*(rate.denominator for rate in rates))
+        object.__setattr__(self, "unit", unit)
+        scaled = tuple(rate.numerator * (unit // rate.denominator) for rate in rates)
+        object.__setattr__(self, "scaled", scaled)
 
 
 @dataclass(frozen=True, slots=True)
