@@ -1,8 +1,9 @@
 """The chunk runner: claims a chunk's jobs, runs them on the process's one loop, and waits.
 
 A Celery thread calls `run` and waits, which costs nothing; the jobs themselves are coroutines. A
-process-wide bound holds the calls in flight, and no chunk is claimed while more jobs wait in this
-process than that bound, so leases are held only for work that is about to begin. This throttles
+process-wide bound holds the calls in flight. The next chunk is claimed as soon as the jobs in hand
+fall to about that bound, whichever chunks they belong to: a chunk that waits for its slowest job
+keeps its thread and nothing else, and leases are held only for work about to begin. This throttles
 concurrency; `worker.providers.throttle` a provider's rate, `worker.metering` the money.
 
 Rescue is by leases in the database: the heart (a thread of its own) renews the claims of this
@@ -75,10 +76,14 @@ class ChunkRunner:
         self._lease_s = lease_s
         self._clock = clock
         self._last_chance = max(1, max_deaths - 1)
-        self._max_waiting = max_in_flight
+        # An eighth more, so that no place is empty while the next chunk is being claimed.
+        self._max_in_hand = max_in_flight + max_in_flight // 8
         self._slots = asyncio.Semaphore(max_in_flight)
-        self._room = threading.Condition()
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._quiet = threading.Condition(self._lock)
         self._unfinished = 0
+        self._chunks = 0
         self._alone = threading.Lock()
         self._wants_to_be_alone = False
         self._under_way: set[asyncio.Task[None]] = set()
@@ -108,19 +113,25 @@ class ChunkRunner:
             done = self._run_claimed(job_ids, deaths_below=self._last_chance)
             suspects = self._suspects(job_ids) if done < len(job_ids) else ()
         finally:
-            self._leave(len(job_ids))
+            self._end_chunk()
         return done + sum(self._run_alone(job_id) for job_id in suspects)
 
     def _run_claimed(self, job_ids: Sequence[int], deaths_below: int | None = None) -> int:
+        """Gives back the room that was taken for the jobs: each one's when it ends."""
         token = claim_token()
+        room = len(job_ids)
         try:
             claimed = self._claim(job_ids, token, deaths_below)
             if claimed is None:
                 return 0
             reach(FaultPoint.AFTER_CLAIM)
-            self._submit(self._run_all(claimed)).result()
+            running = self._submit(self._run_all(claimed))
+            self._leave(room - len(claimed.jobs))
+            room = 0
+            running.result()
             return len(claimed.jobs)
         finally:
+            self._leave(room)
             self._tokens.discard(token)
 
     def _suspects(self, job_ids: Sequence[int]) -> Sequence[int]:
@@ -135,7 +146,7 @@ class ChunkRunner:
                 try:
                     return self._run_claimed([job_id])
                 finally:
-                    self._leave(1)
+                    self._end_chunk()
             finally:
                 self._wants_to_be_alone = False
                 with self._room:
@@ -156,8 +167,8 @@ class ChunkRunner:
 
     def wait_until_idle(self, timeout_s: float) -> bool:
         """Whether all chunks in hand ended within that time."""
-        with self._room:
-            return self._room.wait_for(lambda: not self._unfinished, timeout_s)
+        with self._quiet:
+            return self._quiet.wait_for(lambda: not self._chunks, timeout_s)
 
     def beat(self) -> None:
         """Renew the leases of this process's claims, and learn which batches were called off."""
@@ -179,32 +190,46 @@ class ChunkRunner:
     def _wait_for_room(self, wanted: int) -> bool:
         with self._room:
             while not self.stopping and (
-                self._unfinished >= self._max_waiting or self._wants_to_be_alone
+                self._unfinished >= self._max_in_hand or self._wants_to_be_alone
             ):
                 self._room.wait()
             if self.stopping:
                 return False
+            self._chunks += 1
             self._unfinished += wanted
+            if self._unfinished < self._max_in_hand:
+                self._room.notify()
             return True
 
     def _wait_to_be_alone(self) -> bool:
-        with self._room:
+        with self._quiet:
             self._wants_to_be_alone = True
             while self._unfinished and not self.stopping:
-                self._room.wait()
+                self._quiet.wait()
             if self.stopping:
                 return False
+            self._chunks += 1
             self._unfinished += 1
             return True
 
     def _wake_waiting(self) -> None:
-        with self._room:
+        with self._lock:
             self._room.notify_all()
+            self._quiet.notify_all()
+
+    def _end_chunk(self) -> None:
+        with self._lock:
+            self._chunks -= 1
+            self._quiet.notify_all()
 
     def _leave(self, count: int) -> None:
-        with self._room:
+        """So many jobs ended. One waiting thread is woken; what it takes wakes the next."""
+        with self._lock:
             self._unfinished -= count
-            self._room.notify_all()
+            if self._unfinished < self._max_in_hand:
+                self._room.notify()
+            if not self._unfinished:
+                self._quiet.notify_all()
 
     def _claim(
         self, job_ids: Sequence[int], token: str, deaths_below: int | None
@@ -241,7 +266,11 @@ class ChunkRunner:
     async def _run_all(self, claimed: _Claimed) -> None:
         async with asyncio.TaskGroup() as group:
             for job in claimed.jobs:
-                group.create_task(self._run_one(job, claimed))
+                task = group.create_task(self._run_one(job, claimed))
+                task.add_done_callback(self._leave_one)
+
+    def _leave_one(self, _: "asyncio.Task[None]") -> None:
+        self._leave(1)
 
     def _note_under_way(self) -> None:
         task: asyncio.Task[None] | None = asyncio.current_task()
