@@ -34,14 +34,13 @@ from shared.budget.model import (
     Wait,
 )
 from shared.budget.windows import periods, scopes_for
-from shared.catalog.pricing import cost_nusd
 from shared.clock import utc_now
 from shared.db.repositories.attempts import Closing, Intent
-from shared.domain.attempt import AttemptStatus, Purpose
-from shared.domain.inference import Completion
+from shared.domain.attempt import Purpose
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 from shared.ids import attempt_id
+from worker import cost_rows
 from worker.outcome import (
     Answered,
     AttemptOutcome,
@@ -55,8 +54,6 @@ from worker.outcome import (
 )
 from worker.providers.caller import Admission, ModelCaller, PreparedCall
 from worker.providers.errors import (
-    HungUp,
-    MaybeBilled,
     NotAdmitted,
     ProviderBusy,
     ProviderDown,
@@ -279,15 +276,7 @@ class Meter:
             reason = "the reservation was lost with the counters"
         except LedgerUnavailable as error:
             reason = error.message
-        never_sent = Closing(
-            intent,
-            AttemptStatus.FREE,
-            0,
-            self._clock(),
-            error_kind="reservation_lost",
-            error_message="never sent: " + reason[:200],
-        )
-        await self.close(payer, never_sent)
+        await self.close(payer, cost_rows.never_sent(intent, reason, self._clock()))
         return MoneyBusy(reason)
 
     async def _release(self, attempt: str) -> None:
@@ -306,9 +295,9 @@ class Meter:
         try:
             completion = await self._caller.send(prepared, admission, listener)
         except ProviderError as error:
-            return Failed(error, _failed(intent, prepared, error, self._clock()))
+            return Failed(error, cost_rows.failed(intent, prepared, error, self._clock()))
         reach(FaultPoint.AFTER_ANSWER)
-        return Answered(completion, _billed(intent, prepared, completion, self._clock()))
+        return Answered(completion, cost_rows.billed(intent, prepared, completion, self._clock()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,68 +313,4 @@ def _busy(refusal: NotAdmitted) -> Busy:
         refusal.reason,
         down=isinstance(refusal, ProviderDown),
         account_level=isinstance(refusal, ProviderBusy) and refusal.account_level,
-    )
-
-
-def _billed(
-    intent: Intent, prepared: PreparedCall, completion: Completion, now: datetime
-) -> Closing:
-    """The price of an answer: its usage, also where that is more than was reserved; without one,
-    all that was reserved.
-    """
-    usage = completion.usage
-    warnings = list(prepared.encoded.warnings)
-    if completion.body.get("usage") is None:
-        # Its tokens are bounds then, priced as plain input: what wrote a cache may cost more.
-        cost = intent.reserved_nusd
-        warnings.append("usage_not_reported")
-    else:
-        cost = cost_nusd(prepared.model.price, usage)
-    if cost > intent.reserved_nusd:
-        warnings.append("cost_above_reservation")
-        log.warning(
-            "a provider reported more than was reserved",
-            model=intent.model,
-            attempt=intent.id,
-            cost_nusd=cost,
-            reserved_nusd=intent.reserved_nusd,
-        )
-    return Closing(
-        intent,
-        AttemptStatus.BILLED,
-        cost,
-        now,
-        input_tokens=usage.total_input_tokens,
-        cached_tokens=usage.cached_tokens,
-        cache_write_tokens=usage.cache_write_tokens + usage.cache_write_1h_tokens,
-        output_tokens=usage.output_tokens,
-        reasoning_tokens=usage.reasoning_tokens,
-        finish_reason=completion.finish_reason.value,
-        warnings=warnings,
-    )
-
-
-def _failed(intent: Intent, prepared: PreparedCall, error: ProviderError, now: datetime) -> Closing:
-    """The price of a failure: nothing where the provider refused without usage or nothing left,
-    otherwise all that was reserved, for it may be on the bill. A stream that we cut costs what we
-    counted, which nobody has confirmed.
-    """
-    if isinstance(error, HungUp) and error.billed is not None:
-        counted = cost_nusd(prepared.model.price, error.billed)
-        status, cost = AttemptStatus.UNCONFIRMED, min(counted, intent.reserved_nusd)
-    elif error.billed is not None:
-        status, cost = AttemptStatus.BILLED, cost_nusd(prepared.model.price, error.billed)
-    elif isinstance(error, MaybeBilled):
-        status, cost = AttemptStatus.UNCONFIRMED, intent.reserved_nusd
-    else:
-        status, cost = AttemptStatus.FREE, 0
-    return Closing(
-        intent,
-        status,
-        cost,
-        now,
-        input_tokens=error.billed.total_input_tokens if error.billed else 0,
-        output_tokens=error.billed.output_tokens if error.billed else 0,
-        error_kind=error.kind,
-        error_message=str(error).replace("\x00", "")[:500],
     )
