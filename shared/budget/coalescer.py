@@ -57,7 +57,7 @@ class Coalescer:
     """
 
     def __init__(
-        self, ledger: AsyncLedger, *, interval_s: float = 0.008, max_batch: int = 500
+        self, ledger: AsyncLedger, *, interval_s: float = 0.003, max_batch: int = 500
     ) -> None:
         self._ledger = ledger
         self._interval_s = interval_s
