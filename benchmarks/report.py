@@ -53,7 +53,7 @@ class Report:
         (folder / "bench.svg").write_text(self.svg())
 
     def svg(self) -> str:
-        """Bars of CPU-milliseconds a job on a logarithmic-free scale, stacked by process."""
+        """Bars of CPU-milliseconds a job on a linear scale, stacked by process."""
         longest = max(run.total_cpu_ms for run in self.runs.values())
         bars = [
             _bar(name, run, 40 + i * _ROW, longest, self.floor_ms)
