@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from redis import Redis
 from sqlalchemy import func, select, text, update
 
@@ -46,6 +47,19 @@ def questions(count: int, start: int = 1) -> list[Request]:
     return [
         asking(f"Question {n}: what is {n} + 1?", model="tiny", max_tokens=40)
         for n in range(start, start + count)
+    ]
+
+
+def on_databases(cases: Sequence[Any]) -> list[Any]:
+    """Each case with a database, in turn, for the time that real processes take to start; with
+    CRASH_ON_BOTH set in the environment, each case on both.
+    """
+    databases = ("sqlite", "postgres")
+    every = bool(os.environ.get("CRASH_ON_BOTH"))
+    return [
+        pytest.param(case, database, id=f"{case.point.value}-{database}")
+        for place, case in enumerate(cases)
+        for database in (databases if every else (databases[place % 2],))
     ]
 
 

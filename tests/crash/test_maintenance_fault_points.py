@@ -12,7 +12,7 @@ from shared.clock import utc_now
 from shared.db.tables import webhook_deliveries
 from shared.fault_points import FaultPoint
 from tests.crash.invariants import check
-from tests.crash.plant import Plant, questions
+from tests.crash.plant import Plant, on_databases, questions
 from tests.crash.receiver import SECRET, Receiver
 
 JOBS = 20
@@ -46,7 +46,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.point.value)
+@pytest.mark.parametrize(("case", "database_url"), on_databases(CASES), indirect=["database_url"])
 def test_a_killed_leaders_work_is_taken_up(plant: Plant, receiver: Receiver, case: Case) -> None:
     plant.endpoint(f"{receiver.url}/hook", SECRET)
     armed = plant.start_maintenance("armed", fault=case.point.value)

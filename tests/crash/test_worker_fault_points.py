@@ -11,7 +11,7 @@ import pytest
 from shared.budget.scripts import KEYS
 from shared.fault_points import FaultPoint
 from tests.crash.invariants import Figures, check
-from tests.crash.plant import Plant, questions, resume, stop
+from tests.crash.plant import Plant, on_databases, questions, resume, stop
 
 JOBS = 40
 
@@ -60,7 +60,7 @@ def run_and_die(plant: Plant, fault: str) -> Figures:
     return check(plant)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.point.value)
+@pytest.mark.parametrize(("case", "database_url"), on_databases(CASES), indirect=["database_url"])
 def test_a_killed_workers_jobs_end_once_and_are_charged_once(plant: Plant, case: Case) -> None:
     figures = run_and_die(plant, f"{case.point.value}:{case.nth}")
 
