@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -136,3 +137,43 @@ def test_interactive_work_passes_a_full_batch_worker(
     start_worker(redis_url, (INTERACTIVE_QUEUE,))
     wait_for(lambda: "99" in seen(redis_client), "the interactive chunk")
     assert seen(redis_client) == ["99"]
+
+
+def send_again_until_seen(publisher: Publisher, client: "redis.Redis", lines: str) -> None:
+    """As the stager does: a message may be lost with a connection that dies around its delivery."""
+    sent: list[float] = []
+
+    def arrived() -> bool:
+        if not sent or time.monotonic() - sent[-1] > 5:
+            publisher.publish([chunk(lines)], "acme", Priority.BATCH)
+            sent.append(time.monotonic())
+        return lines in seen(client)
+
+    wait_for(arrived, "a chunk after the restart")
+
+
+@pytest.mark.xfail(
+    strict=False,
+    reason="open: a bare Celery worker was deaf after it in two full runs, cause not found; "
+    "the mill's own workers notice and are replaced (tests/crash)",
+)
+def test_a_worker_consumes_again_after_the_broker_died_and_came_back(
+    start_worker: Callable[..., ChildProcess],
+) -> None:
+    server = ValkeyServer(sync="always")
+    try:
+        server.start()
+        app = make_celery_app(Settings(_env_file=None, redis_url=server.url))
+        publisher = Publisher(app)
+        worker = start_worker(server.url, BATCH_QUEUES, 2)
+        with redis.Redis.from_url(server.url) as client:
+            publisher.publish([chunk("1")], "acme", Priority.BATCH)
+            wait_for(lambda: seen(client) == ["1"], "the first chunk")
+            for round_ in (2, 3):
+                server.kill()
+                server.start()
+                send_again_until_seen(publisher, client, str(round_))
+        assert worker.is_alive
+        app.close()
+    finally:
+        server.remove()
