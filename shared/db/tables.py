@@ -37,6 +37,10 @@ projects = Table(
     Column("total_limit_nusd", BigInteger),
     # preferences, allowed_models, allow_downgrade: what routing takes from the project
     Column("routing", Json, nullable=False),
+    # for how long answers are kept for the next one who asks the same (NULL: not at all), and the
+    # name of the cache they are kept in: another name is an empty cache
+    Column("cache_ttl_s", Integer),
+    Column("cache_name", String(32)),
 )
 
 api_keys = Table(
@@ -83,6 +87,8 @@ batches = Table(
     Column("expired", Integer, nullable=False, server_default="0"),
     # lines that were refused at intake; they are among `failed` too
     Column("rejected", Integer, nullable=False, server_default="0"),
+    # lines that wait for the answer of an earlier line that asks the same
+    Column("duplicates", Integer, nullable=False, server_default="0"),
     Column("error", Json),
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
@@ -96,6 +102,8 @@ batches = Table(
     # of a batch made from a stored file: that file, and how long its output files are kept
     Column("input_file_id", String(64)),
     Column("output_expires_after_s", Integer),
+    # what its lines ask for, by OpenAI's address of it
+    Column("endpoint", String(64), nullable=False, server_default="/v1/chat/completions"),
     UniqueConstraint("project_id", "idempotency_key"),
     one_of("status", BatchStatus, "status"),
     one_of("priority", Priority, "priority"),
@@ -149,7 +157,8 @@ file_intakes = Table(
     Index(None, "file_id"),
 )
 
-_STAGEABLE = "status = 'queued' AND lease_until IS NULL"
+_STAGEABLE = "status = 'queued' AND lease_until IS NULL AND duplicate_of IS NULL"
+_FOLLOWING = "duplicate_of IS NOT NULL AND status = 'queued'"
 _LEASED = "lease_until IS NOT NULL"
 _HELD = "status = 'held'"
 
@@ -175,6 +184,8 @@ jobs = Table(
     Column("deaths", Integer, nullable=False, server_default="0"),
     # classification and route, kept while the job waits so that they are decided once
     Column("decision", Json),
+    # the job of an earlier line that asks the same: this one is never asked, it takes that one's end
+    Column("duplicate_of", BigInteger),
     one_of("status", JobStatus, "status"),
     CheckConstraint(
         "(status = 'running') = (claim_token IS NOT NULL)", name="only_running_is_claimed"
@@ -202,6 +213,14 @@ jobs = Table(
         sqlite_where=text(_HELD),
         postgresql_where=text(_HELD),
     ),
+    # who waits for a job's end, in input order
+    Index(
+        "ix_jobs_following",
+        "duplicate_of",
+        "id",
+        sqlite_where=text(_FOLLOWING),
+        postgresql_where=text(_FOLLOWING),
+    ),
 )
 
 results = Table(
@@ -219,8 +238,13 @@ results = Table(
     Column("climbs", Integer, nullable=False, server_default="0"),
     # whether a climb gave an answer that the judge accepted after it refused a weaker model's
     Column("rescued", Boolean, nullable=False, server_default=text("false")),
+    # whether its answer came from the project's cache
     Column("cached", Boolean, nullable=False, server_default=text("false")),
+    # the job whose answer (or error) this one took because both ask the same
+    Column("duplicate_of", BigInteger),
     Column("cost_nusd", BigInteger, nullable=False, server_default="0"),
+    # what the answer cost whoever asked first; 0 for an answer that was paid for here
+    Column("saved_nusd", BigInteger, nullable=False, server_default="0"),
     # what the strongest model alone would have cost at this usage
     Column("strongest_nusd", BigInteger, nullable=False, server_default="0"),
     Column("latency_ms", Integer),
