@@ -1,4 +1,4 @@
-"""What is kept of requests that are asked again: the project's cache, duplicates within a batch, and
+"""What is kept of requests asked again: the project's cache, duplicates within a batch, and
 the money both save. Also the endpoint a batch's lines are for.
 """
 

@@ -184,7 +184,7 @@ jobs = Table(
     Column("deaths", Integer, nullable=False, server_default="0"),
     # classification and route, kept while the job waits so that they are decided once
     Column("decision", Json),
-    # the job of an earlier line that asks the same: this one is never asked, it takes that one's end
+    # the job of an earlier line that asks the same: this one is not asked, it takes that end
     Column("duplicate_of", BigInteger),
     one_of("status", JobStatus, "status"),
     CheckConstraint(
