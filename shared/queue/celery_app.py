@@ -11,6 +11,7 @@ from typing import Any
 from celery import Celery, signals
 from kombu.entity import Exchange, Queue
 
+from shared.queue import redis_transport
 from shared.queue.lanes import ALL_QUEUES, BATCH_QUEUES
 from shared.settings import Settings
 
@@ -27,6 +28,7 @@ _SOCKET_TIMEOUT_S = 20
 
 def make_celery_app(settings: Settings) -> Celery:
     """A configured app without tasks; connects to nothing yet."""
+    redis_transport.use_for_redis_urls()
     app = Celery("promptmill", broker=settings.resolved_broker_url, set_as_current=True)
     app.conf.update(_MESSAGES | _WORKERS | _CONNECTIONS | _EVENTS)
     app.conf.broker_transport_options = _transport_options(settings.resolved_broker_url)

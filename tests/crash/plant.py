@@ -162,6 +162,12 @@ class Plant:
         assert child.exit_code is not None
         return child.exit_code
 
+    def all_must_live(self) -> None:
+        """Fails with the exit codes and last words of those that ended."""
+        ended = [child for child in self.children if not child.is_alive]
+        words = (f"--- {c.name} ended with {c.exit_code}\n{c.log_tail(60)}" for c in ended)
+        assert not ended, "\n".join(words)
+
     def wait_for(
         self, question: Callable[[], object], what: str, patience_s: float = PATIENCE_S
     ) -> None:

@@ -29,7 +29,7 @@ def finish(plant: Plant, number: int) -> Figures:
     """Nobody helps: the batch ends by itself, with the same processes."""
     plant.simulator.set_scenario({"latency_ms": 0})
     plant.wait_for_batch(number)
-    assert all(child.is_alive for child in plant.children)
+    plant.all_must_live()
     figures = check(plant)
     assert (figures.completed, figures.unconfirmed, figures.calls) == (JOBS, 0, JOBS)
     return figures

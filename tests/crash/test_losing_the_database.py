@@ -61,6 +61,6 @@ def test_work_pauses_and_no_paid_answer_is_thrown_away(
 
     plant.simulator.set_scenario({"latency_ms": 0})
     plant.wait_for_batch(number)
-    assert all(child.is_alive for child in plant.children)
+    plant.all_must_live()
     figures = check(plant)
     assert (figures.completed, figures.lost, figures.calls) == (JOBS, 0, JOBS)
