@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import orjson
 from benchmarks import lines, naive
 from benchmarks.ours import Ours, Run, percentile_95, promptmill
 from benchmarks.report import Report
-from producer.local.processes import start_child
+from benchmarks.surroundings import durable_postgres, responder
 from tests.servers.postgres import PostgresServer
 from tests.servers.valkey import ValkeyServer
 
@@ -35,13 +34,6 @@ LATENCY_S = 0.2
 IN_FLIGHT = 256
 # With 2 % of the calls at 25 times the latency.
 STRAGGLING_S = LATENCY_S * (0.98 + 0.02 * 25)
-# What a real database has, unlike the tests': it survives a power cut.
-_DURABLE = {
-    "shared_buffers": "256MB",
-    "max_connections": "200",
-    "listen_addresses": "",
-    "max_wal_size": "4GB",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +74,7 @@ class Bench:
             self._on_sqlite()
         with ExitStack() as stack:
             if self._is_wanted(POSTGRES, NAIVE, INTAKE, INTERACTIVE):
-                postgres = stack.enter_context(_postgres())
+                postgres = stack.enter_context(durable_postgres())
                 self._on_postgres(postgres)
                 self._contest(NAIVE, lambda: self._naive(postgres))
                 self._intake(postgres)
@@ -185,31 +177,6 @@ class Bench:
             yield mill
 
 
-@contextmanager
-def _postgres() -> Iterator[PostgresServer]:
-    server = PostgresServer(_DURABLE)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.remove()
-
-
-@contextmanager
-def _responder(folder: Path) -> Iterator[str]:
-    ready = folder / "ready"
-    command = (sys.executable, "-m", "benchmarks.responder", str(ready))
-    child = start_child("responder", command, log=folder / "responder.log")
-    while not (ready.exists() and ready.read_text()):
-        if not child.is_alive:
-            raise RuntimeError(f"the responder did not start:\n{child.log_tail()}")
-        time.sleep(0.02)
-    try:
-        yield ready.read_text()
-    finally:
-        child.kill()
-
-
 def _install_litellm(scratch: Path) -> bool:
     _say(f"installing litellm {LITELLM_VERSION} into {scratch}")
     wanted = f"litellm=={LITELLM_VERSION}"
@@ -243,7 +210,7 @@ def main() -> int:
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="pmb-"))
     try:
-        with _responder(folder) as url:
+        with responder(folder) as url:
             bench = Bench(folder, url, options)
             bench.run()
     finally:

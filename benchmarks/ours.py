@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import quantiles
 
 import psutil
+from sqlalchemy import func, select
 
 from benchmarks.load import prompt, write_catalog, write_jsonl
 from benchmarks.process_cost import counted
@@ -21,6 +22,8 @@ from producer.client.sync import Promptmill
 from producer.local.mill import MillOptions, running_mill
 from shared.db.engine import Database
 from shared.db.repositories import batches
+from shared.db.tables import jobs, results
+from shared.domain.job import TERMINAL
 from shared.settings import Settings
 
 _WARM_UP = 300
@@ -88,7 +91,7 @@ class Ours:
     """Batches on a running Promptmill."""
 
     def __init__(self, client: Promptmill, database: Database, folder: Path, limit: int) -> None:
-        self._client = client
+        self.client = client
         self._database = database
         self._folder = folder
         self._limit = limit
@@ -96,28 +99,48 @@ class Ours:
     def run(self, jobs: int, latency_s: float = 0.0) -> Run:
         """Run a batch to its end. latency_s: the provider's mean, to tell the calls in flight."""
         file = write_jsonl(self._folder / "prompts.jsonl", jobs)
-        with counted(_roots) as cost:
-            batch = self._client.wait(self._client.submit(file).id)
+        with counted(roots) as cost:
+            batch = self.client.wait(self.client.submit(file).id)
         wall_s = self._wall_s(batch.id, jobs)
         in_flight = jobs * latency_s / wall_s
         return Run(jobs, wall_s, cost.cpu_ms_per(jobs), cost.peak_mb, in_flight, self._limit)
 
     def export_lines_per_s(self, jobs: int) -> float:
         """Result lines a second of the newest batch, over HTTP."""
-        batch = next(iter(self._client.batches(1)))
+        batch = next(iter(self.client.batches(1)))
         began = time.perf_counter()
         with Path(os.devnull).open("wb") as sink:
-            self._client.write_results(batch.id, sink)
+            self.client.write_results(batch.id, sink)
         return jobs / (time.perf_counter() - began)
 
     def interactive_ms(self, jobs: int, asked: int) -> tuple[list[float], list[float]]:
         """One interactive job after the other: on the idle mill, then beside a batch."""
         idle = self._ask(asked)
         file = write_jsonl(self._folder / "beside.jsonl", jobs)
-        batch = self._client.submit(file)
+        batch = self.client.submit(file)
         busy = self._ask(asked)
-        self._client.wait(batch.id)
+        self.client.wait(batch.id)
         return idle, busy
+
+    def ends(self, batch_id: str) -> tuple[int, int, int]:
+        """Lines of a batch, those in an end state, and result rows: as the tables tell."""
+        with self._database.reading() as connection:
+            row = batches.get(connection, batch_id)
+            if row is None:
+                raise RuntimeError(f"there is no batch {batch_id}")
+            span = batches.id_range(row.number)
+            of_batch = jobs.c.id.between(*span)
+            ended = of_batch & jobs.c.status.in_(list(TERMINAL))
+            asked = [
+                select(func.count()).select_from(table).where(condition)
+                for table, condition in (
+                    (jobs, of_batch),
+                    (jobs, ended),
+                    (results, results.c.job_id.between(*span)),
+                )
+            ]
+            lines, over, told = (int(connection.execute(one).scalar_one()) for one in asked)
+        return lines, over, told
 
     def _wall_s(self, batch_id: str, jobs: int) -> float:
         with self._database.reading() as connection:
@@ -131,10 +154,10 @@ class Ours:
         for i in range(asked):
             began = time.perf_counter()
             line = {"prompt": prompt(i), "max_tokens": 256}
-            batch = self._client.submit([line], priority="interactive")
+            batch = self.client.submit([line], priority="interactive")
             while not batch.is_over:
                 time.sleep(0.01)
-                batch = self._client.batch(batch.id)
+                batch = self.client.batch(batch.id)
             spans.append((time.perf_counter() - began) * 1000)
         return spans
 
@@ -144,7 +167,8 @@ def percentile_95(values: list[float]) -> float:
     return quantiles(values, n=20)[-1]
 
 
-def _roots() -> dict[str, list[psutil.Process]]:
+def roots() -> dict[str, list[psutil.Process]]:
+    """Our processes by what they are."""
     groups: dict[str, list[psutil.Process]] = {}
     for child in psutil.Process().children():
         try:

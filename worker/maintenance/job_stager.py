@@ -15,7 +15,7 @@ jobs claimed and does nothing, and the patience doubles each time.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -31,7 +31,7 @@ from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 from shared.queue.lanes import lane_queue
 from shared.queue.messages import ChunkMessage
-from worker.maintenance.fairness import Lane, shares
+from worker.maintenance.fairness import Lane, Standing, Turns, shares
 
 log = structlog.get_logger(__name__)
 
@@ -81,6 +81,7 @@ class JobStager:
         self._first_seen: dict[int, tuple[int, datetime]] = {}
         self._looked_at: datetime | None = None
         self._rests_until: dict[int, datetime] = {}
+        self._turns = Turns()
 
     def run_once(self, now: datetime) -> int:
         """Send what is due and has room; returns how many jobs that were."""
@@ -93,30 +94,40 @@ class JobStager:
         running = {row.number: row for row in rows}
         self._look_after(out, running, now)
         wanted = {number for number in waiting if not self._rests(number, now)}
-        lanes = [
-            Lane(row.number, row.project_id, row.priority == Priority.INTERACTIVE)
-            for row in rows
-            if row.number in wanted
-        ]
+        wishes = [row for row in rows if row.number in wanted]
         sent = 0
-        for number, limit in self._shares(lanes, out, running):
+        for number, limit in self._shares(wishes, out, running):
             sent += self._stage(running[number], limit, now)
         return sent
 
     def _shares(
-        self, lanes: Sequence[Lane], out: Mapping[int, Staged], running: Mapping[int, Any]
+        self, wishes: Sequence[Any], out: Mapping[int, Staged], running: Mapping[int, Any]
     ) -> list[tuple[int, int]]:
-        per_project: dict[str, int] = {}
+        per_project = dict.fromkeys((row.project_id for row in wishes), 0)
         for number, staged in out.items():
             if number in running and running[number].priority != Priority.INTERACTIVE:
                 project = running[number].project_id
                 per_project[project] = per_project.get(project, 0) + staged.jobs
-        return shares(
-            lanes,
-            per_project,
+        given = shares(
+            [self._lane(row, out) for row in wishes],
+            {
+                project: Standing(count, self._turns.last(project))
+                for project, count in per_project.items()
+            },
             project_window=self._project_window,
             total_window=self._total_window,
             chunk_size=self._chunk_size,
+        )
+        self._turns.note(_names(running[number] for number, _ in given), _names(running.values()))
+        return given
+
+    def _lane(self, row: Any, out: Mapping[int, Staged]) -> Lane:
+        return Lane(
+            row.number,
+            row.project_id,
+            row.priority == Priority.INTERACTIVE,
+            out[row.number].jobs if row.number in out else 0,
+            self._turns.last(row.number),
         )
 
     def _stage(self, batch: Any, limit: int, now: datetime) -> int:
@@ -205,3 +216,8 @@ class JobStager:
         calm = [n for n, (_, since) in self._patience.items() if now - since > CALM_AFTER]
         for number in calm:
             del self._patience[number]
+
+
+def _names(rows: Iterable[Any]) -> set[int | str]:
+    """What batches are told apart by, and their projects."""
+    return {name for row in rows for name in (row.number, row.project_id)}
