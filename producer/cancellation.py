@@ -14,8 +14,8 @@ from shared.domain.batch import TERMINAL, BatchStatus
 from shared.domain.job import JobStatus
 from shared.errors import ConflictError, NotFoundError
 
-_ROUNDS: Final = 4
-"""Transactions of up to 5,000 jobs that a request waits for; the batch closer ends the rest."""
+_ROUNDS: Final = 10
+"""Transactions of up to 1,000 jobs that a request waits for; the batch closer ends the rest."""
 
 
 class Steering:

@@ -172,11 +172,16 @@ def counts(connection: Connection, batch: BatchRow) -> Counts:
     own small index), those that wait are what remains, so a million queued jobs cost nothing.
     """
     ended = batch.completed + batch.failed + batch.cancelled + batch.expired
-    in_batch = jobs.c.id.between(*id_range(batch.number))
+    first, last = id_range(batch.number)
     running = _count(
-        connection, in_batch, jobs.c.status == JobStatus.RUNNING, jobs.c.lease_until.is_not(None)
+        connection,
+        # As an expression the id cannot lead the planner to the table's own order, in which it
+        # would read the whole batch.
+        (jobs.c.id + 0).between(first, last),
+        jobs.c.status == JobStatus.RUNNING,
+        jobs.c.lease_until.is_not(None),
     )
-    held = _count(connection, in_batch, jobs.c.status == JobStatus.HELD)
+    held = _count(connection, jobs.c.id.between(first, last), jobs.c.status == JobStatus.HELD)
     return Counts(
         total=batch.total,
         queued=max(0, batch.total - ended - running - held),

@@ -6,7 +6,7 @@ the verb's answer: the caller drops what it wanted to write about that job's sta
 of its attempt is written all the same.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -104,6 +104,7 @@ def stageable(connection: Connection, number: int, now: datetime, limit: int) ->
             jobs.c.id.between(*id_range(number)),
             jobs.c.status == JobStatus.QUEUED,
             jobs.c.lease_until.is_(None),
+            jobs.c.duplicate_of.is_(None),
             or_(jobs.c.run_after.is_(None), jobs.c.run_after <= now),
         )
         .order_by(jobs.c.id)
@@ -116,8 +117,9 @@ def mark_staged(connection: Connection, ids: Sequence[int], until: datetime) -> 
     """A message is out for these; it should be taken by `until`."""
     connection.execute(
         update(jobs)
-        .where(jobs.c.id.in_(ids), jobs.c.status == JobStatus.QUEUED)
-        .values(lease_until=until)
+        .where(among(connection, jobs.c.id, "ids"), jobs.c.status == JobStatus.QUEUED)
+        .values(lease_until=until),
+        {"ids": listed(connection, ids)},
     )
 
 
@@ -344,32 +346,21 @@ def release(connection: Connection, ids: Sequence[int]) -> int:
 
 
 def end_waiting(
-    connection: Connection, number: int, status: JobStatus, now: datetime, limit: int = 5000
+    connection: Connection, number: int, status: JobStatus, now: datetime, limit: int = 1000
 ) -> int:
     """Cancel or expire up to `limit` of a batch's queued and held jobs, each with its error row
     and in the batch's counts. Returns how many; call until it returns 0, a transaction each, so
     that a million jobs neither lock the table nor fill the memory.
     """
     error = CANCELLED_ERROR if status is JobStatus.CANCELLED else EXPIRED_ERROR
-    query = (
-        select(jobs.c.id)
-        .where(
-            jobs.c.id.between(*id_range(number)),
-            jobs.c.status.in_([JobStatus.QUEUED, JobStatus.HELD]),
-        )
-        .order_by(jobs.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    ids = connection.execute(query).scalars().all()
-    if not ids:
+    found = _waiting(connection, number, limit)
+    if not found:
         return 0
-    connection.execute(
-        update(jobs)
-        .where(jobs.c.id.in_(ids))
-        .values(status=status.value, held_scope=None, need_nusd=None, decision=None, **_FREED)
-    )
-    spent = _spent_on(ids)
+    ids = {"ids": listed(connection, found)}
+    of_job = among(connection, jobs.c.id, "ids")
+    freed = {"held_scope": None, "need_nusd": None, "decision": None, **_FREED}
+    connection.execute(update(jobs).where(of_job).values(status=status.value, **freed), ids)
+    spent = _spent_on(connection)
     connection.execute(
         insert(results).from_select(
             ["job_id", "status", "error", "ended_at", "attempts", "cost_nusd"],
@@ -382,19 +373,39 @@ def end_waiting(
                 func.coalesce(spent.c.cost_nusd, 0),
             )
             .select_from(jobs.outerjoin(spent, spent.c.job_id == jobs.c.id))
-            .where(jobs.c.id.in_(ids)),
-        )
+            .where(of_job),
+        ),
+        ids,
     )
-    step = (
-        Progress(cancelled=len(ids))
-        if status is JobStatus.CANCELLED
-        else Progress(expired=len(ids))
-    )
+    ended = len(found)
+    step = Progress(cancelled=ended) if status is JobStatus.CANCELLED else Progress(expired=ended)
     add_progress(connection, {number: step}, now)
-    return len(ids)
+    return ended
 
 
-def _spent_on(ids: Iterable[int]) -> Any:
+def _waiting(connection: Connection, number: int, limit: int) -> Sequence[int]:
+    """Ids of queued and held jobs, locked. Each kind by its own small index: in the table's order
+    every call would begin by reading all those that the calls before it have ended.
+    """
+    first, last = id_range(number)
+    queued = jobs.c.status == JobStatus.QUEUED
+    of_batch = jobs.c.id.between(first, last)
+    kinds = (
+        (of_batch, queued, jobs.c.lease_until.is_(None), jobs.c.duplicate_of.is_(None)),
+        (of_batch, jobs.c.status == JobStatus.HELD),
+        # As an expression the id cannot lead the planner to the table's own order.
+        ((jobs.c.id + 0).between(first, last), queued, jobs.c.lease_until.is_not(None)),
+        (queued, jobs.c.duplicate_of.between(first, last)),
+    )
+    found: list[int] = []
+    for conditions in kinds:
+        if len(found) < limit:
+            query = select(jobs.c.id).where(*conditions).limit(limit - len(found))
+            found += connection.execute(query.with_for_update(skip_locked=True)).scalars()
+    return found
+
+
+def _spent_on(connection: Connection) -> Any:
     """Attempts and their cost per job, for jobs that ended without their own last word."""
     return (
         select(
@@ -402,7 +413,7 @@ def _spent_on(ids: Iterable[int]) -> Any:
             func.count().label("attempts"),
             func.sum(attempts.c.cost_nusd).label("cost_nusd"),
         )
-        .where(attempts.c.job_id.in_(list(ids)))
+        .where(among(connection, attempts.c.job_id, "ids"))
         .group_by(attempts.c.job_id)
         .subquery()
     )

@@ -10,7 +10,11 @@ from shared.db.repositories.batches import id_range
 from shared.db.tables import jobs
 from shared.domain.job import LINE_BITS, JobStatus, batch_number_of, job_id_of
 
-_WAITING = (jobs.c.status == JobStatus.QUEUED, jobs.c.lease_until.is_(None))
+_WAITING = (
+    jobs.c.status == JobStatus.QUEUED,
+    jobs.c.lease_until.is_(None),
+    jobs.c.duplicate_of.is_(None),
+)
 _STAGED = (jobs.c.status == JobStatus.QUEUED, jobs.c.lease_until.is_not(None))
 
 
