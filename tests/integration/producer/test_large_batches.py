@@ -20,7 +20,7 @@ from shared.domain.job import JobStatus
 from worker.maintenance.batch_closer import STEPS_AT_ONCE, BatchCloser
 
 SMALL = LINES_PER_TRANSACTION
-LARGE = 8 * SMALL
+LARGE = 4 * SMALL
 LINE = b'{"custom_id":"line-%d","prompt":"What is %d plus one? Say only the number."}\n'
 
 
@@ -74,7 +74,7 @@ def test_memory_does_not_grow_with_a_batch_that_is_submitted_cancelled_and_read(
     # The first 65,536 lines are remembered by their hashes, which is all that may be.
     room = {"submit": 300 * (LARGE - SMALL)}
     for phase, few, many in zip(("submit", "cancel", "read"), small, large, strict=True):
-        told = f"{phase}: {few} bytes, with eight times the lines {many}"
+        told = f"{phase}: {few} bytes, with four times the lines {many}"
         assert many < few * 1.5 + room.get(phase, 100_000), told
 
 
@@ -119,12 +119,12 @@ def test_neither_a_look_nor_a_step_of_its_end_reads_the_whole_batch(context: Pro
     now = context.clock()
     with context.database.transaction() as connection:
         batches.cancel(connection, batch.number, now)
-        for _ in range(10):  # the first ten thousand have ended
+        for _ in range(6):  # the first six thousand have ended
             jobs.end_waiting(connection, batch.number, JobStatus.CANCELLED, now)
         row = batches.by_number(connection, batch.number)
     assert row is not None
     with steps_counted(context.database) as steps, context.database.reading() as connection:
-        assert batches.counts(connection, row).queued == LARGE - 10_000
+        assert batches.counts(connection, row).queued == LARGE - 6_000
         staging.staged(connection)
         batches.open_batches(connection, BatchStatus.CANCELLING)
     assert len(steps) < 5, "a look"
