@@ -81,8 +81,9 @@ class Supervisor:
     def start(self, *services: Service) -> None:
         """Start services side by side and wait until each is ready, saying so.
 
-        Raises UnavailableError with the log's last lines when one dies before it is ready or takes
-        far too long, Stopped when asked to stop meanwhile.
+        What somebody kills meanwhile, also of those that were ready before, is started again.
+        Raises UnavailableError with the log's last lines when one gives up by itself before it is
+        ready, is killed again and again or takes far too long; Stopped when asked to stop.
         """
         began = time.monotonic()
         for service in services:
@@ -95,6 +96,7 @@ class Supervisor:
                     waiting.remove(service)
                     seconds = time.monotonic() - began
                     self.say(f"  {service.name:<19} ready in {seconds:.1f} s  {service.address}")
+            self.tend()
 
     def watch(self, until: Callable[[], bool] = lambda: False) -> None:
         """Restart what dies, until `until` says so. Raises Stopped when asked to stop."""
@@ -149,9 +151,13 @@ class Supervisor:
         return start_child(service.name, service.command, env={**self.env, **service.env}, log=log)
 
     def _came_up(self, service: Service, began: float) -> bool:
-        child = self._running[service.name].child
+        running = self._running[service.name]
+        child = running.child
         if not child.is_alive:
-            raise UnavailableError(f"{service.name} ended at its start:\n{child.log_tail()}")
+            gave_up = (child.exit_code or 0) > 0
+            if gave_up or running.deaths >= _LOOP_DEATHS:
+                raise UnavailableError(f"{service.name} ended at its start:\n{child.log_tail()}")
+            return False  # somebody killed it: `tend` starts it again
         if time.monotonic() - began > _READY_PATIENCE_S:
             raise UnavailableError(f"{service.name} does not get ready:\n{child.log_tail()}")
         return service.is_ready is None or service.is_ready()

@@ -61,6 +61,44 @@ def test_one_that_dies_at_its_start_shows_the_end_of_its_log(supervisor: Supervi
         supervisor.start(broken)
 
 
+def test_what_is_killed_during_the_start_is_started_again(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    def killed_once(name: str) -> Service:
+        flag = tmp_path / name
+        code = program(f"""
+            import os, pathlib, signal, time
+            flag = pathlib.Path({str(flag)!r})
+            if not flag.exists():
+                flag.write_text('killed')
+                os.kill(os.getpid(), signal.SIGKILL)
+            flag.write_text('ready')
+            time.sleep(300)
+        """)
+        return Service(name, code, is_ready=lambda: flag.exists() and flag.read_text() == "ready")
+
+    earlier = tmp_path / "go"
+    base = killed_once("base")
+    waits = program(f"""
+        import pathlib, time
+        pathlib.Path({str(earlier)!r}).touch()
+        time.sleep(300)
+    """)
+    supervisor.start(
+        Service("first", base.command)
+    )  # ready at once, and dies during the next start
+    supervisor.start(
+        killed_once("second"),
+        Service("third", waits, is_ready=lambda: earlier.exists() and bool(base.is_ready())),  # type: ignore[misc]
+    )
+
+
+def test_one_that_is_killed_at_every_start_is_given_up(supervisor: Supervisor) -> None:
+    doomed = program("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(UnavailableError, match="doomed ended at its start"):
+        supervisor.start(Service("doomed", doomed, is_ready=lambda: False))
+
+
 def test_what_dies_is_started_again_and_a_crash_loop_is_reported(
     supervisor: Supervisor, said: list[str], tmp_path: Path
 ) -> None:
