@@ -160,6 +160,7 @@ class Bench:
         ):
             rate = lines.durable_per_s(folder / name, url, file, count)
             self._figure(f"intake durable, {name}: lines/s", rate)
+            self._figure(f"export, {name}: lines/s", lines.exported_per_s(url, count))
 
     def _litellm(self) -> None:
         python = self._scratch / "bin" / "python"

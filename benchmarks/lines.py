@@ -1,15 +1,19 @@
-"""Intake: lines a second parsed and checked, and lines a second durable in a database."""
+"""Intake and export: lines a second parsed, durable in a database, and read out of it again."""
 
 import time
 from collections import deque
 from pathlib import Path
 
 import migrations
+from benchmarks.ended import ended_batch
 from benchmarks.load import write_catalog, write_jsonl
 from producer import bootstrap
 from producer.intake import IntakeLimits, read_lines
 from producer.options import Options
+from producer.result_lines import Format
+from producer.results import ResultReader
 from shared.clock import utc_now
+from shared.db.engine import Database
 from shared.db.repositories import projects
 from shared.settings import Settings
 
@@ -44,6 +48,20 @@ def durable_per_s(folder: Path, database_url: str, file: Path, lines: int) -> fl
             return lines / (time.perf_counter() - began)
     finally:
         context.database.close()
+
+
+def exported_per_s(database_url: str, lines: int) -> float:
+    """Write the results of an ended batch as JSON lines, to nowhere."""
+    migrations.upgrade(database_url)
+    database = Database(database_url)
+    try:
+        number = ended_batch(database, lines)
+        reader = ResultReader(database)
+        began = time.perf_counter()
+        deque(reader.stream(number, Format.JSONL), maxlen=0)
+        return lines / (time.perf_counter() - began)
+    finally:
+        database.close()
 
 
 def input_file(folder: Path, lines: int) -> Path:

@@ -16,7 +16,7 @@ import orjson
 import uvloop
 
 SLOW_FACTOR = 25
-_ANSWER = orjson.dumps(
+ANSWER = orjson.dumps(
     {
         "id": "chatcmpl-bench",
         "object": "chat.completion",
@@ -46,7 +46,7 @@ _ANSWER = orjson.dumps(
 )
 _REPLY = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: bench\r\n"
-    b"content-length: %d\r\n\r\n%s" % (len(_ANSWER), _ANSWER)
+    b"content-length: %d\r\n\r\n%s" % (len(ANSWER), ANSWER)
 )
 
 

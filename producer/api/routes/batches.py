@@ -27,7 +27,7 @@ from producer.options import (
     usd,
 )
 from producer.reporting import report as report_on
-from producer.results import MEDIA_TYPES, Format
+from producer.result_lines import MEDIA_TYPES, Format
 from producer.spool import Spool
 from shared.db.engine import Connection
 from shared.db.repositories import batches, results

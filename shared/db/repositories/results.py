@@ -4,10 +4,11 @@ A batch's jobs, results and attempts lie together by the job's id, so each readi
 one index; nothing here reads another batch's rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
+import orjson
 from sqlalchemy import (
     JSON,
     ColumnElement,
@@ -37,28 +38,69 @@ class JobStory:
     attempts: Sequence[Row[Any]]
 
 
-def page(
+class ResultRow(NamedTuple):
+    """What a result line is made of. A named tuple: a million of them are read in one export."""
+
+    job_id: int
+    status: str
+    model: str | None
+    provider: str | None
+    tier: str | None
+    task_type: str | None
+    difficulty: int | None
+    finish_reason: str | None
+    attempts: int
+    climbs: int
+    cached: bool
+    cost_nusd: int
+    latency_ms: int | None
+    body: str | None
+    custom_id: str | None
+    error: dict[str, Any] | None
+
+
+_PIECE_ROWS: Final = 200
+_STORED_ERROR: Final = type_coerce(results.c.error, Text)
+_LINE_COLUMNS: Final = (
+    *(results.c[name] for name in ResultRow._fields[:-2]),
+    jobs.c.custom_id,
+    _STORED_ERROR,
+)
+
+
+def pieces(
     connection: Connection,
     number: int,
     *,
     after_line: int = 0,
     limit: int,
     answered: bool | None = None,
-) -> Sequence[Any]:
-    """Rows of `results` with `custom_id` of a batch's ended jobs, in input order, those after a
-    line; answered: only those with an answer, or only those without.
+) -> Iterator[list[ResultRow]]:
+    """A batch's ended jobs in input order, those after a line, at most `limit` of them, in pieces
+    of which only one is held at a time; answered: only those with an answer, or only those without.
     """
     _, last = id_range(number)
     query = (
-        select(results, jobs.c.custom_id)
+        select(*_LINE_COLUMNS)
         .join(jobs, jobs.c.id == results.c.job_id)
         .where(results.c.job_id > job_id_of(number, after_line), results.c.job_id <= last)
         .order_by(results.c.job_id)
         .limit(limit)
+        .execution_options(yield_per=_PIECE_ROWS)
     )
     if answered is not None:
         query = query.where(results.c.body.is_not(None) if answered else results.c.body.is_(None))
-    return connection.execute(query).all()
+    with connection.execute(query) as found:
+        for rows in found.partitions():
+            yield [_result_row(row) for row in rows]
+
+
+def _result_row(row: Row[Any]) -> ResultRow:
+    made = ResultRow._make(row)
+    if made.error is None:
+        return made
+    stored: Any = made.error  # still the text that the column holds
+    return made._replace(error=orjson.loads(stored))
 
 
 def rejected(connection: Connection, number: int, limit: int) -> Sequence[Any]:

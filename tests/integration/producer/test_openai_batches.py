@@ -12,6 +12,7 @@ import pytest
 from producer.bootstrap import ProducerContext
 from producer.file_batches import read_file_batch
 from producer.filling import LINES_PER_TRANSACTION, Filler
+from producer.result_lines import Format
 from shared.db.repositories import batches, intakes, jobs, retention
 from shared.domain.inference import Constraints, Preferences, Request, Tier
 from shared.domain.job import JobStatus, job_id_of
@@ -136,7 +137,7 @@ def test_outputs_grow_while_the_batch_runs_and_are_files_when_it_has_ended(
         client.files.delete(file.id)
         with pytest.raises(openai.NotFoundError):
             client.files.content(file.id)
-    assert context.results.lines(number_of(context, batch_id), after=0, limit=9)
+    assert b"".join(context.results.stream(number_of(context, batch_id), Format.JSONL))
 
 
 def output(client: openai.OpenAI, file_id: str | None) -> list[dict[str, Any]]:
