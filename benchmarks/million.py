@@ -2,8 +2,8 @@
 
 The question is whether memory grows with the batch: the table tells each process's highest
 proportional set size in each phase, for a small, a large and a very large batch, each on a mill of
-its own. Beside it: what cancelling takes, how long its longest transaction could keep others
-waiting (the slowest answer to a look at the batch meanwhile), and whether every line ended once.
+its own. Beside it: what cancelling takes, how long others wait for it (the slowest answer to a look
+at the batch meanwhile, and ten jobs of another batch), and whether every line ended once.
 
 The jobs that run are bounded (`--run`): running half a million takes longer than it teaches.
 """
@@ -43,6 +43,7 @@ class Story:
     cpu_s: dict[str, Mapping[str, float]] = field(default_factory=dict)
     wall_s: dict[str, float] = field(default_factory=dict)
     cancel_answer_s: float = 0.0
+    beside_s: float = 0.0
     looks_s: list[float] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -67,10 +68,17 @@ class Drama:
             began = time.monotonic()
             batch = self._cancelled(batch)
             self._story.cancel_answer_s = time.monotonic() - began
+            self._story.beside_s = self._seconds_of_ten_jobs()
             batch = self._until(batch, lambda now: now.is_over, self._story.looks_s)
         self._story.counts = asdict(batch.counts)
         self._check(batch)
         return self._story
+
+    def _seconds_of_ten_jobs(self) -> float:
+        began = time.monotonic()
+        lines = [{"prompt": f"What is {n} and one?", "max_tokens": 9} for n in range(10)]
+        self._mill.client.wait(self._mill.client.submit(lines).id)
+        return time.monotonic() - began
 
     def _cancelled(self, batch: Batch) -> Batch:
         try:
@@ -130,6 +138,7 @@ def table(stories: Sequence[Story]) -> str:
         for name in ("completed", "cancelled")
     ]
     rows.append(("s to answer cancel", *(f"{story.cancel_answer_s:.2f}" for story in stories)))
+    rows.append(("s, ten jobs of another batch meanwhile", *(f"{s.beside_s:.2f}" for s in stories)))
     slowest = (f"{max(story.looks_s, default=0.0):.2f}" for story in stories)
     rows.append(("s, slowest look while cancelling", *slowest))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

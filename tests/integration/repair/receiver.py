@@ -17,7 +17,9 @@ class Received:
 
 @dataclass
 class Receiver:
-    """`answers` are given in turn, the last one for good; b"" says nothing at all."""
+    """`answers` are given in turn, the last one for good; b"" says nothing at all. One that went
+    down may be entered again: it is back at its port.
+    """
 
     answers: list[bytes] = field(default_factory=lambda: [answer(200)])
     received: list[Received] = field(default_factory=list)
@@ -28,7 +30,7 @@ class Receiver:
     tls: ssl.SSLContext | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
