@@ -25,6 +25,7 @@ from producer.results import ResultReader
 from producer.spool import Spool
 from producer.storage import Storage
 from producer.submission import Submission
+from producer.templates import TemplateShelf
 from shared.budget.ledger import Ledger
 from shared.catalog.loader import load_catalog
 from shared.catalog.spec import Catalog
@@ -50,6 +51,7 @@ class ProducerContext:
     publisher: Publisher
     clock: Clock
     access: Access
+    templates: TemplateShelf
     submission: Submission
     steering: Steering
     results: ResultReader
@@ -87,10 +89,12 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
     publisher = Publisher(make_celery_app(settings))
     filler = Filler(database, publisher, chunk_size=settings.chunk_size, clock=clock)
     limits = IntakeLimits(settings.max_line_bytes)
+    templates = TemplateShelf(database, catalog, clock=clock)
     submission = Submission(
         database,
         catalog,
         filler,
+        templates,
         limits=limits,
         webhook_allowed_cidrs=settings.webhook_allowed_cidrs,
         clock=clock,
@@ -107,6 +111,7 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
         publisher=publisher,
         clock=clock,
         access=Access(database, client, admin_key(settings), clock=clock),
+        templates=templates,
         submission=submission,
         steering=steering,
         results=results,
@@ -122,6 +127,7 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
             database=database,
             storage=storage,
             filler=filler,
+            templates=templates,
             known_models=frozenset(catalog.models),
             limits=limits,
             max_lines=settings.max_batch_lines,

@@ -20,7 +20,9 @@ import structlog
 
 from producer.filling import EndedMeanwhileError, Filler
 from producer.intake import IntakeLimits, Line, RejectedLine, ValidLine, read_lines
+from producer.intake.templates import no_templates
 from producer.storage import Storage
+from producer.templates import ProjectTemplates, TemplateShelf
 from shared.db.engine import Connection, Database
 from shared.db.repositories import batches, intakes, jobs
 from shared.db.repositories.batches import BatchRow
@@ -75,6 +77,7 @@ class FileIntake:
     database: Database
     storage: Storage
     filler: Filler
+    templates: TemplateShelf
     known_models: frozenset[str]
     limits: IntakeLimits
     max_lines: int
@@ -111,6 +114,7 @@ class _Reading:
         self._file_id: str = row.file_id
         self._is_partial: bool = row.options["partial"]
         self._defaults = _defaults_of(row.options)
+        self._templates: ProjectTemplates | None = None
         self._token = token
         self._stop = stop
         self._renewed_at = time.monotonic()
@@ -140,6 +144,7 @@ class _Reading:
                 [_error("batch_expired", "The completion window ended before the file was read.")]
             )
             return
+        self._templates = self._parts.templates.of(batch.project_id)
         try:
             errors = self._errors() if not done else []
             if errors:
@@ -199,7 +204,9 @@ class _Reading:
         parts = self._parts
         with parts.storage.reader(self._file_id) as content:
             blocks = parts.storage.blocks(content)
-            lines = read_lines(blocks, parts.limits, parts.known_models)
+            lines = read_lines(
+                blocks, parts.limits, parts.known_models, self._templates or no_templates
+            )
             for count, line in enumerate(lines):
                 if count % _LINES_BETWEEN_LOOKS == 0:
                     self._look_up()

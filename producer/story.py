@@ -19,6 +19,7 @@ def story_of(batch: BatchRow, story: JobStory, result: dict[str, Any] | None) ->
     job = story.job
     ended = story.result
     decision = (ended.decision if ended is not None else job.decision) or {}
+    request = None if job.request is None else orjson.loads(job.request)
     cost = sum(attempt.cost_nusd for attempt in story.attempts)
     return {
         "id": public_job_id(job.id),
@@ -28,7 +29,8 @@ def story_of(batch: BatchRow, story: JobStory, result: dict[str, Any] | None) ->
         "line": line_of(job.id),
         "custom_id": job.custom_id,
         "status": job.status,
-        "request": None if job.request is None else orjson.loads(job.request),
+        "request": request,
+        "template": (request or {}).get("template"),
         "classification": decision.get("classification"),
         "route": decision.get("route"),
         "no_route": decision.get("no_route"),

@@ -14,6 +14,7 @@ from producer.filling import REJECTED_SHOWN, Filler
 from producer.intake import IntakeLimits, Line, RejectedLine, read_lines
 from producer.options import MAX_LABEL, Options, window_of
 from producer.spool import Spool
+from producer.templates import ProjectTemplates, TemplateShelf
 from shared.catalog.spec import Catalog
 from shared.db.engine import Connection, Database
 from shared.db.repositories import batches, results, webhooks
@@ -66,6 +67,7 @@ class Submission:
         database: Database,
         catalog: Catalog,
         filler: Filler,
+        templates: TemplateShelf,
         *,
         limits: IntakeLimits,
         webhook_allowed_cidrs: Sequence[str],
@@ -74,6 +76,7 @@ class Submission:
         self._database = database
         self._known_models = frozenset(catalog.models)
         self._filler = filler
+        self._templates = templates
         self._limits = limits
         self._allowed_cidrs = webhook_allowed_cidrs
         self._clock = clock
@@ -93,8 +96,9 @@ class Submission:
             return earlier
         if options.webhook_url is not None:
             url_guard.check(options.webhook_url, self._allowed_cidrs)
+        templates = self._templates.of(options.project_id)
         if options.strict:
-            self._check_all(spool)
+            self._check_all(spool, templates)
         try:
             number, webhook = self._create(options, digest, window)
         except ConflictError as error:
@@ -102,7 +106,7 @@ class Submission:
             if error.code != "idempotency_key_taken" or earlier is None:
                 raise
             return earlier  # two submissions under one key at once: the other was first
-        return self._fill(number, spool, options, webhook)
+        return self._fill(number, spool, options, webhook, templates)
 
     def _earlier(self, options: Options, digest: str) -> Submitted | None:
         key = options.idempotency_key
@@ -125,14 +129,14 @@ class Submission:
                 webhook = None if known is None else WebhookOfSubmission(known.id)
         return Submitted(batch, bad, batch.rejected, webhook, replayed=True)
 
-    def _lines(self, spool: Spool) -> Iterator[Line]:
+    def _lines(self, spool: Spool, templates: ProjectTemplates) -> Iterator[Line]:
         spool.rewind()
-        return read_lines(spool.file, self._limits, self._known_models)
+        return read_lines(spool.file, self._limits, self._known_models, templates)
 
-    def _check_all(self, spool: Spool) -> None:
+    def _check_all(self, spool: Spool, templates: ProjectTemplates) -> None:
         bad: list[RejectedLine] = []
         count = 0
-        for line in self._lines(spool):
+        for line in self._lines(spool, templates):
             if isinstance(line, RejectedLine):
                 count += 1
                 if len(bad) < REJECTED_SHOWN:
@@ -165,9 +169,15 @@ class Submission:
             return number, webhook
 
     def _fill(
-        self, number: int, spool: Spool, options: Options, webhook: WebhookOfSubmission | None
+        self,
+        number: int,
+        spool: Spool,
+        options: Options,
+        webhook: WebhookOfSubmission | None,
+        templates: ProjectTemplates,
     ) -> Submitted:
-        taken = self._filler.fill(number, self._lines(spool), options.project_id, options.priority)
+        lines = self._lines(spool, templates)
+        taken = self._filler.fill(number, lines, options.project_id, options.priority)
         with self._database.reading() as connection:
             batch = batches.by_number(connection, number)
         if batch is None:

@@ -13,7 +13,17 @@ from producer.api import failures
 from producer.api.background import Background
 from producer.api.frame import Frame
 from producer.api.listening import Ear
-from producer.api.routes import batches, catalog, chat, files, health, jobs, projects, webhooks
+from producer.api.routes import (
+    batches,
+    catalog,
+    chat,
+    files,
+    health,
+    jobs,
+    projects,
+    templates,
+    webhooks,
+)
 from producer.bootstrap import ProducerContext
 from shared.errors import UnavailableError
 from shared.redis_client import connect_async
@@ -54,7 +64,7 @@ def create_app(context: ProducerContext) -> FastAPI:
     app.state.context = context
     app.state.at_head = False
     app.state.background = Background(context)
-    for room in (chat, batches, files, jobs, projects, catalog, webhooks, health):
+    for room in (chat, batches, files, jobs, projects, templates, catalog, webhooks, health):
         app.include_router(room.router)
     failures.install(app)
     app.add_middleware(Frame, max_body_bytes=context.settings.max_line_bytes + _JSON_BODY_BYTES)

@@ -8,6 +8,7 @@ from producer.file_batches import MadeBatch
 from producer.files import FileInfo, written_ids
 from producer.intake import RejectedLine
 from producer.submission import Submitted, WebhookOfSubmission
+from producer.templates import template_of
 from shared.catalog.spec import Catalog, ModelSpec, ProviderSpec
 from shared.clock import unix_seconds
 from shared.db.repositories.batches import BatchRow, Counts
@@ -164,6 +165,21 @@ def key_object(row: Any, key: str | None = None) -> dict[str, Any]:
         "revoked_at": unix_seconds(row.revoked_at),
     }
     return told if key is None else {**told, "key": key}
+
+
+def template_object(row: Any) -> dict[str, Any]:
+    """One version of a template."""
+    template = template_of(row)
+    return {
+        "id": template.reference,
+        "object": "template",
+        "project": row.project_id,
+        "name": row.name,
+        "version": row.version,
+        "variables": list(template.variables),
+        "template": template.fields,
+        "created_at": unix_seconds(row.created_at),
+    }
 
 
 def model_object(model: ModelSpec, catalog: Catalog) -> dict[str, Any]:

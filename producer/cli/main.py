@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from producer.cli import access, batches, budgets, catalog, following, system, webhooks
+from producer.cli import access, batches, budgets, catalog, following, system, templates, webhooks
 from producer.cli.printing import note
 from shared.errors import PromptmillError
 
@@ -52,6 +52,7 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
+app.add_typer(templates.group, rich_help_panel="Batches")
 for _group in (budgets.group, access.projects, access.keys, webhooks.group):
     app.add_typer(_group, rich_help_panel="Money, access, webhooks")
 

@@ -59,6 +59,31 @@ class Administration:
         """The catalog's providers and how they are."""
         return self._listed(path("providers"))
 
+    # -- templates ---------------------------------------------------------------------------
+
+    def templates(self) -> Iterator[Json]:
+        """The newest version of each template, by name."""
+        return self._listed(path("templates"))
+
+    def template(self, reference: str) -> Json:
+        """A template by `name` (its newest version) or `name@version`."""
+        return self._json(calls.get(path("templates", reference)))
+
+    def template_versions(self, name: str) -> Iterator[Json]:
+        """All versions of a template, the newest first."""
+        return self._listed(path("templates", name, "versions"))
+
+    def create_template(self, name: str, template: str | Json) -> Json:
+        """Make the next version: a prompt's text with {{ variables }}, or a line's fields. One
+        that says the same as the newest version makes none.
+        """
+        body = {"name": name, "template": template}
+        return self._json(calls.post(path("templates"), body, repeatable=True))
+
+    def delete_template(self, name: str) -> Json:
+        """Take a template with all its versions out of use."""
+        return self._json(calls.delete(path("templates", name)))
+
     # -- webhooks ----------------------------------------------------------------------------
 
     def webhooks(self) -> Iterator[Json]:

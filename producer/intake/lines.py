@@ -5,8 +5,9 @@ gives exactly one ValidLine or RejectedLine, in order, whatever bytes it holds; 
 for what a line says. Memory is bounded by the longest line allowed.
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from producer.intake import fields, messages
@@ -14,6 +15,7 @@ from producer.intake.custom_ids import CustomIds
 from producer.intake.json_line import parse_line
 from producer.intake.physical import Source, physical_lines
 from producer.intake.refusal import Refusal
+from producer.intake.templates import Template, Templates, filled, no_templates, parse_template
 from shared.domain.decisions import Mode
 from shared.domain.inference import Constraints, Request, Tier
 
@@ -58,7 +60,9 @@ _SHARED: Final = (
     "model", "max_tokens", "max_completion_tokens", "temperature", "response_format",
     "preferences", "constraints", "fallback_models", "metadata",
 )  # fmt: skip
-_NATIVE: Final = ("prompt", "messages", "custom_id", *_SHARED, *fields.NATIVE_EXTRAS)
+_NATIVE: Final = (
+    "prompt", "messages", "template", "vars", "custom_id", *_SHARED, *fields.NATIVE_EXTRAS,
+)  # fmt: skip
 _NATIVE_SET: Final = frozenset(_NATIVE)
 _OPENAI: Final = ("custom_id", "method", "url", "body")
 _READ: Final = frozenset({"prompt", "messages", "custom_id", "stream", *_SHARED})
@@ -81,21 +85,25 @@ _REFUSED_IN_BODY: Final[Mapping[str, str]] = {
 
 
 def read_lines(
-    source: Source, limits: IntakeLimits, known_models: Collection[str]
+    source: Source,
+    limits: IntakeLimits,
+    known_models: Collection[str],
+    templates: Templates = no_templates,
 ) -> Iterator[Line]:
     """Each line that is not blank as a ValidLine or a RejectedLine, in order.
 
-    source: a binary file or its bytes in pieces. known_models: the catalog's names. An empty file
-    gives nothing: the caller refuses it.
+    source: a binary file or its bytes in pieces. known_models: the catalog's names. templates:
+    finds those that lines name. An empty file gives nothing: the caller refuses it.
     """
     words = frozenset((*ROUTING_WORDS, *known_models))
+    fill = partial(_without_template, templates, limits.max_line_bytes)
     with CustomIds() as taken:
         for number, content in physical_lines(source, limits.max_line_bytes):
             if content is None:
                 message = _TOO_LONG.format(limit=limits.max_line_bytes)
                 yield RejectedLine(number, None, None, "line_too_long", message)
             else:
-                yield _read(number, content, words, known_models, taken)
+                yield _read(number, content, words, known_models, taken, fill)
 
 
 def read_request(raw: Mapping[str, Any], known_models: Collection[str]) -> Request:
@@ -116,19 +124,48 @@ def _read(
     words: frozenset[str],
     known_models: Collection[str],
     taken: CustomIds,
+    fill: "_Fill",
 ) -> Line:
     name: str | None = None
     try:
         raw = parse_line(content)
         if raw.get("custom_id") is not None:
             name = fields.custom_id(raw["custom_id"])
+        raw, template = fill(raw)
         request = _request(raw, words, known_models)
+        if template is not None:
+            request = replace(request, template=template)
         if name is not None and not taken.is_new(name):
             message = "an earlier line has the same custom_id; give each line its own"
             return RejectedLine(number, name, "custom_id", "duplicate_custom_id", message)
     except Refusal as refusal:
         return RejectedLine(number, name, refusal.field, refusal.code, refusal.message)
     return ValidLine(number, name, request)
+
+
+_Fill = Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], str | None]]
+
+
+def _without_template(
+    templates: Templates, most_bytes: int, raw: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], str | None]:
+    """A line as it is, or with its template's texts in it, and the template's reference."""
+    if ("template" in raw or "vars" in raw) and not raw.keys() & {"body", "url", "method"}:
+        return filled(raw, templates, _NATIVE_SET, most_bytes)
+    return raw, None
+
+
+def read_template(
+    raw: object, known_models: Collection[str], reference: str | None = None
+) -> Template:
+    """A template that can become requests, whatever its values; raises Refusal."""
+    template = parse_template(raw, _NATIVE_SET, reference=reference)
+    try:
+        _request(template.fields, frozenset((*ROUTING_WORDS, *known_models)), known_models)
+    except Refusal as refusal:
+        field = "template" if refusal.field is None else f"template.{refusal.field}"
+        raise Refusal(refusal.code, field, refusal.message) from None
+    return template
 
 
 def _request(

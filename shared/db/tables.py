@@ -62,6 +62,20 @@ api_keys = Table(
     Index(None, "project_id"),
 )
 
+templates = Table(
+    "templates",
+    metadata,
+    Column("project_id", ForeignKey("projects.id"), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    # rises by one with every change and is never given out again
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    # a native line's fields, with {{ variables }} in its texts
+    Column("fields", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    # all versions of a name are deleted together; what jobs were made by stays readable
+    Column("deleted_at", UtcDateTime),
+)
+
 batches = Table(
     "batches",
     metadata,

@@ -70,6 +70,7 @@ class Request:
     extras: further fields of the body, passed through to the provider untouched.
     preferences: None where the line gave none (the project's, then the default, apply).
     stream: somebody reads along, so the answer is told piece by piece and cannot be replaced.
+    template: "name@version" of the template its texts were made by; decides nothing.
     """
 
     messages: tuple[JsonObject, ...]
@@ -83,6 +84,7 @@ class Request:
     fallback_models: tuple[str, ...] = ()
     metadata: JsonObject = field(default_factory=dict)
     stream: bool = False
+    template: str | None = None
 
     def to_json(self) -> bytes:
         """The stored form: only what differs from the default."""
@@ -142,6 +144,7 @@ _DEFAULTS: dict[str, Any] = {
     "fallback_models": (),
     "metadata": {},
     "stream": False,
+    "template": None,
 }
 
 

@@ -31,7 +31,12 @@ def get_job(job_id: str, context: Context, acting: Reading) -> Response:
 def route(context: Context, acting: Reading, line: Annotated[dict[str, Any], Body()]) -> Response:
     """Where an input line would go, and why; nothing is sent."""
     (decision,) = _preview(context, acting.project).routes(
-        read_lines([orjson.dumps(line)], context.intake_limits, context.catalog.models)
+        read_lines(
+            [orjson.dumps(line)],
+            context.intake_limits,
+            context.catalog.models,
+            context.templates.of(acting.project),
+        )
     )
     if "model" not in decision:
         error: Mapping[str, Any] = decision["error"]
@@ -49,7 +54,12 @@ async def plan(request: Request, context: Context, acting: Reading) -> Response:
 
 def _planned(context: ProducerContext, spool: Spool, project_id: str) -> dict[str, Any]:
     spool.rewind()
-    lines = read_lines(spool.file, context.intake_limits, context.catalog.models)
+    lines = read_lines(
+        spool.file,
+        context.intake_limits,
+        context.catalog.models,
+        context.templates.of(project_id),
+    )
     return _preview(context, project_id).plan(lines, spool.line_ends)
 
 

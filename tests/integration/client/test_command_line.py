@@ -14,6 +14,7 @@ COMMANDS = [
     *("reconcile", "budget show", "budget set", "project create", "project list", "key create"),
     *("key list", "key revoke", "webhook create", "webhook list", "webhook test"),
     *("webhook redeliver", "webhook deliveries"),
+    *("template create", "template list", "template show", "template delete"),
 ]
 REJECTED = [
     {"line": n, "field": "prompt", "code": "missing_required_parameter", "message": "give a prompt"}

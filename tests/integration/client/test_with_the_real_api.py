@@ -188,3 +188,27 @@ def test_a_file_without_one_good_line_fails(real: RealApi, run_cli: Cli) -> None
     assert done.returncode == 1
     assert "unknown_parameter" in done.stdout
     assert run_cli("submit", "-", stdin="\n", env=env).returncode == 1
+
+
+def test_templates_from_the_command_line(real: RealApi, run_cli: Cli, tmp_path: Path) -> None:
+    env = {"PROMPTMILL_API_URL": real.url, "PROMPTMILL_API_KEY": real.key}
+    (tmp_path / "greet.txt").write_text("Hello {{ name }}\n")
+    (tmp_path / "greet.json").write_text('{"prompt": "Hi {{ name }}", "max_tokens": 5}')
+    assert run_cli("template", "create", "greet", "greet.txt", env=env).stdout == "greet@1: name\n"
+    assert run_cli("template", "create", "greet", "greet.json", env=env).stdout.startswith(
+        "greet@2"
+    )
+    assert run_cli("template", "show", "greet@1", env=env).stdout == "Hello {{ name }}\n"
+    shown = json.loads(run_cli("template", "show", "greet", "--json", env=env).stdout)
+    assert (shown["version"], shown["template"]["max_tokens"]) == (2, 5)
+    assert "greet" in run_cli("template", "list", env=env).stdout
+    assert (
+        len(
+            json.loads(run_cli("template", "show", "greet", "--versions", "--json", env=env).stdout)
+        )
+        == 2
+    )
+    assert run_cli("template", "delete", "greet", env=env).returncode == 0
+    gone = run_cli("template", "show", "greet", env=env)
+    assert gone.returncode == 1
+    assert "no such template" in gone.stderr
