@@ -63,6 +63,7 @@ def running_mill(settings: Settings, options: MillOptions, say: Say) -> Iterator
     """
     parent = os.getppid() if options.exit_with_parent else None
     with locked_home(settings.home_dir):
+        settings.address_file.unlink(missing_ok=True)  # of one that was killed
         plan = _Plan.made(settings, options)
         supervisor = Supervisor(settings.home_dir / "logs", plan.env, say, parent)
         with supervisor.signals():
