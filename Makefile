@@ -38,6 +38,11 @@ CHAOS_SEED ?= 1
 chaos: $(DEV_STAMP) ## Mistreat a running mill for minutes, then check every invariant and print figures
 	@exec $(BIN)/python -m tests.chaos --seconds $(CHAOS_SECONDS) --seed $(CHAOS_SEED)
 
+.PHONY: crash-proof
+crash-proof: $(DEV_STAMP) ## Every crash test on both databases, and each with its repairer switched off
+	@CRASH_ON_BOTH=1 CRASH_WITHOUT_REPAIRERS=1 \
+		$(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) tests/crash
+
 .PHONY: check
 check: $(DEV_STAMP) ## Lint, formatting, types, walls between the rooms, known vulnerabilities
 	@echo "ruff check" && $(BIN)/ruff check --quiet .

@@ -26,6 +26,7 @@ from shared.db.repositories.batches import BatchRow, NewBatch
 from shared.domain.batch import Priority
 from shared.domain.inference import Constraints, Preferences
 from shared.errors import ConflictError, NotFoundError, UsageError
+from shared.fault_points import FaultPoint, reach
 from shared.ids import new_id
 from shared.webhooks import url_guard
 
@@ -160,6 +161,7 @@ class FileBatches:
         batch = batches.by_number(connection, number)
         if batch is None:
             raise LookupError(f"batch {number} was just made")
+        reach(FaultPoint.BEFORE_FILE_BATCH_COMMIT)
         return MadeBatch(batch, webhook)
 
     def _earlier(

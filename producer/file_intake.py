@@ -30,6 +30,7 @@ from shared.db.repositories.intakes import IntakeRow
 from shared.domain.batch import BatchStatus, Priority
 from shared.domain.inference import Constraints, Preferences, Tier
 from shared.errors import ConflictError, NotFoundError, UnavailableError
+from shared.fault_points import FaultPoint, reach
 from shared.ids import claim_token
 
 log = structlog.get_logger(__name__)
@@ -98,6 +99,7 @@ class FileIntake:
             row = intakes.claim(connection, token, now, now + self.lease)
         if row is None:
             return False
+        reach(FaultPoint.AFTER_INTAKE_CLAIM)
         _Reading(self, row, token, stop).run()
         return True
 
@@ -184,6 +186,7 @@ class _Reading:
             lines,
             batch.project_id,
             Priority(batch.priority),
+            already=batch.total,
             fence=self._hold,
             sealed=lambda connection: intakes.finish(connection, self._number),
         )

@@ -21,6 +21,7 @@ from shared.db.repositories.batches import BatchRow
 from shared.db.repositories.files import OUTPUT_PURPOSE, FileRow, NewFile
 from shared.domain.batch import OPEN, BatchStatus
 from shared.errors import ConflictError, NotFoundError, UnavailableError, UsageError
+from shared.fault_points import FaultPoint, reach
 
 log = structlog.get_logger(__name__)
 
@@ -100,8 +101,10 @@ class Upload:
             created_at=now,
             expires_at=None if kept is None else now + kept,
         )
+        reach(FaultPoint.BEFORE_FILE_ROW)
         with self._owner.database.transaction() as connection:
             files.add(connection, file)
+        reach(FaultPoint.AFTER_FILE_ROW)
         self._is_kept = True
         return FileInfo(self._id, file.purpose, name, self.size, now, file.expires_at)
 

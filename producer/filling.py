@@ -1,7 +1,9 @@
 """Filling a batch: lines become jobs in blocks, and run once the last one is in.
 
 A batch that ends meanwhile (it was cancelled or given up) takes no further line. A batch that was
-half filled by somebody who died can be filled on from the line after the last one that is in.
+half filled by somebody who died can be filled on from the line after the last one that is in; of
+two that fill one batch with the same file at once, the one that a block of the other overtakes
+stops.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +22,7 @@ from shared.db.repositories.jobs import TakenLine
 from shared.domain.batch import BatchStatus, Priority
 from shared.domain.job import job_id_of
 from shared.errors import UnavailableError
+from shared.fault_points import FaultPoint, reach
 from shared.queue.messages import ChunkMessage
 from shared.queue.publisher import Publisher
 
@@ -44,10 +47,15 @@ class EndedMeanwhileError(Exception):
     """The batch was cancelled or given up while its lines were being written."""
 
 
+class _OvertakenError(EndedMeanwhileError):
+    """Somebody else has written lines of it since."""
+
+
 @dataclass(slots=True)
 class Taken:
-    """What was written of a batch by one filling."""
+    """What was written of a batch by one filling. `lines`: in all, with those of earlier ones."""
 
+    lines: int = 0
     rejected_count: int = 0
     rejected: list[RejectedLine] = field(default_factory=list)
     first_good: list[int] = field(default_factory=list)
@@ -83,20 +91,26 @@ class Filler:
         project_id: str,
         priority: Priority,
         *,
+        already: int = 0,
         fence: Fence = _no_fence,
         sealed: Fence = _no_fence,
     ) -> Taken:
         """Write a batch's lines and let its jobs run; `sealed` is called in the transaction that
-        ends the filling. Where the batch ended meanwhile, what is in by then is all.
+        ends the filling. `already`: how many lines were in before. Where the batch ended meanwhile,
+        what is in by then is all; where somebody else fills it, the rest is left to them.
         """
-        taken = Taken()
+        taken = Taken(already)
         try:
             for block in _blocks(lines):
                 self._write(number, block, taken, fence)
             messages = self._seal(number, priority, taken, fence, sealed)
+        except _OvertakenError:
+            log.info("another upload of this file fills the batch", batch_number=number)
+            return taken
         except EndedMeanwhileError:
             log.warning("the batch ended before its last line was in", batch_number=number)
             return taken
+        reach(FaultPoint.AFTER_SEAL)
         self._publish(messages, project_id, priority)
         return taken
 
@@ -108,9 +122,11 @@ class Filler:
             fence(connection)
             # Locks the batch first, so that a cancellation comes wholly before or after the block.
             batches.add_taken(connection, number, lines=len(block), rejected=len(bad))
-            _still_validating(connection, number)
+            _still_ours(connection, number, taken.lines + len(block))
             lines = [_taken_line(line, request) for line, request in block]
             jobs.insert_lines(connection, number, lines, self._clock())
+        reach(FaultPoint.AFTER_BLOCK)
+        taken.lines += len(block)
         taken.rejected_count += len(bad)
         taken.rejected.extend(bad[: REJECTED_SHOWN - len(taken.rejected)])
         room = self._chunk_size + 1 - len(taken.first_good)
@@ -124,13 +140,14 @@ class Filler:
         now = self._clock()
         with self._database.transaction() as connection:
             fence(connection)
-            batch = _still_validating(connection, number)
+            batch = _still_ours(connection, number, taken.lines)
             sealed(connection)
             good = batch.total - batch.rejected
             if not good:
                 batches.reject(connection, number, NO_VALID_LINES, now)
                 return []
             batches.seal(connection, number, now)
+            reach(FaultPoint.BEFORE_SEAL_COMMIT)
             if good != len(taken.first_good) or good > self._chunk_size:
                 return []  # a larger one, or filled on from where somebody else died
             ids = [job_id_of(number, line) for line in taken.first_good]
@@ -168,10 +185,13 @@ def _blocks(lines: Iterable[Line]) -> Iterator[list[tuple[Line, str | None]]]:
         yield block
 
 
-def _still_validating(connection: Connection, number: int) -> BatchRow:
+def _still_ours(connection: Connection, number: int, lines: int) -> BatchRow:
     batch = batches.by_number(connection, number)
-    if batch is None or batch.status != BatchStatus.VALIDATING:
+    # Lines of it are cancelled while it is being given up as lost, before its status says so.
+    if batch is None or batch.status != BatchStatus.VALIDATING or batch.cancelled:
         raise EndedMeanwhileError
+    if batch.total != lines:
+        raise _OvertakenError
     return batch
 
 

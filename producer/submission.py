@@ -2,7 +2,8 @@
 
 The order matters: what is wrong with the whole is refused before anything is created; a batch is
 created before its first line is written and sealed after its last. A process that dies in between
-leaves the batch `validating`, and the batch closer ends it. Jobs run once the batch is sealed.
+leaves the batch `validating`. The same file sent again under the same key goes on after the last
+line that is in; otherwise the batch closer ends it. Jobs run once the batch is sealed.
 """
 
 import hashlib
@@ -17,10 +18,12 @@ from producer.spool import Spool
 from producer.templates import ProjectTemplates, TemplateShelf
 from shared.catalog.spec import Catalog
 from shared.db.engine import Connection, Database
-from shared.db.repositories import batches, results, webhooks
+from shared.db.repositories import batches, jobs, results, webhooks
 from shared.db.repositories.batches import BatchRow, NewBatch
+from shared.domain.batch import BatchStatus
 from shared.domain.job import line_of
 from shared.errors import ConflictError, UnavailableError, UsageError
+from shared.fault_points import FaultPoint, reach
 from shared.ids import new_id
 from shared.webhooks import url_guard
 
@@ -86,14 +89,16 @@ class Submission:
 
         Raises UsageError for what is wrong with the whole (an empty file, options, a forbidden
         webhook address), BadLinesError where `strict` was asked for, ConflictError
-        (`idempotency_conflict`) for a key that was used for something else.
+        (`idempotency_conflict`) for a key that was used for something else, UnavailableError for
+        one whose batch is being given up as lost right now.
         """
         window = window_of(options.completion_window)
         spool.rewind()
+        reach(FaultPoint.AFTER_SPOOLING)
         digest = hashlib.sha256(spool.sha256.encode() + options.fingerprint()).hexdigest()
         earlier = self._earlier(options, digest)
         if earlier is not None:
-            return earlier
+            return self._carried_on(earlier, spool, options, digest)
         if options.webhook_url is not None:
             url_guard.check(options.webhook_url, self._allowed_cidrs)
         templates = self._templates.of(options.project_id)
@@ -106,7 +111,28 @@ class Submission:
             if error.code != "idempotency_key_taken" or earlier is None:
                 raise
             return earlier  # two submissions under one key at once: the other was first
+        reach(FaultPoint.AFTER_BATCH_ROW)
         return self._fill(number, spool, options, webhook, templates)
+
+    def _carried_on(
+        self, earlier: Submitted, spool: Spool, options: Options, digest: str
+    ) -> Submitted:
+        """Its upload may have died: take in what is missing. One that lives notices, and stops."""
+        batch = earlier.batch
+        if batch.status != BatchStatus.VALIDATING:
+            return earlier
+        with self._database.reading() as connection:
+            # Read after the count of lines: whoever adds one in between overtakes this one.
+            done = jobs.last_line(connection, batch.number)
+        templates = self._templates.of(options.project_id)
+        lines = (line for line in self._lines(spool, templates) if line.line > done)
+        self._filler.fill(
+            batch.number, lines, batch.project_id, options.priority, already=batch.total
+        )
+        now = self._earlier(options, digest)
+        if now is None or (now.batch.status == BatchStatus.VALIDATING and now.batch.cancelled):
+            raise UnavailableError("the upload under this key is being given up: send it again")
+        return now
 
     def _earlier(self, options: Options, digest: str) -> Submitted | None:
         key = options.idempotency_key

@@ -21,7 +21,18 @@ EXIT_CODE: Final = 70
 
 
 class FaultPoint(StrEnum):
-    """Every marker, in the order in which a job meets them, then those of the maintenance."""
+    """Every marker, in the order in which an upload and a job meet them, then the maintenance's."""
+
+    AFTER_SPOOLING = "after_spooling"
+    AFTER_BATCH_ROW = "after_batch_row"
+    BEFORE_FILE_ROW = "before_file_row"
+    AFTER_FILE_ROW = "after_file_row"
+    BEFORE_FILE_BATCH_COMMIT = "before_file_batch_commit"
+    AFTER_FILE_BATCH = "after_file_batch"
+    AFTER_INTAKE_CLAIM = "after_intake_claim"
+    AFTER_BLOCK = "after_block"
+    BEFORE_SEAL_COMMIT = "before_seal_commit"
+    AFTER_SEAL = "after_seal"
 
     AFTER_CLAIM = "after_claim"
     AFTER_RESERVE = "after_reserve"

@@ -13,10 +13,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from redis import Redis
 from sqlalchemy import func, select, text, update
 
+from producer.local.ports import claim_port
 from producer.local.processes import ChildProcess, start_child
 from shared.budget.ledger import Ledger
 from shared.clock import utc_now
@@ -38,6 +40,7 @@ from tests.mill import MODELS, asking, prices, write_catalog
 from tests.servers.simulator import SimulatorServer
 
 PATIENCE_S = 150.0
+ADMIN_KEY = "admin-key-of-these-tests-alone-0123456789"
 LIMIT_NUSD = 50_000_000
 """Enough for every batch of these tests, also when all of it is charged twice."""
 
@@ -64,7 +67,9 @@ def on_databases(cases: Sequence[Any]) -> list[Any]:
 
 
 class Plant:
-    """`close` kills whatever still runs."""
+    """`close` kills whatever still runs. `without`: what processes started from now on leave out
+    (`tests.servers.crippled_maintenance`); None: they are the ones of every day.
+    """
 
     def __init__(
         self,
@@ -91,6 +96,7 @@ class Plant:
         self.ledger = Ledger(self.redis)
         self.children: list[ChildProcess] = []
         self.numbers: list[int] = []
+        self.without: str | None = None
 
     def close(self) -> None:
         for child in self.children:
@@ -105,12 +111,14 @@ class Plant:
         name: str,
         *,
         threads: int = 2,
-        app: str = "worker.app",
+        app: str = "",
         fault: str = "",
         queues: Sequence[str] = BATCH_QUEUES,
         **changes: Any,
     ) -> ChildProcess:
-        """Returns at once; see `wait_until_ready`."""
+        """Returns at once; see `wait_until_ready`. An armed one is whole, whatever is left out."""
+        is_crippled = bool(self.without) and not fault
+        app = app or ("tests.servers.crippled_worker" if is_crippled else "worker.app")
         options = ["-P", "threads", "-c", str(threads), "-n", f"{name}@crash"]
         options += ["-Q", ",".join(queues), "--without-mingle", "--without-gossip"]
         command = [sys.executable, "-m", "celery", "-A", app, "worker", *options]
@@ -120,7 +128,19 @@ class Plant:
     def start_maintenance(
         self, name: str = "maintenance", *, fault: str = "", **changes: Any
     ) -> ChildProcess:
-        return self._start(name, [sys.executable, "-m", "worker.maintenance"], fault, changes)
+        """An armed one is whole, whatever is left out."""
+        is_crippled = self.without is not None and not fault
+        module = "tests.servers.crippled_maintenance" if is_crippled else "worker.maintenance"
+        return self._start(name, [sys.executable, "-m", module], fault, changes)
+
+    def start_api(self, name: str, *, fault: str = "", **changes: Any) -> tuple[ChildProcess, str]:
+        """An API process that answers, and its address; its admin key is `ADMIN_KEY`."""
+        port = claim_port(0, "--port")
+        command = [sys.executable, "-m", "producer.api", "--port", str(port)]
+        child = self._start(name, command, fault, {"admin_key": ADMIN_KEY, **changes})
+        url = f"http://127.0.0.1:{port}"
+        self.wait_for(lambda: _answers(url), f"{name} answers")
+        return child, url
 
     def wait_until_ready(self, *workers: ChildProcess) -> None:
         """They have connected to the broker and consume."""
@@ -150,6 +170,8 @@ class Plant:
         }
         if fault:
             env[VARIABLE] = fault
+        if self.without:
+            env["CRASH_WITHOUT"] = self.without
         child = start_child(
             name, command, env=os.environ | env | keys, log=self.folder / f"{name}.log"
         )
@@ -283,6 +305,13 @@ class Plant:
         past = utc_now() - timedelta(seconds=1)
         with self.database.transaction() as connection:
             connection.execute(update(leaderships).values(until=past))
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/ready", trust_env=False, timeout=5).is_success
+    except httpx.TransportError:
+        return False
 
 
 def stop(child: ChildProcess) -> None:

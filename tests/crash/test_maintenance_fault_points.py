@@ -48,6 +48,23 @@ CASES = [
 
 @pytest.mark.parametrize(("case", "database_url"), on_databases(CASES), indirect=["database_url"])
 def test_a_killed_leaders_work_is_taken_up(plant: Plant, receiver: Receiver, case: Case) -> None:
+    number = kill_the_leader(plant, receiver, case)
+    plant.wait_for_batch(number)
+    plant.wait_for(lambda: len(receiver.events()) == case.told, "the event arrives")
+
+    figures = check(plant)
+    assert (figures.completed, figures.lost) == (JOBS, 1 if case.worker else 0)
+    events = receiver.events()
+    assert all(event["verified"] for event in events)
+    assert len({event["headers"]["webhook-id"] for event in events}) == 1
+    plant.wait_for(
+        lambda: plant.rows("SELECT status FROM webhook_deliveries") == [("delivered",)],
+        "the delivery is noted",
+    )
+
+
+def kill_the_leader(plant: Plant, receiver: Receiver, case: Case) -> int:
+    """Returns the batch's number when the leader is dead and another one was started."""
     plant.endpoint(f"{receiver.url}/hook", SECRET)
     armed = plant.start_maintenance("armed", fault=case.point.value)
     first = plant.start_worker(
@@ -62,18 +79,7 @@ def test_a_killed_leaders_work_is_taken_up(plant: Plant, receiver: Receiver, cas
     plant.start_maintenance("second")
     if case.worker:
         plant.start_worker("next", lease_s=30)
-    plant.wait_for_batch(number)
-    plant.wait_for(lambda: len(receiver.events()) == case.told, "the event arrives")
-
-    figures = check(plant)
-    assert (figures.completed, figures.lost) == (JOBS, 1 if case.worker else 0)
-    events = receiver.events()
-    assert all(event["verified"] for event in events)
-    assert len({event["headers"]["webhook-id"] for event in events}) == 1
-    plant.wait_for(
-        lambda: plant.rows("SELECT status FROM webhook_deliveries") == [("delivered",)],
-        "the delivery is noted",
-    )
+    return number
 
 
 def _let_the_delivery_claims_lapse(plant: Plant) -> None:

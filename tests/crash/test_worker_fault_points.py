@@ -10,10 +10,14 @@ import pytest
 
 from shared.budget.scripts import KEYS
 from shared.fault_points import FaultPoint
-from tests.crash.invariants import Figures, check
+from shared.queue.celery_app import KEY_PREFIX, make_celery_app
+from shared.queue.publisher import Publisher
+from tests.crash.invariants import check
 from tests.crash.plant import Plant, on_databases, questions, resume, stop
 
 JOBS = 40
+_QUIET_LOOKS = 10
+_UNACKNOWLEDGED = f"{KEY_PREFIX}unacked"
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,10 @@ CASES = [
 ]
 
 
-def run_and_die(plant: Plant, fault: str) -> Figures:
-    """Two workers, one armed; returns when the batch has ended and everything was checked."""
+def run_and_die(plant: Plant, fault: str) -> int:
+    """Two workers, one armed; returns the batch's number when that one is dead and the other one
+    at work.
+    """
     armed = plant.start_worker("armed", threads=1, fault=fault, max_in_flight=1, lease_s=2)
     healthy = plant.start_worker("healthy", threads=4, lease_s=30)
     plant.start_maintenance()
@@ -53,22 +59,57 @@ def run_and_die(plant: Plant, fault: str) -> Figures:
     stop(healthy)  # so that the armed one surely gets work
     number = plant.submit(questions(JOBS))
     assert plant.wait_for_end_of(armed) == -signal.SIGKILL
+    if fault.startswith(FaultPoint.BEFORE_ACK.value):
+        deliver_again(plant)  # while its batch still runs
     resume(healthy)
-    plant.wait_for_batch(number)
-    assert plant.statuses(number) == {"completed": JOBS}
-    assert healthy.is_alive
-    return check(plant)
+    return number
 
 
 @pytest.mark.parametrize(("case", "database_url"), on_databases(CASES), indirect=["database_url"])
 def test_a_killed_workers_jobs_end_once_and_are_charged_once(plant: Plant, case: Case) -> None:
-    figures = run_and_die(plant, f"{case.point.value}:{case.nth}")
+    number = run_and_die(plant, f"{case.point.value}:{case.nth}")
+    plant.wait_for_batch(number)
+    if case.point is FaultPoint.BEFORE_ACK:
+        wait_until_acknowledged(plant)
 
+    assert plant.statuses(number) == {"completed": JOBS}
+    figures = check(plant)
     assert figures.lost == figures.unconfirmed == case.unconfirmed
     assert figures.calls == JOBS + case.again
 
 
-def test_a_rebuild_whose_worker_dies_is_taken_over(plant: Plant) -> None:
+def deliver_again(plant: Plant) -> None:
+    """The broker gives what its dead consumer did not acknowledge to the next one, before all
+    else, as it does when the visibility timeout is over.
+    """
+    app = make_celery_app(plant.settings)
+    app.conf.broker_transport_options |= {"visibility_timeout": 0}
+    with app.connection_for_write() as connection:
+        assert plant.redis.hlen(_UNACKNOWLEDGED), "the dead worker left messages behind"
+        connection.default_channel.qos.restore_visible(num=None)
+        assert not plant.redis.hlen(_UNACKNOWLEDGED)
+    app.close()
+
+
+def wait_until_acknowledged(plant: Plant) -> None:
+    """Every message was taken and is done with."""
+    app = make_celery_app(plant.settings)
+    publisher = Publisher(app)
+    quiet = 0
+
+    def is_quiet() -> bool:
+        # Between a queue and its consumer's list a message is in neither for a moment.
+        nonlocal quiet
+        waits = any(publisher.depths().values()) or plant.redis.hlen(_UNACKNOWLEDGED)
+        quiet = 0 if waits else quiet + 1
+        return quiet == _QUIET_LOOKS
+
+    plant.wait_for(is_quiet, "every message is acknowledged")
+    app.close()
+
+
+def rebuild_and_die(plant: Plant) -> int:
+    """The one that rebuilds a lost ledger dies in it; returns the batch's number a minute later."""
     point = FaultPoint.IN_REBUILD
     plant.start_maintenance()
     armed = plant.start_worker("armed", threads=1, fault=point.value, max_in_flight=1, lease_s=2)
@@ -83,6 +124,11 @@ def test_a_rebuild_whose_worker_dies_is_taken_over(plant: Plant) -> None:
 
     _let_a_minute_pass(plant)
     resume(healthy)
+    return number
+
+
+def test_a_rebuild_whose_worker_dies_is_taken_over(plant: Plant) -> None:
+    number = rebuild_and_die(plant)
     plant.wait_for_batch(number)
 
     assert plant.statuses(number) == {"completed": JOBS}

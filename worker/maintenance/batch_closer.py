@@ -5,8 +5,8 @@
 * A cancellation whose caller died half way, or did not wait for a large batch, is finished; jobs
   that a rescue puts back into a batch that is ending are ended too.
 * A batch whose upload died is ended after 15 minutes without a new line: the lines taken in are
-  cancelled (each gets its error row), the batch fails with `upload_lost`. Lines first, the batch
-  last, so a crash in between only repeats it.
+  cancelled (each gets its error row), the batch fails with `upload_lost` and its idempotency key is
+  free again. Lines first, the batch last, so a crash in between only repeats it.
 * A batch whose last job ended unnoticed is closed.
 
 Horizon: 2 s, and about a second for each 10,000 jobs that still waited; for lost uploads 15 minutes
@@ -139,6 +139,7 @@ class BatchCloser:
                 if jobs.end_waiting(connection, batch.number, JobStatus.CANCELLED, now):
                     return False  # a line came in just now
                 batches.reject(connection, batch.number, UPLOAD_LOST, now)
+                batches.free_key(connection, batch.number)
         except ConflictError:
             return False  # the upload lives after all: what was cancelled stays so
         log.warning("an upload was lost", batch=batch.id, lines=batch.total)

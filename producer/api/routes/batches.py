@@ -34,6 +34,7 @@ from shared.db.repositories import batches, results
 from shared.db.repositories.batches import BatchRow, Counts
 from shared.domain.batch import TERMINAL
 from shared.errors import UsageError
+from shared.fault_points import FaultPoint, reach
 
 router = APIRouter(tags=["batches"])
 
@@ -229,6 +230,7 @@ def _made(
         caller=acting.caller.key_id,
         is_repetition=request.headers.get(_RETRY_COUNT, "0") != "0",
     )
+    reach(FaultPoint.AFTER_FILE_BATCH)
     with context.database.reading() as connection:
         return made_object(made, _counts(connection, made.batch))
 

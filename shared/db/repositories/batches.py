@@ -231,6 +231,13 @@ def reject(connection: Connection, number: int, error: Mapping[str, Any], now: d
         outbox.add(connection, batch.project_id, "batch.failed", {"id": batch.id}, now)
 
 
+def free_key(connection: Connection, number: int) -> None:
+    """Its idempotency key may be used again: the same file sent again makes a new batch."""
+    connection.execute(
+        update(batches).where(batches.c.number == number).values(idempotency_key=None)
+    )
+
+
 def cancel(connection: Connection, number: int, now: datetime) -> None:
     """Call it off: nothing more is started. Idempotent while cancelling.
 

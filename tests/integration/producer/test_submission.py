@@ -1,6 +1,6 @@
 """Submission against a real database: blocks, cancellation in between, a broker that is down."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,9 +12,10 @@ from producer.spool import Spool
 from producer.submission import Submitted
 from shared.db.repositories import batches, jobs, staging
 from shared.domain.batch import BatchStatus
-from shared.domain.job import job_id_of
+from shared.domain.job import JobStatus, job_id_of
 from shared.errors import UnavailableError
 from tests.integration.producer.finished import finish
+from worker.maintenance.batch_closer import UPLOAD_LOST_AFTER, BatchCloser
 
 
 @pytest.fixture
@@ -99,3 +100,81 @@ def test_a_spooled_file_is_gone_when_it_is_closed(context: ProducerContext):
         spool.write(b"x")
         assert len(list(folder.iterdir())) == 1
     assert list(folder.iterdir()) == []
+
+
+def test_the_same_upload_again_goes_on_where_the_first_one_died(
+    context: ProducerContext, spool: Spool, monkeypatch: pytest.MonkeyPatch
+):
+    content = b'{"prompt":"x"}\n' * (LINES_PER_TRANSACTION + 5) + b'{"prompt":7}\n'
+    with monkeypatch.context() as patch:
+        patch.setattr(Filler, "_write", _dying_after(1, Filler._write))
+        with pytest.raises(KeyboardInterrupt):
+            submit(context, spool, content, idempotency_key="k")
+    with context.spool() as again:
+        made = submit(context, again, content, idempotency_key="k")
+    assert (made.batch.status, made.batch.total) == (
+        BatchStatus.IN_PROGRESS,
+        LINES_PER_TRANSACTION + 6,
+    )
+    assert made.replayed
+    assert [line.line for line in made.rejected] == [LINES_PER_TRANSACTION + 6]
+
+
+def test_a_slow_upload_that_was_sent_again_is_overtaken_and_stops(
+    context: ProducerContext, spool: Spool, monkeypatch: pytest.MonkeyPatch
+):
+    content = b'{"prompt":"x"}\n' * (3 * LINES_PER_TRANSACTION)
+    write = Filler._write
+    others: list[Submitted] = []
+
+    def write_after_another(self: Filler, number: int, *rest: Any) -> None:
+        if not others:
+            monkeypatch.setattr(Filler, "_write", write)
+            with context.spool() as again:
+                others.append(submit(context, again, content, idempotency_key="k"))
+        write(self, number, *rest)
+
+    monkeypatch.setattr(Filler, "_write", write_after_another)
+    slow = submit(context, spool, content, idempotency_key="k").batch
+    (fast,) = others
+    assert slow.id == fast.batch.id
+    assert slow.status == BatchStatus.IN_PROGRESS
+    with context.database.reading() as connection:
+        counts = batches.counts(connection, slow)
+    assert counts.queued == counts.total == 3 * LINES_PER_TRANSACTION
+
+
+def test_an_upload_that_is_being_given_up_takes_no_line_and_its_key_is_free_afterwards(
+    context: ProducerContext, spool: Spool, monkeypatch: pytest.MonkeyPatch
+):
+    content = b'{"prompt":"x"}\n' * (LINES_PER_TRANSACTION + 5)
+    with monkeypatch.context() as patch:
+        patch.setattr(Filler, "_write", _dying_after(1, Filler._write))
+        with pytest.raises(KeyboardInterrupt):
+            submit(context, spool, content, idempotency_key="k")
+    with context.database.transaction() as connection:
+        (dead,) = batches.page(connection, "default", limit=10)
+        jobs.end_waiting(connection, dead.number, JobStatus.CANCELLED, context.clock(), limit=3)
+    with context.spool() as again, pytest.raises(UnavailableError, match="given up"):
+        submit(context, again, content, idempotency_key="k")
+
+    closer = BatchCloser(context.database)
+    closer.run_once(context.clock())
+    closer.run_once(context.clock() + UPLOAD_LOST_AFTER)
+
+    with context.spool() as again:
+        made = submit(context, again, content, idempotency_key="k").batch
+    assert made.id != dead.id
+    assert (made.status, made.total) == (BatchStatus.IN_PROGRESS, LINES_PER_TRANSACTION + 5)
+
+
+def _dying_after(blocks: int, write: Callable[..., None]) -> Callable[..., None]:
+    written: list[int] = []
+
+    def write_and_die(self: Filler, number: int, *rest: Any) -> None:
+        if len(written) == blocks:
+            raise KeyboardInterrupt
+        write(self, number, *rest)
+        written.append(number)
+
+    return write_and_die
