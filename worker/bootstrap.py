@@ -30,6 +30,7 @@ from shared.deciding.project_policy import policy_of
 from shared.redis_client import connect, connect_async
 from shared.settings import Settings
 from worker.asking import Asking
+from worker.call_slots import CallSlots
 from worker.chunk_runner import ChunkRunner, Heart
 from worker.ledger_opening import LedgerOpener
 from worker.metering import Meter
@@ -134,7 +135,8 @@ async def _make(
     caller = ModelCaller.over(catalog, keys, redis)
     money = Coalescer(AsyncLedger(redis))
     recorder = Recorder(database)
-    meter = Meter(caller, money, recorder, opener)
+    slots = CallSlots(settings.max_in_flight)
+    meter = Meter(caller, money, recorder, opener, slots)
     pipeline = Pipeline(
         catalog,
         RulesClassifier(),
@@ -148,7 +150,7 @@ async def _make(
         pipeline,
         asyncio.get_running_loop(),
         lambda routing: policy_of(catalog.routing, routing),
-        max_in_flight=settings.max_in_flight,
+        slots=slots,
         lease_s=settings.lease_s,
         max_deaths=settings.max_deaths,
     )

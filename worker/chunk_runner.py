@@ -1,10 +1,9 @@
 """The chunk runner: claims a chunk's jobs, runs them on the process's one loop, and waits.
 
-A Celery thread calls `run` and waits, which costs nothing; the jobs themselves are coroutines. A
-process-wide bound holds the calls in flight. The next chunk is claimed as soon as the jobs in hand
-fall to about that bound, whichever chunks they belong to: a chunk that waits for its slowest job
-keeps its thread and nothing else, and leases are held only for work about to begin. This throttles
-concurrency; `worker.providers.throttle` a provider's rate, `worker.metering` the money.
+A Celery thread calls `run` and waits, which costs nothing; the jobs themselves are coroutines.
+`worker.call_slots` says how many of them run at once. The next chunk is claimed as soon as the jobs
+in hand fall to about that number, whichever chunks they belong to: a chunk that waits for its
+slowest job keeps its thread and nothing else, and leases are held only for work about to begin.
 
 Rescue is by leases in the database: the heart (a thread of its own) renews the claims of this
 process every third of a lease. When it stops, the rescuer gives the jobs to others, and nothing
@@ -37,6 +36,7 @@ from shared.domain.job import JobStatus, public_job_id
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 from shared.ids import claim_token
+from worker.call_slots import CallSlots
 from worker.pipeline import BatchContext, Pipeline
 
 log = structlog.get_logger(__name__)
@@ -64,7 +64,7 @@ class ChunkRunner:
         loop: asyncio.AbstractEventLoop,
         policy_of: RoutingPolicyOf,
         *,
-        max_in_flight: int,
+        slots: CallSlots,
         lease_s: float,
         max_deaths: int,
         clock: Callable[[], datetime] = utc_now,
@@ -76,9 +76,7 @@ class ChunkRunner:
         self._lease_s = lease_s
         self._clock = clock
         self._last_chance = max(1, max_deaths - 1)
-        # An eighth more, so that no place is empty while the next chunk is being claimed.
-        self._max_in_hand = max_in_flight + max_in_flight // 8
-        self._slots = asyncio.Semaphore(max_in_flight)
+        self._slots = slots
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._quiet = threading.Condition(self._lock)
@@ -190,14 +188,14 @@ class ChunkRunner:
     def _wait_for_room(self, wanted: int) -> bool:
         with self._room:
             while not self.stopping and (
-                self._unfinished >= self._max_in_hand or self._wants_to_be_alone
+                self._unfinished >= self._slots.to_claim or self._wants_to_be_alone
             ):
                 self._room.wait()
             if self.stopping:
                 return False
             self._chunks += 1
             self._unfinished += wanted
-            if self._unfinished < self._max_in_hand:
+            if self._unfinished < self._slots.to_claim:
                 self._room.notify()
             return True
 
@@ -226,7 +224,7 @@ class ChunkRunner:
         """So many jobs ended. One waiting thread is woken; what it takes wakes the next."""
         with self._lock:
             self._unfinished -= count
-            if self._unfinished < self._max_in_hand:
+            if self._unfinished < self._slots.to_claim:
                 self._room.notify()
             if not self._unfinished:
                 self._quiet.notify_all()
@@ -287,19 +285,21 @@ class ChunkRunner:
     async def _run_one(self, job: ClaimedJob, claimed: _Claimed) -> None:
         # A task has a context of its own, so every record from here on names the job.
         structlog.contextvars.bind_contextvars(job=public_job_id(job.id), batch=claimed.batch.id)
-        async with self._slots:
-            try:
-                if self.stopping:
-                    await self._pipeline.hand_back(job, "the worker stopped")
-                elif (end := self._called_off.get(claimed.batch.number)) is not None:
-                    await self._pipeline.call_off(job, claimed.earlier.get(job.id, ()), end)
-                else:
-                    self._note_under_way()
-                    await self._pipeline.run(job, claimed.batch, claimed.earlier.get(job.id, ()))
-            except Exception:
-                # Whatever it was, it must not take the chunk's other jobs with it. The job's
-                # lease lapses, the rescuer counts a death, and the third one sets it aside.
-                log.exception("a job was given up")
+        await self._slots.begin()
+        try:
+            if self.stopping:
+                await self._pipeline.hand_back(job, "the worker stopped")
+            elif (end := self._called_off.get(claimed.batch.number)) is not None:
+                await self._pipeline.call_off(job, claimed.earlier.get(job.id, ()), end)
+            else:
+                self._note_under_way()
+                await self._pipeline.run(job, claimed.batch, claimed.earlier.get(job.id, ()))
+        except Exception:
+            # Whatever it was, it must not take the chunk's other jobs with it. The job's
+            # lease lapses, the rescuer counts a death, and the third one sets it aside.
+            log.exception("a job was given up")
+        finally:
+            self._slots.end()
 
 
 class Heart:

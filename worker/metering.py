@@ -9,14 +9,15 @@
 `close` then writes the price (with whatever the pipeline decided of the job, in one transaction)
 and settles in Redis, database first: a crash in between leaves the counters too strict, and the
 reconciler frees the rest. A crash after 3 leaves an open intent, which the rescuer charges as
-unconfirmed. This throttles money; `worker.providers.throttle` throttles a provider's rate, and the
-chunk runner the calls in flight.
+unconfirmed. This throttles money; `worker.providers.throttle` throttles a provider's rate, and
+`worker.call_slots` the calls in flight: a slot is taken for step 5 only.
 """
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 from typing import Protocol
 
 import structlog
@@ -41,6 +42,7 @@ from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 from shared.ids import attempt_id
 from worker import cost_rows
+from worker.call_slots import CallSlots
 from worker.outcome import (
     Answered,
     AttemptOutcome,
@@ -100,6 +102,7 @@ class Meter:
         money: Coalescer,
         recorder: Recorder,
         opener: Opener,
+        slots: CallSlots,
         *,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -107,6 +110,7 @@ class Meter:
         self._money = money
         self._recorder = recorder
         self._opener = opener
+        self._slots = slots
         self._clock = clock
         self._openings: dict[tuple[Scope, ...], asyncio.Task[object]] = {}
 
@@ -139,6 +143,7 @@ class Meter:
             refused = await self._make_durable(payer, intent, reserved)
             if refused is not None:
                 return refused
+            await self._slots.enter()
             sent = True
             return await self._send(prepared, admission, intent, listener)
         finally:
@@ -156,6 +161,7 @@ class Meter:
         """Write the price, the job's move and its events in one transaction, then settle. False:
         the claim was lost, so only the price was written.
         """
+        began = monotonic()
         closings = () if closing is None else (closing,)
         reach(FaultPoint.BEFORE_RECORDING)
         held = await self._recorder.write(
@@ -165,6 +171,7 @@ class Meter:
         if closing is not None:
             await self._settle(closing)
             reach(FaultPoint.AFTER_SETTLE)
+        self._slots.waited(monotonic() - began)
         return held
 
     async def _settle(self, closing: Closing) -> None:
@@ -260,6 +267,7 @@ class Meter:
         self, payer: Payer, intent: Intent, reserved: "_Reservation"
     ) -> ClaimLost | MoneyBusy | None:
         """Steps 3 and 4; None when the call may leave."""
+        began = monotonic()
         try:
             held = await self._recorder.write(Write(payer.job_id, payer.claim_token, intent=intent))
         except Exception:
@@ -272,6 +280,7 @@ class Meter:
         try:
             if await self._money.confirm(reserved.epoch, intent.id):
                 reach(FaultPoint.AFTER_CONFIRM)
+                self._slots.waited(monotonic() - began)
                 return None
             reason = "the reservation was lost with the counters"
         except LedgerUnavailable as error:
@@ -292,10 +301,13 @@ class Meter:
         intent: Intent,
         listener: Listener | None,
     ) -> Answered | Failed:
+        began = monotonic()
         try:
             completion = await self._caller.send(prepared, admission, listener)
         except ProviderError as error:
             return Failed(error, cost_rows.failed(intent, prepared, error, self._clock()))
+        finally:
+            self._slots.leave(monotonic() - began)
         reach(FaultPoint.AFTER_ANSWER)
         return Answered(completion, cost_rows.billed(intent, prepared, completion, self._clock()))
 

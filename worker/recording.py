@@ -1,9 +1,9 @@
 """Group commit: what all jobs of a process want written goes down together.
 
-While one transaction is under way, the next one's writes gather; when it is done they go at once,
-so a single write waits for nobody and a thousand share a few commits. Each `Write` is in one
-transaction as a whole: an attempt's price, the job's end, the batch's counts and the event that
-announces its end become true together or not at all.
+While one transaction is under way, and for some milliseconds after it began, the next one's writes
+gather: a single write after a pause waits for nobody, and a thousand share a few commits. Each
+`Write` is in one transaction as a whole: an attempt's price, the job's end, the batch's counts and
+the event that announces its end become true together or not at all.
 
 A database that does not answer is waited for: a paid answer is never thrown away. Writes that were
 committed but whose answer was lost are made again; every verb allows that. Weakness: a process
@@ -102,9 +102,19 @@ class Write:
 class Recorder:
     """The process's one writer; `write` may be called from its event loop only."""
 
-    def __init__(self, database: Database, *, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        interval_s: float = 0.02,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """interval_s: from one transaction's beginning to the next one's, at least."""
         self._database = database
+        self._interval_s = interval_s
         self._clock = clock
+        self._next_at = 0.0
+        self._closing = False
         self._waiting: list[tuple[Write, asyncio.Future[bool]]] = []
         self._pump: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recorder")
@@ -124,6 +134,7 @@ class Recorder:
 
     async def aclose(self) -> None:
         """Return when everything taken in is durable."""
+        self._closing = True
         while self._pump is not None:
             await asyncio.shield(self._pump)
         self._thread.shutdown(wait=False)
@@ -132,6 +143,8 @@ class Recorder:
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
+                await self._gather()
+                self._next_at = loop.time() + self._interval_s
                 taken, self._waiting = self._waiting[:MAX_WRITES], self._waiting[MAX_WRITES:]
                 outcomes = await loop.run_in_executor(
                     self._thread, self._commit_until_done, [write for write, _ in taken]
@@ -143,6 +156,12 @@ class Recorder:
                         future.set_result(outcome)
         finally:
             self._pump = None
+
+    async def _gather(self) -> None:
+        """What is not full waits for its turn: many small transactions cost much more."""
+        pause = self._next_at - asyncio.get_running_loop().time()
+        if pause > 0 and len(self._waiting) < MAX_WRITES and not self._closing:
+            await asyncio.sleep(pause)
 
     def _commit_until_done(self, writes: Sequence[Write]) -> list[bool | Exception]:
         while True:

@@ -1,8 +1,8 @@
 """The door of this room: prepare a call, have it admitted, send it, or let the admission go.
 
 Money lies between the last two steps: what `admit` grants costs nothing until `send`. Three
-throttles stand in a row: the chunk runner bounds the calls in flight of this process, this room
-the provider's rate and concurrency, the ledger the money.
+throttles stand in a row: this room bounds the provider's rate and concurrency, the ledger the
+money, `worker.call_slots` the calls in flight of this process.
 """
 
 import asyncio

@@ -4,7 +4,7 @@ Calls are booked on a line of time in Redis: each takes the time its key's rate 
 when its turn comes. So N workers together keep the rate and never send a burst. Concurrency is held
 by leases that expire when a worker dies. Providers without limits cost no Redis call.
 
-Not here: how many calls this process has in flight (chunk runner), and money (the ledger).
+Not here: how many calls this process has in flight (`worker.call_slots`), and money (the ledger).
 """
 
 import asyncio
