@@ -126,7 +126,9 @@ def _json(value: Any, status: int = 200) -> web.Response:
 
 
 def main(
-    secret: Annotated[str, typer.Option(help="whsec_...")],
+    secret: Annotated[
+        str, typer.Option(envvar="WEBHOOK_SECRET", help="whsec_...; better by the environment")
+    ],
     port: Annotated[int, typer.Option(help="0 takes a free one")] = 0,
     host: str = "127.0.0.1",
     ready_file: Annotated[Path | None, typer.Option(help="gets the URL when ready")] = None,

@@ -143,9 +143,9 @@ def _start_receiver(mill: Mill, client: Promptmill) -> Receiver:
     mill.supervisor.start(
         Service(
             "receiver",
-            # A secret made for this run alone; there is nothing else it opens.
-            (*command, "--host", LOOPBACK, "--secret", secret),
+            (*command, "--host", LOOPBACK),
             is_ready=lambda: answers(f"{url}/health"),
+            env={"WEBHOOK_SECRET": secret},
         )
     )
     return Receiver(url)

@@ -5,6 +5,7 @@ kept here, so that at the end there is a completion like any other, and after a 
 what was written until then.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -80,7 +81,7 @@ class _ChoiceSoFar:
         return message
 
 
-class StreamDecoder:
+class StreamDecoder(ABC):
     """Decodes one streamed answer; a wire overrides `read`.
 
     usage: what the provider said so far. is_complete: the stream told its own end.
@@ -105,11 +106,11 @@ class StreamDecoder:
             self._choices[index].add(choice)
         return choices
 
+    @abstractmethod
     def read(self, event: Event) -> list[dict[str, Any]]:
         """An event's choices as {index, delta, logprobs, finish_reason}, the reason in OpenAI's
         words.
         """
-        raise NotImplementedError
 
     def keep(self, **fields: Any) -> None:
         """Remember fields of the answer's body that this wire knows beside the usual ones."""
