@@ -23,7 +23,12 @@ Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="OUT", help="The file to write results to.")
 ]
 InputFile = Annotated[
-    str, typer.Argument(metavar="FILE", help="JSON lines; - is standard input.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="JSON lines, or a table (.csv, .tsv, .parquet); - is standard input: JSON lines.",
+        show_default=False,
+    ),
 ]
 
 

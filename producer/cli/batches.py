@@ -14,14 +14,15 @@ from producer.cli.arguments import (
     MaxCost,
     Output,
     Project,
-    input_file,
     usd,
 )
 from producer.cli.printing import counted, note, print_json, say
 from producer.cli.session import connected
+from producer.cli.tables import MaxTokensDefault, ModelDefault, TemplateOption, input_lines
 
 if TYPE_CHECKING:
     from producer.client import Batch, Promptmill, SubmitOptions
+    from producer.client.uploads import Source
 
 
 def submit(  # noqa: PLR0917  # options of the command line
@@ -41,9 +42,15 @@ def submit(  # noqa: PLR0917  # options of the command line
         str | None,
         typer.Option("--idempotency-key", metavar="K", help="Same key, same file: the same batch."),
     ] = None,
+    template: TemplateOption = None,
+    model: ModelDefault = None,
+    max_tokens: MaxTokensDefault = None,
     as_json: AsJson = False,
 ) -> None:
-    """Submit a file of prompts (JSON lines). -o waits and writes the results."""
+    """Submit a file of prompts: JSON lines, or a .csv, .tsv or .parquet table.
+
+    -o waits and writes the results.
+    """
     options: SubmitOptions = {"strict": strict}
     if (cap := usd(max_cost, "--max-cost")) is not None:
         options["max_cost_usd"] = cap
@@ -51,7 +58,7 @@ def submit(  # noqa: PLR0917  # options of the command line
         options["webhook_url"] = webhook
     if idempotency_key is not None:
         options["idempotency_key"] = idempotency_key
-    source = input_file(file)
+    source = input_lines(file, template, model, max_tokens)
     with connected(project) as mill:
         submitted = _submitted(mill, source, options, as_json)
         if not as_json:
@@ -69,7 +76,7 @@ def submit(  # noqa: PLR0917  # options of the command line
 
 
 def _submitted(
-    mill: "Promptmill", source: "following.Source", options: "SubmitOptions", as_json: bool
+    mill: "Promptmill", source: "Source", options: "SubmitOptions", as_json: bool
 ) -> "Batch":
     from producer.client import ApiError
 

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
@@ -11,8 +10,10 @@ import typer
 from producer.cli.arguments import AsJson, InputFile, Project, input_file
 from producer.cli.printing import counted, money, note, print_json, print_table, say
 from producer.cli.session import connected
+from producer.cli.tables import MaxTokensDefault, ModelDefault, TemplateOption, input_lines
 
 if TYPE_CHECKING:
+    from producer.client.uploads import Source
     from producer.intake import Line
     from producer.previewing import Preview
 
@@ -94,12 +95,19 @@ def route(
         raise typer.Exit(1)
 
 
-def plan(file: InputFile, project: Project = None, as_json: AsJson = False) -> None:
+def plan(
+    file: InputFile,
+    project: Project = None,
+    template: TemplateOption = None,
+    model: ModelDefault = None,
+    max_tokens: MaxTokensDefault = None,
+    as_json: AsJson = False,
+) -> None:
     """What a file would cost and take: an estimate, nothing is submitted.
 
     Asks the running Promptmill; where none is set or running, estimates by the catalog found here.
     """
-    source = input_file(file)
+    source = input_lines(file, template, model, max_tokens)
     found = _planned(source, project)
     if as_json:
         print_json(found)
@@ -119,7 +127,7 @@ def plan(file: InputFile, project: Project = None, as_json: AsJson = False) -> N
         say(f"lines that no model may answer: {found['unroutable']}")
 
 
-def _planned(source: Path | BinaryIO, project: str | None) -> dict[str, Any]:
+def _planned(source: "Source", project: str | None) -> dict[str, Any]:
     from shared.errors import ConfigurationError
 
     try:
@@ -173,7 +181,7 @@ def _lines(source: Any, names: frozenset[str]) -> "Iterator[Line]":
 
 
 @contextmanager
-def opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
+def opened(source: "Source") -> Iterator[BinaryIO]:
     """The input, from its start, as often as it is read."""
     from producer.client import uploads
 

@@ -63,7 +63,7 @@ _SHARED: Final = (
 _NATIVE: Final = (
     "prompt", "messages", "template", "vars", "custom_id", *_SHARED, *fields.NATIVE_EXTRAS,
 )  # fmt: skip
-_NATIVE_SET: Final = frozenset(_NATIVE)
+NATIVE_FIELDS: Final = frozenset(_NATIVE)
 _OPENAI: Final = ("custom_id", "method", "url", "body")
 _READ: Final = frozenset({"prompt", "messages", "custom_id", "stream", *_SHARED})
 
@@ -151,7 +151,7 @@ def _without_template(
 ) -> tuple[Mapping[str, Any], str | None]:
     """A line as it is, or with its template's texts in it, and the template's reference."""
     if ("template" in raw or "vars" in raw) and not raw.keys() & {"body", "url", "method"}:
-        return filled(raw, templates, _NATIVE_SET, most_bytes)
+        return filled(raw, templates, NATIVE_FIELDS, most_bytes)
     return raw, None
 
 
@@ -159,7 +159,7 @@ def read_template(
     raw: object, known_models: Collection[str], reference: str | None = None
 ) -> Template:
     """A template that can become requests, whatever its values; raises Refusal."""
-    template = parse_template(raw, _NATIVE_SET, reference=reference)
+    template = parse_template(raw, NATIVE_FIELDS, reference=reference)
     try:
         _request(template.fields, frozenset((*ROUTING_WORDS, *known_models)), known_models)
     except Refusal as refusal:
@@ -174,7 +174,7 @@ def _request(
     if "body" in raw or "url" in raw or "method" in raw:
         return _made(_openai_body(raw), "body.", words, known_models)
     for name in raw:
-        if name not in _NATIVE_SET:
+        if name not in NATIVE_FIELDS:
             raise fields.unknown(name, "", _NATIVE)
     return _made(raw, "", words, known_models)
 

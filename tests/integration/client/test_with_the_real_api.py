@@ -212,3 +212,25 @@ def test_templates_from_the_command_line(real: RealApi, run_cli: Cli, tmp_path: 
     gone = run_cli("template", "show", "greet", env=env)
     assert gone.returncode == 1
     assert "no such template" in gone.stderr
+
+
+def test_a_table_is_submitted_and_planned_with_a_template(
+    real: RealApi, client: Promptmill, run_cli: Cli, tmp_path: Path
+) -> None:
+    env = {"PROMPTMILL_API_URL": real.url, "PROMPTMILL_API_KEY": real.key}
+    (tmp_path / "greet.txt").write_text("Hello {{ name }} from {{ place }}")
+    (tmp_path / "people.csv").write_text("name,place,custom_id\nAda,London,a\nBo,Oslo,b\n")
+    (tmp_path / "gaps.jsonl").write_text('{"name": "Ada", "place": "x"}\n{"name": "Bo"}\n')
+    client.create_template("greet", "Hi {{ name }} of {{ place }}")
+    for template in ("greet.txt", "greet"):
+        done = run_cli("submit", "gaps.jsonl", "--template", template, "--json", env=env)
+        (bad,) = json.loads(done.stdout)["rejected"]
+        assert (bad["line"], bad["field"], bad["code"]) == (2, "vars.place", "missing_variable")
+        plan = run_cli("plan", "people.csv", "--template", template, "--json", env=env)
+        assert json.loads(plan.stdout)["jobs"] == 2
+    offline = run_cli("plan", "people.csv", "--template", "greet.txt", "--model", "high", "--json")
+    assert json.loads(offline.stdout)["jobs"] == 2
+    refused = run_cli("submit", "people.csv", env=env)
+    assert refused.returncode == 1
+    assert "--template" in refused.stderr
+    assert run_cli("submit", "people.csv", "--template", "a b", env=env).returncode == 2
