@@ -1,10 +1,11 @@
 """Tables as input lines: each row of a CSV, TSV, JSONL or Parquet file becomes one line, streamed.
 
 With a template every column is a variable of it, and `custom_id` names the line besides. Without
-one the columns are fields of a native line (`prompt`, `model`, ...) and an empty cell is a field left
-out. Row n of the table, not counting its header, is line n of the batch: what is wrong with one row
-is told by the server under that number. What is wrong with the table (a header, a row of another
-length, an encoding) raises TableError before anything is sent, for nothing after it can be trusted.
+one the columns are fields of a native line (`prompt`, `model`, ...) and an empty cell is a field
+left out. Row n of the table, not counting its header, is line n of the batch: what is wrong with
+one row is told by the server under that number. What is wrong with the table (a header, a row of
+another length, an encoding) raises TableError before anything is sent: nothing after it can be
+trusted.
 """
 
 import csv
