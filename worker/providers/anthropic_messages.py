@@ -15,6 +15,7 @@ from shared.catalog.spec import ModelSpec, ProviderSpec
 from shared.domain.inference import Completion, FinishReason, Request, Usage
 from worker.providers.base import KEYLESS, EncodedCall
 from worker.providers.completions import (
+    MOST_TOKENS,
     Choice,
     Foreign,
     Tokens,
@@ -70,8 +71,8 @@ class _OutputDetails(Foreign):
 
 
 class _Usage(Foreign):
-    input_tokens: int = Field(ge=0, le=10**10)
-    output_tokens: int = Field(ge=0, le=10**10)
+    input_tokens: int = Field(ge=0, le=MOST_TOKENS)
+    output_tokens: int = Field(ge=0, le=MOST_TOKENS)
     cache_creation_input_tokens: Tokens = 0
     cache_read_input_tokens: Tokens = 0
     cache_creation: _CacheCreation | None = None

@@ -14,6 +14,7 @@ from shared.catalog.spec import ModelSpec, ProviderSpec
 from shared.domain.inference import Completion, FinishReason, Request, Usage
 from worker.providers.base import KEYLESS, EncodedCall
 from worker.providers.completions import (
+    MOST_TOKENS,
     Choice,
     Foreign,
     completion_of,
@@ -61,7 +62,7 @@ FINISH: Final[Mapping[str, FinishReason]] = {
     "ERROR": FinishReason.ERROR,
     "TIMEOUT": FinishReason.ERROR,
 }
-_Units = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
+_Units = Annotated[float, Field(ge=0, le=MOST_TOKENS, allow_inf_nan=False)]
 
 
 class _Counts(Foreign):

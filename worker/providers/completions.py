@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -17,8 +17,12 @@ class Foreign(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
+MOST_TOKENS: Final = 500_000_000
+"""The largest number of tokens that is believed: a hundred times what any model reads, and four of
+them added up still fit into the 32 bits of a cost row."""
+
 Count = Annotated[int, BeforeValidator(lambda value: 0 if value is None else value)]
-Tokens = Annotated[Count, Field(ge=0, le=10**10)]
+Tokens = Annotated[Count, Field(ge=0, le=MOST_TOKENS)]
 """A number of tokens; null counts as 0, a negative or absurd one makes the answer garbage."""
 
 

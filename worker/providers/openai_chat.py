@@ -7,7 +7,7 @@ leave reasoning out of `completion_tokens`, extra finish reasons.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from pydantic import Field, ValidationError
 
@@ -15,6 +15,8 @@ from shared.catalog.spec import ModelSpec, ProviderSpec
 from shared.domain.inference import Completion, FinishReason, JsonObject, Request, Usage
 from worker.providers.base import KEYLESS, EncodedCall
 from worker.providers.completions import (
+    MOST_TOKENS,
+    Count,
     Foreign,
     Tokens,
     failed_answer,
@@ -56,9 +58,9 @@ class _CompletionDetails(Foreign):
 
 
 class _Usage(Foreign):
-    prompt_tokens: int = Field(ge=0, le=10**10)
+    prompt_tokens: int = Field(ge=0, le=MOST_TOKENS)
     completion_tokens: Tokens = 0
-    total_tokens: Tokens = 0
+    total_tokens: Annotated[Count, Field(ge=0, le=2 * MOST_TOKENS)] = 0
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
     prompt_cache_hit_tokens: Tokens = 0
