@@ -37,14 +37,16 @@ _REQUIRED: Final = ("input_file_id", "endpoint", "completion_window")
 _KNOWN: Final = frozenset(
     {
         *_REQUIRED, "metadata", "output_expires_after", "max_cost_usd", "preferences",
-        "constraints", "webhook_url", "priority", "partial", "name", "project",
+        "constraints", "webhook_url", "priority", "partial", "name", "project", "deduplicate",
     }
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class FileBatch:
-    """What was asked for. `partial` runs a file's good lines although it has bad ones."""
+    """What was asked for. `partial` runs a file's good lines although it has bad ones;
+    `deduplicate` as the filler takes it.
+    """
 
     input_file_id: str
     completion_window: str
@@ -57,6 +59,7 @@ class FileBatch:
     output_expires_after_s: int | None = None
     preferences: Preferences | None = None
     constraints: Constraints = field(default_factory=Constraints)
+    deduplicate: bool | None = None
 
     def fingerprint(self) -> bytes:
         """What makes a request the same one."""
@@ -68,6 +71,7 @@ class FileBatch:
             "partial": self.partial,
             "preferences": None if self.preferences is None else asdict(self.preferences),
             "constraints": asdict(self.constraints),
+            "deduplicate": self.deduplicate,
         }
 
 
@@ -208,9 +212,7 @@ def read_file_batch(body: object, catalog: Catalog) -> FileBatch:
     after = given.get("output_expires_after") or {}
     if not isinstance(after, dict):
         raise _wrong_type("output_expires_after", "an object of anchor and seconds")
-    partial = given.get("partial")
-    if partial is not None and not isinstance(partial, bool):
-        raise _wrong_type("partial", "true or false")
+    partial, deduplicate = _flag(given, "partial"), _flag(given, "deduplicate")
     weights, limits = _routing(given, catalog)
     return FileBatch(
         input_file_id=_text(given, "input_file_id") or "",
@@ -226,6 +228,7 @@ def read_file_batch(body: object, catalog: Catalog) -> FileBatch:
         ),
         preferences=weights,
         constraints=limits,
+        deduplicate=deduplicate,
     )
 
 
@@ -282,6 +285,13 @@ def _text(given: Mapping[str, Any], name: str) -> str | None:
     value = given.get(name)
     if value is not None and not isinstance(value, str):
         raise _wrong_type(name, "a string")
+    return value
+
+
+def _flag(given: Mapping[str, Any], name: str) -> bool | None:
+    value = given.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise _wrong_type(name, "true or false")
     return value
 
 

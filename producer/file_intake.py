@@ -115,6 +115,7 @@ class _Reading:
         self._number: int = row.batch_number
         self._file_id: str = row.file_id
         self._is_partial: bool = row.options["partial"]
+        self._deduplicate: bool | None = row.options.get("deduplicate")
         self._defaults = _defaults_of(row.options)
         self._templates: ProjectTemplates | None = None
         self._token = token
@@ -180,13 +181,14 @@ class _Reading:
         return errors
 
     def _fill(self, batch: BatchRow, done: int) -> None:
-        lines = (self._defaults.given_to(line) for line in self._lines() if line.line > done)
         self._parts.filler.fill(
             self._number,
-            lines,
+            map(self._defaults.given_to, self._lines()),
             batch.project_id,
             Priority(batch.priority),
             already=batch.total,
+            after=done,
+            deduplicate=self._deduplicate,
             fence=self._hold,
             sealed=lambda connection: intakes.finish(connection, self._number),
         )

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import structlog
 
-from producer.intake import Line, RejectedLine, ValidLine
+from producer.intake import FirstLines, Line, RejectedLine, ValidLine
 from shared.chunking import chunks_of, ranges_text
 from shared.db.engine import Connection, Database
 from shared.db.repositories import batches, jobs
@@ -21,6 +21,7 @@ from shared.db.repositories.batches import BatchRow
 from shared.db.repositories.jobs import TakenLine
 from shared.domain.batch import BatchStatus, Priority
 from shared.domain.job import job_id_of
+from shared.domain.repetition import fingerprint, may_repeat
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 from shared.queue.messages import ChunkMessage
@@ -92,17 +93,24 @@ class Filler:
         priority: Priority,
         *,
         already: int = 0,
+        after: int = 0,
+        deduplicate: bool | None = None,
         fence: Fence = _no_fence,
         sealed: Fence = _no_fence,
     ) -> Taken:
         """Write a batch's lines and let its jobs run; `sealed` is called in the transaction that
-        ends the filling. `already`: how many lines were in before. Where the batch ended meanwhile,
-        what is in by then is all; where somebody else fills it, the rest is left to them.
+        ends the filling. Where the batch ended meanwhile, what is in by then is all; where somebody
+        else fills it, the rest is left to them.
+
+        lines: all of them from the first on; `already` of them, those up to line `after`, are in.
+        deduplicate: whether lines that ask the same are asked once; None: unless they ask for
+        variety. A line with `cache: false` always is asked for itself.
         """
         taken = Taken(already)
         try:
-            for block in _blocks(lines):
-                self._write(number, block, taken, fence)
+            with FirstLines() as seen:
+                for block in _blocks(_with_leaders(lines, deduplicate, seen), after):
+                    self._write(number, block, taken, fence)
             messages = self._seal(number, priority, taken, fence, sealed)
         except _OvertakenError:
             log.info("another upload of this file fills the batch", batch_number=number)
@@ -115,22 +123,24 @@ class Filler:
         return taken
 
     def _write(
-        self, number: int, block: Sequence[tuple[Line, str | None]], taken: Taken, fence: Fence
+        self, number: int, block: Sequence[tuple[Line, TakenLine]], taken: Taken, fence: Fence
     ) -> None:
         bad = [line for line, _ in block if isinstance(line, RejectedLine)]
+        again = sum(made.duplicate_of is not None for _, made in block)
         with self._database.transaction() as connection:
             fence(connection)
             # Locks the batch first, so that a cancellation comes wholly before or after the block.
-            batches.add_taken(connection, number, lines=len(block), rejected=len(bad))
+            batches.add_taken(
+                connection, number, lines=len(block), rejected=len(bad), duplicates=again
+            )
             _still_ours(connection, number, taken.lines + len(block))
-            lines = [_taken_line(line, request) for line, request in block]
-            jobs.insert_lines(connection, number, lines, self._clock())
+            jobs.insert_lines(connection, number, [made for _, made in block], self._clock())
         reach(FaultPoint.AFTER_BLOCK)
         taken.lines += len(block)
         taken.rejected_count += len(bad)
         taken.rejected.extend(bad[: REJECTED_SHOWN - len(taken.rejected)])
         room = self._chunk_size + 1 - len(taken.first_good)
-        good = (line.line for line, _ in block if isinstance(line, ValidLine))
+        good = (made.line for _, made in block if made.request and made.duplicate_of is None)
         taken.first_good.extend(line for _, line in zip(range(room), good, strict=False))
 
     def _seal(
@@ -142,7 +152,7 @@ class Filler:
             fence(connection)
             batch = _still_ours(connection, number, taken.lines)
             sealed(connection)
-            good = batch.total - batch.rejected
+            good = batch.total - batch.rejected - batch.duplicates
             if not good:
                 batches.reject(connection, number, NO_VALID_LINES, now)
                 return []
@@ -170,14 +180,32 @@ class Filler:
             log.warning("a new batch waits for the broker", reason=error.message)
 
 
-def _blocks(lines: Iterable[Line]) -> Iterator[list[tuple[Line, str | None]]]:
-    """Lines with their requests in stored form, in blocks bounded by number and by bytes."""
-    block: list[tuple[Line, str | None]] = []
-    size = 0
+def _with_leaders(
+    lines: Iterable[Line], deduplicate: bool | None, seen: FirstLines
+) -> Iterator[tuple[Line, int | None]]:
+    """Each line with the earlier one that asks the same, if its answer does for both."""
     for line in lines:
-        request = line.request.to_json().decode() if isinstance(line, ValidLine) else None
-        block.append((line, request))
-        size += len(request or "")
+        if deduplicate is False or isinstance(line, RejectedLine):
+            yield line, None
+        elif may_repeat(line.request) or (deduplicate and line.request.cache is None):
+            first = seen.first(fingerprint(line.request), line.line)
+            yield line, None if first == line.line else first
+        else:
+            yield line, None
+
+
+def _blocks(
+    lines: Iterable[tuple[Line, int | None]], after: int
+) -> Iterator[list[tuple[Line, TakenLine]]]:
+    """Lines beyond `after` as they are stored, in blocks bounded by number and by bytes."""
+    block: list[tuple[Line, TakenLine]] = []
+    size = 0
+    for line, leader in lines:
+        if line.line <= after:
+            continue
+        made = _taken_line(line, leader)
+        block.append((line, made))
+        size += len(made.request or "")
         if len(block) >= LINES_PER_TRANSACTION or size >= _BYTES_PER_TRANSACTION:
             yield block
             block, size = [], 0
@@ -195,9 +223,10 @@ def _still_ours(connection: Connection, number: int, lines: int) -> BatchRow:
     return batch
 
 
-def _taken_line(line: Line, request: str | None) -> TakenLine:
+def _taken_line(line: Line, leader: int | None) -> TakenLine:
     if isinstance(line, ValidLine):
-        return TakenLine(line.line, line.custom_id, request)
+        request = line.request.to_json().decode()
+        return TakenLine(line.line, line.custom_id, request, duplicate_of=leader)
     error: Mapping[str, Any] = {
         "code": line.code,
         "message": line.message,

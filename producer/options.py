@@ -39,6 +39,7 @@ class Options:
     metadata: Mapping[str, str] = field(default_factory=dict)
     webhook_url: str | None = None
     idempotency_key: str | None = None
+    deduplicate: bool | None = None
 
     def fingerprint(self) -> bytes:
         """What makes a submission the same one, apart from its lines and its key."""
@@ -50,6 +51,7 @@ class Options:
             "name": self.name,
             "metadata": dict(self.metadata),
             "webhook_url": self.webhook_url,
+            "deduplicate": self.deduplicate,
         }
         return orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
 

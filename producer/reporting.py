@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.db.engine import Database
-from shared.db.repositories import results
+from shared.db.repositories import duplicates, results
 from shared.db.repositories.batches import BatchRow
 from shared.domain.attempt import AttemptStatus
 from shared.domain.money import usd_from_nusd
@@ -14,7 +14,8 @@ def report(database: Database, batch: BatchRow) -> dict[str, Any]:
     """The report on a batch as it stands, all of it read at one moment (the batch's own row apart).
 
     `always_strongest_nusd` is what the answered jobs would have cost on the strongest model alone,
-    at the usage of their answers: an estimate, for another model writes other answers.
+    at the usage of their answers: an estimate, for another model writes other answers. `cache` and
+    `deduplication` tell what answers that were not bought again had cost when they were.
     """
     with database.reading() as connection:
         models = results.by_model(connection, batch.number)
@@ -24,6 +25,7 @@ def report(database: Database, batch: BatchRow) -> dict[str, Any]:
         climb_cost = results.climb_cost_nusd(connection, batch.number)
         errors = results.by_error(connection, batch.number)
         above = results.above_reservation(connection, batch.number)
+        repeated = duplicates.sums(connection, batch.number)
     strongest = int(climbing.strongest_nusd)
     saved = strongest - batch.cost_nusd
     return {
@@ -37,6 +39,14 @@ def report(database: Database, batch: BatchRow) -> dict[str, Any]:
             "climbs": int(climbing.climbs),
             "rescued": int(climbing.rescued),
             **_money("cost", climb_cost),
+        },
+        "cache": {
+            "hits": int(repeated.cache_hits),
+            **_money("saved", int(repeated.cache_saved_nusd)),
+        },
+        "deduplication": {
+            "answered": int(repeated.duplicates),
+            **_money("saved", int(repeated.duplicates_saved_nusd)),
         },
         "attempts_without_answer": _without_answer(outcomes),
         "above_reservation": {

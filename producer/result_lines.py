@@ -22,7 +22,8 @@ _REFUSED: Final = 400
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 _COLUMNS: Final = (
     "line", "custom_id", "status", "text", "model", "provider", "tier", "task_type", "difficulty",
-    "attempts", "escalated", "cached", "cost_nusd", "cost_usd", "finish_reason",
+    "attempts", "escalated", "cached", "duplicate_of", "cost_nusd", "cost_usd", "saved_nusd",
+    "finish_reason",
 )  # fmt: skip
 _ERROR_COLUMNS: Final = ("error_code", "error_message", "error_field")
 
@@ -57,8 +58,10 @@ def result_line(row: Any) -> dict[str, Any]:
         "attempts": row.attempts,
         "escalated": row.climbs > 0,
         "cached": row.cached,
+        "duplicate_of": None if row.duplicate_of is None else line_of(row.duplicate_of),
         "cost_nusd": row.cost_nusd,
         "cost_usd": usd_from_nusd(row.cost_nusd),
+        "saved_nusd": row.saved_nusd,
         "finish_reason": row.finish_reason,
         "error": _error(row.error),
         "response": None if row.body is None else orjson.Fragment(row.body),
@@ -125,8 +128,11 @@ def promptmill_object(row: Any) -> dict[str, Any]:
         "provider": row.provider,
         "attempts": row.attempts,
         "escalated": row.climbs > 0,
+        "cached": row.cached,
+        "duplicate_of": None if row.duplicate_of is None else public_job_id(row.duplicate_of),
         "cost_nusd": row.cost_nusd,
         "cost_usd": usd_from_nusd(row.cost_nusd),
+        "saved_nusd": row.saved_nusd,
         "latency_s": None if row.latency_ms is None else row.latency_ms / 1000,
     }
 

@@ -125,9 +125,14 @@ class Submission:
             # Read after the count of lines: whoever adds one in between overtakes this one.
             done = jobs.last_line(connection, batch.number)
         templates = self._templates.of(options.project_id)
-        lines = (line for line in self._lines(spool, templates) if line.line > done)
         self._filler.fill(
-            batch.number, lines, batch.project_id, options.priority, already=batch.total
+            batch.number,
+            self._lines(spool, templates),
+            batch.project_id,
+            options.priority,
+            already=batch.total,
+            after=done,
+            deduplicate=options.deduplicate,
         )
         now = self._earlier(options, digest)
         if now is None or (now.batch.status == BatchStatus.VALIDATING and now.batch.cancelled):
@@ -202,8 +207,13 @@ class Submission:
         webhook: WebhookOfSubmission | None,
         templates: ProjectTemplates,
     ) -> Submitted:
-        lines = self._lines(spool, templates)
-        taken = self._filler.fill(number, lines, options.project_id, options.priority)
+        taken = self._filler.fill(
+            number,
+            self._lines(spool, templates),
+            options.project_id,
+            options.priority,
+            deduplicate=options.deduplicate,
+        )
         with self._database.reading() as connection:
             batch = batches.by_number(connection, number)
         if batch is None:

@@ -102,14 +102,21 @@ class Mill:
         project: str = "acme",
         max_cost_nusd: int | None = None,
         limits: Mapping[str, int] | None = None,
+        duplicates: Mapping[int, int] | None = None,
+        cache_ttl_s: int | None = None,
     ) -> list[int]:
-        """Put a batch into the database; returns its jobs' ids."""
+        """Put a batch into the database; returns its jobs' ids. duplicates: the line each of these
+        lines waits for. cache_ttl_s: of the project, where the batch makes it.
+        """
         now = utc_now()
         with self.database.transaction() as connection:
             if connection.execute(select(projects.c.id).where(projects.c.id == project)).first():
                 pass
             else:
-                row = {f"{kind}_limit_nusd": limit for kind, limit in (limits or {}).items()}
+                row: dict[str, Any] = {
+                    f"{kind}_limit_nusd": limit for kind, limit in (limits or {}).items()
+                }
+                row |= {"cache_ttl_s": cache_ttl_s, "cache_name": project if cache_ttl_s else None}
                 connection.execute(
                     projects.insert().values(id=project, created_at=now, routing={}, **row)
                 )
@@ -127,11 +134,22 @@ class Mill:
                 ),
             )
             lines = [
-                TakenLine(i, f"c{i}", request.to_json().decode())
+                TakenLine(
+                    i,
+                    f"c{i}",
+                    request.to_json().decode(),
+                    duplicate_of=(duplicates or {}).get(i),
+                )
                 for i, request in enumerate(requests, 1)
             ]
             jobs.insert_lines(connection, self.number, lines, now)
-            batches.add_taken(connection, self.number, lines=len(lines), rejected=0)
+            batches.add_taken(
+                connection,
+                self.number,
+                lines=len(lines),
+                rejected=0,
+                duplicates=len(duplicates or {}),
+            )
             batches.seal(connection, self.number, now)
         return [job_id_of(self.number, i) for i in range(1, len(requests) + 1)]
 

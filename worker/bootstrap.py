@@ -29,6 +29,7 @@ from shared.deciding.classification.rules import RulesClassifier
 from shared.deciding.project_policy import policy_of
 from shared.redis_client import connect, connect_async
 from shared.settings import Settings
+from worker.answer_cache import AnswerCache
 from worker.asking import Asking
 from worker.call_slots import CallSlots
 from worker.chunk_runner import ChunkRunner, Heart
@@ -54,11 +55,13 @@ class _InLoop:
     caller: ModelCaller
     money: Coalescer
     recorder: Recorder
+    cache: AnswerCache
     runner: ChunkRunner
 
     async def aclose(self) -> None:
         """Write what is still to be written, then let go: the order of the bracket backwards."""
         await self.recorder.aclose()
+        await self.cache.aclose()
         await self.money.aclose()
         await self.caller.aclose()
         await self.redis.aclose()
@@ -136,6 +139,7 @@ async def _make(
     money = Coalescer(AsyncLedger(redis))
     recorder = Recorder(database)
     slots = CallSlots(settings.max_in_flight)
+    cache = AnswerCache(redis, catalog.digest)
     meter = Meter(caller, money, recorder, opener, slots)
     pipeline = Pipeline(
         catalog,
@@ -143,6 +147,7 @@ async def _make(
         Asking(catalog, caller, meter),
         meter,
         Speaker(redis),
+        cache,
         patience_s=settings.patience_s,
     )
     runner = ChunkRunner(
@@ -154,7 +159,7 @@ async def _make(
         lease_s=settings.lease_s,
         max_deaths=settings.max_deaths,
     )
-    return _InLoop(redis, caller, money, recorder, runner)
+    return _InLoop(redis, caller, money, recorder, cache, runner)
 
 
 def _start_loop() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:

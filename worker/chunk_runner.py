@@ -36,6 +36,7 @@ from shared.domain.job import JobStatus, public_job_id
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 from shared.ids import claim_token
+from worker.answer_cache import Caching
 from worker.call_slots import CallSlots
 from worker.pipeline import BatchContext, Pipeline
 
@@ -255,6 +256,8 @@ class ChunkRunner:
             self._policy_of(routing),
             announced,
             is_capped=batch.max_cost_nusd is not None,
+            has_duplicates=batch.duplicates > 0,
+            caching=_caching_of(project),
         )
         return _Claimed(claimed, earlier, context)
 
@@ -300,6 +303,12 @@ class ChunkRunner:
             log.exception("a job was given up")
         finally:
             self._slots.end()
+
+
+def _caching_of(project: Any) -> Caching | None:
+    if project is None or project.cache_ttl_s is None:
+        return None
+    return Caching(project.cache_name, project.cache_ttl_s)
 
 
 class Heart:

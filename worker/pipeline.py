@@ -1,6 +1,9 @@
 """The order of the stages for one job, from top to bottom: the only place that combines them.
 
-    classify → route → (prepare → reserve, call, settle → judge → escalate)* → record
+    (remember) → classify → route → (prepare → reserve, call, settle → judge → escalate)* → record
+
+Where the project keeps answers, a request that was answered before ends with that answer: it is
+neither routed nor paid for. An answer that was accepted is kept once it is recorded.
 
 Three kinds of "again" meet here and nowhere else: *retry* for an error on the same model,
 *fallback* for a sick provider (the rung's next model, then the next rung), *escalation* for a weak
@@ -24,6 +27,7 @@ import structlog
 from shared.catalog.spec import Catalog
 from shared.clock import utc_now
 from shared.db.repositories.attempts import Closing
+from shared.db.repositories.duplicates import Family
 from shared.db.repositories.jobs import CANCELLED_ERROR, EXPIRED_ERROR, ClaimedJob
 from shared.deciding.classification.classifier import Classifier
 from shared.deciding.constraints import RoutingPolicy
@@ -35,6 +39,8 @@ from shared.domain.decisions import Accept, Classification, NextStep, NoRoute, R
 from shared.domain.inference import Request
 from shared.domain.job import JobStatus, line_of
 from shared.domain.money import usd_from_nusd
+from shared.webhooks.events import job_completed
+from worker.answer_cache import AnswerCache, Caching, KeptAnswer
 from worker.asking import Asking, Exhaustion
 from worker.metering import Meter, Payer
 from worker.outcome import (
@@ -47,9 +53,9 @@ from worker.outcome import (
     MoneyTooSmall,
 )
 from worker.providers.errors import AccountRefused, MaybeBilled, RequestRefused, Throttled
-from worker.recording import Finish, HandBack, Move, Park
+from worker.recording import Event, Finish, HandBack, Move, Park
 from worker.speaking import Speaker, Voice
-from worker.story import Answer, Story, unanswered_row
+from worker.story import Answer, Story, kept_answer, remembered_row, unanswered_row
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +68,8 @@ class BatchContext:
     """What the jobs of a batch share.
 
     announces_jobs: an endpoint wants an event of each answer. is_capped: it has a limit of its own.
+    has_duplicates: some of its jobs wait for the end of others. caching: None where the project
+    keeps no answers.
     """
 
     number: int
@@ -70,11 +78,20 @@ class BatchContext:
     policy: RoutingPolicy
     announces_jobs: bool = False
     is_capped: bool = True
+    has_duplicates: bool = False
+    caching: Caching | None = None
 
     @property
     def is_awaited(self) -> bool:
         """Whether somebody waits for these jobs on an open connection."""
         return is_awaited(self.id)
+
+    @property
+    def family(self) -> Family | None:
+        """Who shares the ends of its jobs; None where nobody does."""
+        if not self.has_duplicates:
+            return None
+        return Family(self.number, self.id, self.project_id, self.announces_jobs)
 
 
 class Pipeline:
@@ -87,6 +104,7 @@ class Pipeline:
         asking: Asking,
         meter: Meter,
         speaker: Speaker,
+        cache: AnswerCache,
         *,
         patience_s: float,
         clock: Callable[[], datetime] = utc_now,
@@ -96,6 +114,7 @@ class Pipeline:
         self._asking = asking
         self._meter = meter
         self._speaker = speaker
+        self._cache = cache
         self._patience_s = patience_s
         self._clock = clock
 
@@ -105,9 +124,13 @@ class Pipeline:
         earlier: rows of the attempts made under former claims; an answer among them is not bought
         again.
         """
-        story = self._begin(job, batch, earlier)
-        story.is_announced = batch.announces_jobs
-        story.voice = self._voice(job, batch)
+        request = Request.from_json(job.request)
+        key = self._key_of(request, batch)
+        if key is not None and (kept := await self._cache.find(key)) is not None:
+            await self._remember(job, batch, earlier, kept)
+            return
+        story = self._begin(job, request, batch, earlier)
+        story.kept_as = key
         if isinstance(story.routed, NoRoute):
             await self._fail(story, story.routed.code, story.routed.message)
             return
@@ -124,7 +147,7 @@ class Pipeline:
             if isinstance(step, Accept):
                 await self._finish(story, step.reason)
                 return
-            await self._keep(story, step.reason)
+            await self._pay_for(story, step.reason)
             rung, answer = step.rung, None
 
     async def hand_back(self, job: ClaimedJob, reason: str) -> None:
@@ -140,9 +163,30 @@ class Pipeline:
 
     # The stages ---------------------------------------------------------------------------------
 
-    def _begin(self, job: ClaimedJob, batch: BatchContext, earlier: Sequence[Any]) -> Story:
+    def _key_of(self, request: Request, batch: BatchContext) -> str | None:
+        """Where the project may have the answer to this request, or is to keep it."""
+        if batch.caching is None:
+            return None
+        return self._cache.key(batch.caching, batch.policy, request)
+
+    async def _remember(
+        self, job: ClaimedJob, batch: BatchContext, earlier: Sequence[Any], kept: KeptAnswer
+    ) -> None:
+        """End a job with an answer that the project has paid for before."""
+        row = remembered_row(job.id, earlier, kept, self._clock())
+        payer = Payer(job.id, job.claim_token, batch.project_id, batch.id)
+        events: tuple[Event, ...] = ()
+        if batch.announces_jobs:
+            subject = job_completed(job.id, batch.id, job.custom_id)
+            events = (Event(batch.project_id, "job.completed", subject),)
+        held = await self._meter.close(payer, move=Finish(row, batch.family), events=events)
+        if held and (voice := self._voice(job, batch)) is not None:
+            await voice.finish()
+
+    def _begin(
+        self, job: ClaimedJob, request: Request, batch: BatchContext, earlier: Sequence[Any]
+    ) -> Story:
         """Classify and route, once per job: a job that ran before remembers both."""
-        request = Request.from_json(job.request)
         # A counter in Redis for each chat without a cap would cost more than it could ever refuse.
         draws = batch.is_capped or not batch.is_awaited
         payer = Payer(job.id, job.claim_token, batch.project_id, batch.id, draws)
@@ -152,7 +196,12 @@ class Pipeline:
         else:
             classification = self._classifier.classify(request)
             routed = route(request, classification, self._catalog, batch.policy)
-        return Story(job, payer, request, classification, routed, batch.policy, earlier)
+        story = Story(job, payer, request, classification, routed, batch.policy, earlier)
+        story.is_announced = batch.announces_jobs
+        story.family = batch.family
+        story.caching = batch.caching
+        story.voice = self._voice(job, batch)
+        return story
 
     def _voice(self, job: ClaimedJob, batch: BatchContext) -> Voice | None:
         if not batch.is_awaited:
@@ -197,7 +246,7 @@ class Pipeline:
         verdict = judge(story.request, answered.completion, story.classification.task_type)
         return story.add_answer(rung, answered, verdict)
 
-    async def _keep(self, story: Story, reason: str) -> None:
+    async def _pay_for(self, story: Story, reason: str) -> None:
         """Pay for a weak answer and keep it with its price, so that a crash buys it only once."""
         story.note(reason)
         closing = story.take_unpaid(keep_answer=True)
@@ -209,11 +258,13 @@ class Pipeline:
     async def _finish(self, story: Story, reason: str) -> None:
         """The best answer is the job's result; its price and the job's end are one transaction."""
         row = story.result_row(reason, self._catalog.strongest, self._clock())
-        await self._end(story, story.take_unpaid(), Finish(row))
+        await self._end(story, story.take_unpaid(), Finish(row, story.family))
+        if story.kept_as is not None and story.caching is not None and story.is_worth_keeping:
+            self._cache.keep(story.kept_as, kept_answer(row), story.caching.ttl_s)
 
     async def _fail(self, story: Story, code: str, message: str, **details: Any) -> None:
         row = story.error_row({"code": code, "message": message, **details}, self._clock())
-        await self._end(story, None, Finish(row))
+        await self._end(story, None, Finish(row, story.family))
 
     async def _end(self, story: Story, closing: Closing | None, move: Move) -> None:
         events = story.events() if isinstance(move, Finish) else ()

@@ -23,9 +23,10 @@ import structlog
 
 from shared.clock import utc_now
 from shared.db.engine import Connection, Database
-from shared.db.repositories import attempts, batches, jobs, outbox
+from shared.db.repositories import attempts, batches, duplicates, jobs, outbox
 from shared.db.repositories.attempts import Closing, Intent
 from shared.db.repositories.batches import Progress
+from shared.db.repositories.duplicates import Family
 from shared.domain.job import JobStatus, batch_number_of
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
@@ -38,9 +39,13 @@ _RETRY_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The job ends: `row` is its row in `results`, whose status is the job's end."""
+    """The job ends: `row` is its row in `results`, whose status is the job's end.
+
+    family: the batch whose duplicates of this job take the same end; None where it has none.
+    """
 
     row: Mapping[str, Any]
+    family: Family | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +204,8 @@ def _reach_commit(writes: Sequence[Write]) -> None:
 def apply(connection: Connection, writes: Sequence[Write], now: datetime) -> set[tuple[int, str]]:
     """Make the writes in the caller's transaction; returns the claims that still held.
 
-    Order: claims are checked and locked first, then intents, prices, moves, and last the batches'
-    rows, which all transactions lock in rising order.
+    Order: claims are checked and locked first, then intents, prices, moves, duplicates of what
+    ended, and last the batches' rows, which all transactions lock in rising order.
     """
     claims = {write.claim for write in writes if write.intent or write.move}
     held = jobs.still_claimed(connection, claims) if claims else set()
@@ -211,7 +216,7 @@ def apply(connection: Connection, writes: Sequence[Write], now: datetime) -> set
     progress = attempts.close(connection, closings) if closings else {}
     moved = [write for write in writes if write.move is not None and write.claim in held]
     _move(connection, moved)
-    for number, ended in _ended(moved).items():
+    for number, ended in (*_ended(moved).items(), *_share(connection, moved, now)):
         progress[number] = _sum(progress.get(number, Progress()), ended)
     for write in moved:
         for event in write.events:
@@ -249,6 +254,20 @@ def _move(connection: Connection, writes: Sequence[Write]) -> None:
     ]
     if returned:
         jobs.hand_back(connection, returned)
+
+
+def _share(
+    connection: Connection, writes: Sequence[Write], now: datetime
+) -> list[tuple[int, Progress]]:
+    """Let duplicates have the ends of the jobs they wait for; what is left the maintenance does."""
+    families: dict[Family, list[int]] = {}
+    for write in writes:
+        if isinstance(write.move, Finish) and write.move.family is not None:
+            families.setdefault(write.move.family, []).append(write.job_id)
+    return [
+        (family.number, duplicates.share(connection, family, now, ended=ended))
+        for family, ended in families.items()
+    ]
 
 
 _COUNTED = {

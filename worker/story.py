@@ -6,13 +6,14 @@ Holds state for one job under one claim; the rows it makes are what `results` an
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from shared.catalog.pricing import cost_nusd
 from shared.catalog.spec import ModelSpec
 from shared.db.repositories.attempts import Closing
+from shared.db.repositories.duplicates import Family
 from shared.db.repositories.jobs import ClaimedJob
 from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.escalation import best_of
@@ -21,6 +22,8 @@ from shared.domain.attempt import AttemptStatus
 from shared.domain.decisions import Classification, NoRoute, Route, Rung, Verdict
 from shared.domain.inference import Request, Usage
 from shared.domain.job import JobStatus, public_job_id
+from shared.webhooks.events import job_completed
+from worker.answer_cache import Caching, KeptAnswer
 from worker.metering import Payer
 from worker.outcome import Answered
 from worker.recording import Event
@@ -77,6 +80,9 @@ class Story:
         self._uncertain: int = sum(row.status == AttemptStatus.UNCONFIRMED for row in earlier)
         self._unpaid: Answer | None = None
         self.is_announced = False
+        self.family: Family | None = None
+        self.caching: Caching | None = None
+        self.kept_as: str | None = None
         self.voice: Voice | None = None
 
     @property
@@ -170,6 +176,14 @@ class Story:
         """The best answer so far; the stronger model's of two equals."""
         return self.answers[best_of([answer.verdict for answer in self.answers])]
 
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether its answer does for whoever asks the same: one that was accepted, of a model
+        that was routed to (a cheaper one, for want of money, would not be asked next time).
+        """
+        best = self.best()
+        return best.verdict.accepted and any(best.model in rung.models for rung in self.rungs)
+
     def decision(self) -> dict[str, Any]:
         """Classification, route and notes: the form that is stored, shown, and remembered."""
         decision: dict[str, Any] = {"classification": self.classification.to_dict()}
@@ -185,12 +199,7 @@ class Story:
         """What is announced together with the job's end: its answer, where somebody asked."""
         if not self.is_announced or not self.answers:
             return ()
-        subject = {
-            "id": public_job_id(self.job.id),
-            "batch": self.payer.batch_id,
-            "custom_id": self.job.custom_id,
-            "status": JobStatus.COMPLETED.value,
-        }
+        subject = job_completed(self.job.id, self.payer.batch_id, self.job.custom_id)
         return (Event(self.payer.project_id, "job.completed", subject),)
 
     # The rows -----------------------------------------------------------------------------------
@@ -243,6 +252,7 @@ _BLANK_ROW: Mapping[str, Any] = {
     "climbs": 0,
     "rescued": False,
     "cached": False,
+    "saved_nusd": 0,
     "strongest_nusd": 0,
 }
 
@@ -258,6 +268,40 @@ def unanswered_row(
         "attempts": len(earlier),
         "cost_nusd": sum(row.cost_nusd for row in earlier),
         "error": dict(error),
+        "ended_at": now,
+    }
+
+
+_KEPT: Final = (
+    "model", "provider", "tier", "task_type", "difficulty", "finish_reason", "strongest_nusd",
+    "body",
+)  # fmt: skip
+
+
+def kept_answer(row: Mapping[str, Any]) -> KeptAnswer:
+    """What a project's cache keeps of a row of `results`."""
+    kept = {name: row[name] for name in _KEPT}
+    kept["classification"] = row["decision"]["classification"]
+    return KeptAnswer(kept, public_job_id(row["job_id"]), row["cost_nusd"])
+
+
+def remembered_row(
+    job_id: int, earlier: Sequence[Any], kept: KeptAnswer, now: datetime
+) -> dict[str, Any]:
+    """The row in `results` of a job that ends with an answer of the project's cache."""
+    return {
+        **_BLANK_ROW,
+        **{name: kept.row[name] for name in _KEPT},
+        "job_id": job_id,
+        "status": JobStatus.COMPLETED.value,
+        "attempts": len(earlier),
+        "cost_nusd": sum(row.cost_nusd for row in earlier),
+        "cached": True,
+        "saved_nusd": kept.saved_nusd,
+        "decision": {
+            "classification": kept.row["classification"],
+            "notes": [f"answered from the cache: {kept.job} asked the same"],
+        },
         "ended_at": now,
     }
 

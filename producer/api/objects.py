@@ -38,7 +38,7 @@ def batch_object(
     return {
         "id": row.id,
         "object": "batch",
-        "endpoint": "/v1/chat/completions",
+        "endpoint": row.endpoint,
         "model": None,
         "errors": _errors(row.error),
         "input_file_id": row.input_file_id,
@@ -61,6 +61,7 @@ def batch_object(
             "priority": row.priority,
             "counts": asdict(counts),
             "rejected": row.rejected,
+            "duplicates": row.duplicates,
             **_money("cost", row.cost_nusd),
             **_money("unconfirmed", row.unconfirmed_nusd),
             **_money("max_cost", row.max_cost_nusd),

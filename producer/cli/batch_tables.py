@@ -121,8 +121,22 @@ def show_report(report: dict[str, Any]) -> None:
         f"escalations: {escalations['climbs']} climbs, {escalations['rescued']} answers rescued, "
         f"{money(escalations['cost_nusd'])}"
     )
+    _show_repeated(report)
     _show_failures(report)
     _show_strongest(report)
+
+
+def _show_repeated(report: dict[str, Any]) -> None:
+    """Answers that were not bought again, and what they had cost."""
+    cache, alike = report.get("cache") or {}, report.get("deduplication") or {}
+    if cache.get("hits"):
+        hits, saved = counted(cache["hits"], "answer"), money(cache["saved_nusd"])
+        say(f"from the cache: {hits}, {saved} saved")
+    if alike.get("answered"):
+        say(
+            f"asked once for several lines: {counted(alike['answered'], 'answer')}, "
+            f"{money(alike['saved_nusd'])} saved"
+        )
 
 
 def _show_failures(report: dict[str, Any]) -> None:

@@ -61,6 +61,13 @@ def number(value: object, at: str, least: float, most: float) -> float:
     return value
 
 
+def flag(value: object, at: str) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise _wrong_type(at, "true or false")
+    return value
+
+
 def mapping(value: object, at: str) -> dict[str, Any]:
     """An object."""
     if not isinstance(value, dict):
@@ -177,8 +184,7 @@ def _wrong_type(at: str, wanted: str) -> Refusal:
 
 
 def _flag(value: object, at: str) -> None:
-    if not isinstance(value, bool):
-        raise _wrong_type(at, "true or false")
+    flag(value, at)
 
 
 def _text(value: object, at: str) -> None:

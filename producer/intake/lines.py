@@ -8,10 +8,11 @@ for what a line says. Memory is bounded by the longest line allowed.
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import blake2b
 from typing import Any, Final
 
 from producer.intake import fields, messages
-from producer.intake.custom_ids import CustomIds
+from producer.intake.first_lines import FirstLines
 from producer.intake.json_line import parse_line
 from producer.intake.physical import Source, physical_lines
 from producer.intake.refusal import Refusal
@@ -58,7 +59,7 @@ _TOO_LONG = "the line is longer than {limit} bytes; shorten it or raise PROMPTMI
 
 _SHARED: Final = (
     "model", "max_tokens", "max_completion_tokens", "temperature", "response_format",
-    "preferences", "constraints", "fallback_models", "metadata",
+    "preferences", "constraints", "fallback_models", "metadata", "cache",
 )  # fmt: skip
 _NATIVE: Final = (
     "prompt", "messages", "template", "vars", "custom_id", *_SHARED, *fields.NATIVE_EXTRAS,
@@ -97,7 +98,7 @@ def read_lines(
     """
     words = frozenset((*ROUTING_WORDS, *known_models))
     fill = partial(_without_template, templates, limits.max_line_bytes)
-    with CustomIds() as taken:
+    with FirstLines() as taken:
         for number, content in physical_lines(source, limits.max_line_bytes):
             if content is None:
                 message = _TOO_LONG.format(limit=limits.max_line_bytes)
@@ -123,7 +124,7 @@ def _read(
     content: bytes,
     words: frozenset[str],
     known_models: Collection[str],
-    taken: CustomIds,
+    taken: FirstLines,
     fill: "_Fill",
 ) -> Line:
     name: str | None = None
@@ -135,7 +136,7 @@ def _read(
         request = _request(raw, words, known_models)
         if template is not None:
             request = replace(request, template=template)
-        if name is not None and not taken.is_new(name):
+        if name is not None and taken.first(_digest(name), number) != number:
             message = "an earlier line has the same custom_id; give each line its own"
             return RejectedLine(number, name, "custom_id", "duplicate_custom_id", message)
     except Refusal as refusal:
@@ -166,6 +167,10 @@ def read_template(
         field = "template" if refusal.field is None else f"template.{refusal.field}"
         raise Refusal(refusal.code, field, refusal.message) from None
     return template
+
+
+def _digest(custom_id: str) -> bytes:
+    return blake2b(custom_id.encode(), digest_size=16).digest()
 
 
 def _request(
@@ -206,6 +211,7 @@ def _made(
     limits = get("constraints")
     fallbacks = get("fallback_models")
     notes = get("metadata")
+    cache = get("cache")
     return Request(
         messages=asked,
         model="auto" if model is None else fields.model(model, words, f"{at}model"),
@@ -229,6 +235,7 @@ def _made(
             else fields.fallback_models(fallbacks, known_models, f"{at}fallback_models")
         ),
         metadata={} if notes is None else fields.mapping(notes, f"{at}metadata"),
+        cache=None if cache is None else fields.flag(cache, f"{at}cache"),
     )
 
 

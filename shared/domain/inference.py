@@ -71,6 +71,7 @@ class Request:
     preferences: None where the line gave none (the project's, then the default, apply).
     stream: somebody reads along, so the answer is told piece by piece and cannot be replaced.
     template: "name@version" of the template its texts were made by; decides nothing.
+    cache: whether an answer to the same request does; None leaves it to `repetition.may_repeat`.
     """
 
     messages: tuple[JsonObject, ...]
@@ -85,6 +86,7 @@ class Request:
     metadata: JsonObject = field(default_factory=dict)
     stream: bool = False
     template: str | None = None
+    cache: bool | None = None
 
     def to_json(self) -> bytes:
         """The stored form: only what differs from the default."""
@@ -145,6 +147,7 @@ _DEFAULTS: dict[str, Any] = {
     "metadata": {},
     "stream": False,
     "template": None,
+    "cache": None,
 }
 
 

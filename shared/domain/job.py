@@ -33,6 +33,8 @@ class JobVerb(StrEnum):
     CANCEL = "cancel"  # its batch was cancelled
     EXPIRE = "expire"  # its batch's completion window is over
     RETRY = "retry"  # somebody asked to try the failed ones again
+    ANSWER_ALIKE = "answer_alike"  # the job it duplicates has its answer
+    FAIL_ALIKE = "fail_alike"  # the job it duplicates has failed
 
 
 S = JobStatus
@@ -53,9 +55,12 @@ MOVES: Final[dict[tuple[JobStatus, JobVerb], JobStatus]] = {
     (S.HELD, V.CANCEL): S.CANCELLED,
     (S.HELD, V.EXPIRE): S.EXPIRED,
     (S.FAILED, V.RETRY): S.QUEUED,
+    (S.QUEUED, V.ANSWER_ALIKE): S.COMPLETED,
+    (S.QUEUED, V.FAIL_ALIKE): S.FAILED,
 }
 """RUNNING is cancelled or expired only by its own worker, before the job's first call; a call that
-is in flight is finished, kept and charged."""
+is in flight is finished, kept and charged. A duplicate stays QUEUED until the job it duplicates
+ends, and is never claimed."""
 
 TERMINAL: Final = frozenset({S.COMPLETED, S.FAILED, S.CANCELLED, S.EXPIRED})
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from shared.clock import unix_seconds
+from shared.domain.job import JobStatus, public_job_id
 from shared.errors import UsageError
 
 DEFAULT_TYPES: Final = ("batch.completed", "batch.failed", "batch.expired", "batch.cancelled")
@@ -76,6 +77,16 @@ class BudgetEvent(_Event):
 
     type: Literal["budget.threshold", "budget.exhausted"]
     data: BudgetSubject
+
+
+def job_completed(job_id: int, batch_id: str, custom_id: str | None) -> dict[str, Any]:
+    """The subject of the event that a job has its answer."""
+    return {
+        "id": public_job_id(job_id),
+        "batch": batch_id,
+        "custom_id": custom_id,
+        "status": JobStatus.COMPLETED.value,
+    }
 
 
 _EVENT: TypeAdapter[BatchEvent | JobEvent | BudgetEvent] = TypeAdapter(

@@ -10,8 +10,9 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from shared.db.engine import Database
-from shared.db.repositories import batches, jobs, projects
+from shared.db.repositories import batches, duplicates, jobs, projects
 from shared.db.repositories.batches import NewBatch
+from shared.db.repositories.duplicates import Family
 from shared.db.repositories.jobs import TakenLine
 from shared.db.tables import batches as batches_table
 from shared.db.tables import jobs as jobs_table
@@ -112,6 +113,21 @@ def ending(status: JobStatus) -> Callable[[Connection, int, str], None]:
     return verb
 
 
+def alike(end: JobStatus) -> Callable[[Connection, int, str], None]:
+    """The job duplicates one that has ended."""
+
+    def verb(connection: Connection, job_id: int, _token: str) -> None:
+        leader = job_id + 1
+        values = {"id": leader, "status": end.value, "request": "{}"}
+        connection.execute(insert(jobs_table), values)
+        connection.execute(insert(results), result_row(leader, end))
+        follows = update(jobs_table).where(jobs_table.c.id == job_id)
+        connection.execute(follows.values(duplicate_of=leader))
+        duplicates.share(connection, Family(job_id >> 24, "batch_1", "acme"), NOW)
+
+    return verb
+
+
 JOB_VERBS: dict[JobVerb, Callable[[Connection, int, str], object]] = {
     JobVerb.CLAIM: lambda c, i, _: jobs.claim(c, [i], OTHER, SOON),
     JobVerb.COMPLETE: finishing(JobStatus.COMPLETED),
@@ -123,6 +139,8 @@ JOB_VERBS: dict[JobVerb, Callable[[Connection, int, str], object]] = {
     JobVerb.CANCEL: ending(JobStatus.CANCELLED),
     JobVerb.EXPIRE: ending(JobStatus.EXPIRED),
     JobVerb.RETRY: lambda c, i, _: jobs.retry_failed(c, i >> 24),
+    JobVerb.ANSWER_ALIKE: alike(JobStatus.COMPLETED),
+    JobVerb.FAIL_ALIKE: alike(JobStatus.FAILED),
 }
 
 

@@ -28,6 +28,7 @@ from shared.queue.publisher import Publisher
 from shared.redis_client import connect
 from shared.settings import Settings
 from shared.telemetry import configure_logging
+from worker.maintenance.answer_sharer import AnswerSharer
 from worker.maintenance.batch_closer import BatchCloser
 from worker.maintenance.budget_announcer import BudgetAnnouncer
 from worker.maintenance.hold_releaser import HoldReleaser
@@ -58,6 +59,7 @@ def rounds_of(settings: Settings, database: Database) -> list[Round]:
     pruner = Pruner(database, retention_days=days, spool=settings.home_dir / "spool")
     return [
         Round("job_rescuer", rescuer, 2.0, 0.5, rests=False),
+        Round("answer_sharer", AnswerSharer(database), 1.0, 0.2),
         Round("batch_closer", BatchCloser(database), 2.0, 0.5),
         Round("hold_releaser", HoldReleaser(database, ledger), 1.0, 1.0),
         Round("job_stager", stager, 1.0, 0.2, rests=False),

@@ -45,10 +45,14 @@ _RETRY_COUNT: Final = "x-stainless-retry-count"
 _JSON_BYTES: Final = 64 * 1024
 _PIECE: Final = 1024 * 1024
 _PAGE_MAX: Final = 10_000
+_DEDUPLICATE: Final = (
+    "Whether lines that ask the same are asked once and answered alike. By default they are, but "
+    "for those that ask for variety (a temperature above 0 or several choices, without a seed)."
+)
 _OPTIONS: Final = frozenset(
     {
         "project", "max_cost_usd", "strict", "completion_window", "priority", "webhook_url",
-        "name", "metadata",
+        "name", "metadata", "deduplicate",
     }
 )  # fmt: skip
 
@@ -75,6 +79,7 @@ async def submit(
     webhook_url: Annotated[str | None, Query()] = None,
     name: Annotated[str | None, Query()] = None,
     metadata_: Annotated[str | None, Query(alias="metadata")] = None,
+    deduplicate: Annotated[bool | None, Query(description=_DEDUPLICATE)] = None,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Submit a file of prompts: the body is the JSONL file, the options are query parameters.
@@ -95,6 +100,7 @@ async def submit(
         metadata=metadata(_json(metadata_, "metadata")),
         webhook_url=text(webhook_url, "webhook_url", MAX_URL),
         idempotency_key=text(idempotency_key, "Idempotency-Key", MAX_KEY),
+        deduplicate=deduplicate,
     )
     with await run_in_threadpool(context.spool) as spool:
         await take_in(request, spool)

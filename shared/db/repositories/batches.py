@@ -204,8 +204,12 @@ def id_range(number: int) -> tuple[int, int]:
     return job_id_of(number, 0), job_id_of(number + 1, 0) - 1
 
 
-def add_taken(connection: Connection, number: int, *, lines: int, rejected: int) -> None:
-    """Count lines taken in; rejected ones are jobs that failed at birth."""
+def add_taken(
+    connection: Connection, number: int, *, lines: int, rejected: int, duplicates: int = 0
+) -> None:
+    """Count lines taken in; rejected ones are jobs that failed at birth, duplicates wait for the
+    answer of an earlier line.
+    """
     connection.execute(
         update(batches)
         .where(batches.c.number == number)
@@ -213,6 +217,7 @@ def add_taken(connection: Connection, number: int, *, lines: int, rejected: int)
             total=batches.c.total + lines,
             failed=batches.c.failed + rejected,
             rejected=batches.c.rejected + rejected,
+            duplicates=batches.c.duplicates + duplicates,
         )
     )
 

@@ -41,12 +41,15 @@ EXPIRED_ERROR = {
 
 @dataclass(frozen=True, slots=True)
 class TakenLine:
-    """A line taken in: a request in its stored form, or why it was refused."""
+    """A line taken in: a request in its stored form, or why it was refused. duplicate_of: the
+    earlier line whose answer it waits for.
+    """
 
     line: int
     custom_id: str | None
     request: str | None
     error: Mapping[str, Any] | None = None
+    duplicate_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ def insert_lines(
             "custom_id": line.custom_id,
             "status": JobStatus.QUEUED.value if line.error is None else JobStatus.FAILED.value,
             "request": line.request,
+            "duplicate_of": line.duplicate_of and job_id_of(number, line.duplicate_of),
         }
         for line in lines
     ]
@@ -97,7 +101,9 @@ def last_line(connection: Connection, number: int) -> int:
 
 
 def stageable(connection: Connection, number: int, now: datetime, limit: int) -> Sequence[int]:
-    """Ids of a batch's queued jobs that no message is out for and that are due, in input order."""
+    """Ids of a batch's queued jobs that no message is out for and that are due, in input order;
+    duplicates are never due.
+    """
     query = (
         select(jobs.c.id)
         .where(
@@ -144,8 +150,8 @@ def claim(
     *,
     deaths_below: int | None = None,
 ) -> list[ClaimedJob]:
-    """Take those of the jobs that are queued and whose batch runs; the others are taken, ended
-    or held by now and are simply missing from the answer (a message may come twice).
+    """Take those of the jobs that are queued and whose batch runs; the others are taken, ended,
+    held or duplicates and are simply missing from the answer (a message may come twice).
 
     deaths_below: leave those that have cost so many workers their lives (see `suspects`).
     """
@@ -157,7 +163,11 @@ def claim(
     wanted = [i for i in ids if batch_number_of(i) in numbers]
     if not wanted:
         return []
-    conditions = [jobs.c.id.in_(wanted), jobs.c.status == JobStatus.QUEUED]
+    conditions = [
+        jobs.c.id.in_(wanted),
+        jobs.c.status == JobStatus.QUEUED,
+        jobs.c.duplicate_of.is_(None),
+    ]
     if deaths_below is not None:
         conditions.append(jobs.c.deaths < deaths_below)
     rows = connection.execute(

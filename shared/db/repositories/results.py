@@ -52,7 +52,9 @@ class ResultRow(NamedTuple):
     attempts: int
     climbs: int
     cached: bool
+    duplicate_of: int | None
     cost_nusd: int
+    saved_nusd: int
     latency_ms: int | None
     body: str | None
     custom_id: str | None

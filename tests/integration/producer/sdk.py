@@ -18,7 +18,8 @@ def connect(address: str, key: str, **options: Any) -> openai.OpenAI:
 
 
 def line(custom_id: str, *, url: str = CHAT, **body: Any) -> bytes:
-    asked = {"model": "auto", "messages": [{"role": "user", "content": "What is 2+2?"}], **body}
+    question = {"role": "user", "content": f"What does {custom_id} mean?"}
+    asked = {"model": "auto", "messages": [question], **body}
     return orjson.dumps({"custom_id": custom_id, "method": "POST", "url": url, "body": asked})
 
 

@@ -60,7 +60,7 @@ def test_an_interactive_batch_is_queued_job_by_job_on_its_own_queue(
 
 
 def test_a_larger_batch_is_left_to_the_stager(api: httpx.Client, context: ProducerContext):
-    batch = made(api, b'{"prompt": "x"}\n' * 5000)
+    batch = made(api, b"".join(b'{"prompt": "%d"}\n' % i for i in range(5000)))
     assert batch["promptmill"]["counts"]["queued"] == 5000
     assert sum(context.publisher.depths().values()) == 0
 
@@ -211,7 +211,7 @@ def test_cancelling_ends_waiting_jobs_and_is_idempotent_until_the_end(api: httpx
 
 def run_mixed(api: httpx.Client, context: ProducerContext) -> str:
     """Three jobs: an answer, an answer that looks like a formula, an HTTP failure."""
-    content = b"".join(b'{"custom_id":"%d","prompt":"x"}\n' % i for i in (1, 2, 3))
+    content = b"".join(b'{"custom_id":"%d","prompt":"%d"}\n' % (i, i) for i in (1, 2, 3))
     batch_id = made(api, content)["id"]
     finish(context, batch_id, 3, error={"code": "bad", "message": "no", "status": 400})
     finish(context, batch_id, 1, climbs=1, rescued=True)

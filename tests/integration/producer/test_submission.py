@@ -32,7 +32,7 @@ def submit(context: ProducerContext, spool: Spool, content: bytes, **options: An
 def test_lines_keep_their_number_across_blocks_and_blank_lines(
     context: ProducerContext, spool: Spool
 ):
-    content = b"\n".join(b'{"prompt":"x"}' if i % 3 else b"" for i in range(1, 7001))
+    content = b"\n".join(b'{"prompt":"%d"}' % i if i % 3 else b"" for i in range(1, 7001))
     batch = submit(context, spool, content).batch
     with context.database.reading() as connection:
         ids = jobs.stageable(connection, batch.number, context.clock(), 10_000)

@@ -51,7 +51,9 @@ class Mill:
         priority: Priority = Priority.BATCH,
         expires_at: datetime = NOW + timedelta(days=1),
         max_cost_nusd: int | None = None,
+        duplicates: int = 0,
     ) -> int:
+        """`duplicates`: so many of the last lines ask what the first one asks."""
         self.project(project_id)
         with self.database.transaction() as connection:
             new = NewBatch(
@@ -65,9 +67,13 @@ class Mill:
                 max_cost_nusd=max_cost_nusd,
             )
             number = batches.create(connection, new)
-            taken = [TakenLine(i, f"line-{i}", "{}") for i in range(1, lines + 1)]
+            first = lines - duplicates
+            taken = [
+                TakenLine(i, f"line-{i}", "{}", duplicate_of=1 if i > first else None)
+                for i in range(1, lines + 1)
+            ]
             jobs.insert_lines(connection, number, taken, NOW)
-            batches.add_taken(connection, number, lines=lines, rejected=0)
+            batches.add_taken(connection, number, lines=lines, rejected=0, duplicates=duplicates)
             if sealed:
                 batches.seal(connection, number, NOW)
         return number

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producer.intake import IntakeLimits, RejectedLine, ValidLine, read_lines
-from producer.intake.custom_ids import CustomIds
+from producer.intake.first_lines import FirstLines
 from shared.domain.inference import Preferences, Request, Tier
 
 MODELS = ("gpt-5.6-luna", "org/model:1")
@@ -360,11 +360,12 @@ def test_messages_never_quote_the_prompt():
     assert secret not in str(one(b'{"prompt": "the-secret-words'))
 
 
-def test_custom_ids_are_told_apart_beyond_what_memory_holds():
-    with CustomIds(in_memory=10) as ids:
-        assert all(ids.is_new(f"id-{i}") for i in range(1000))
-        assert not any(ids.is_new(f"id-{i}") for i in range(1000))
-        assert ids.is_new("another")
+def test_first_lines_are_known_beyond_what_memory_holds():
+    with FirstLines(in_memory=10) as seen:
+        digests = [i.to_bytes(16, "big") for i in range(1000)]
+        assert all(seen.first(digest, i) == i for i, digest in enumerate(digests, 1))
+        assert all(seen.first(digest, 5000) == i for i, digest in enumerate(digests, 1))
+        assert seen.first(b"another" * 3, 5000) == 5000
 
 
 json_values = st.recursive(

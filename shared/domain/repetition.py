@@ -1,0 +1,51 @@
+"""When two requests are the same one, and when its answer may be given twice.
+
+The same is what would get the same answer: everything but the line's own name, its metadata, and
+how the answer is handed over.
+"""
+
+from dataclasses import astuple
+from hashlib import blake2b
+from typing import Final
+
+import orjson
+
+from shared.domain.inference import Constraints, Request
+
+FINGERPRINT_BYTES: Final = 16
+_NO_CONSTRAINTS: Final = Constraints()
+
+
+def fingerprint(request: Request) -> bytes:
+    """128 bits that two requests share if they ask the same of the same models.
+
+    The order of a message's own fields does not count; that of a schema or a tool does, for models
+    write in the order of the schema.
+    """
+    weights, limits = request.preferences, request.constraints
+    wish = (
+        request.messages,
+        request.model,
+        request.max_tokens,
+        None if request.temperature is None else float(request.temperature),
+        request.fallback_models,
+        None if weights is None else astuple(weights),
+        None if limits == _NO_CONSTRAINTS else astuple(limits),
+    )
+    told = orjson.dumps(wish, option=orjson.OPT_SORT_KEYS)
+    if request.response_format is not None or request.extras:
+        told += orjson.dumps((request.response_format, sorted(request.extras.items())))
+    return blake2b(told, digest_size=FINGERPRINT_BYTES).digest()
+
+
+def may_repeat(request: Request) -> bool:
+    """Whether one answer does for all who ask this.
+
+    Not where a request asks for variety: with a temperature above 0, or for several choices, unless
+    a seed says that the same is wanted again. `cache` in the request decides for itself.
+    """
+    if request.cache is not None:
+        return request.cache
+    if request.extras.get("seed") is not None:
+        return True
+    return not request.temperature and request.choices == 1
