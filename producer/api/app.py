@@ -15,6 +15,7 @@ from producer.api.frame import Frame
 from producer.api.listening import Ear
 from producer.api.routes import (
     batches,
+    cache,
     catalog,
     chat,
     files,
@@ -64,7 +65,7 @@ def create_app(context: ProducerContext) -> FastAPI:
     app.state.context = context
     app.state.at_head = False
     app.state.background = Background(context)
-    for room in (chat, batches, files, jobs, projects, templates, catalog, webhooks, health):
+    for room in (chat, batches, files, jobs, projects, cache, templates, catalog, webhooks, health):
         app.include_router(room.router)
     failures.install(app)
     app.add_middleware(Frame, max_body_bytes=context.settings.max_line_bytes + _JSON_BODY_BYTES)

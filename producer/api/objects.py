@@ -146,6 +146,7 @@ def project_object(row: Any) -> dict[str, Any]:
         **_money("month_limit", row.month_limit_nusd),
         **_money("total_limit", row.total_limit_nusd),
         "routing": row.routing,
+        "cache_keep_s": row.cache_ttl_s,
     }
 
 

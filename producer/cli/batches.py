@@ -45,6 +45,14 @@ def submit(  # noqa: PLR0917  # options of the command line
     template: TemplateOption = None,
     model: ModelDefault = None,
     max_tokens: MaxTokensDefault = None,
+    deduplicate: Annotated[
+        bool | None,
+        typer.Option(
+            "--deduplicate/--no-deduplicate",
+            help="Ask once what several lines ask. By default all but sampled lines.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Submit a file of prompts: JSON lines, or a .csv, .tsv or .parquet table.
@@ -54,6 +62,8 @@ def submit(  # noqa: PLR0917  # options of the command line
     options: SubmitOptions = {"strict": strict}
     if (cap := usd(max_cost, "--max-cost")) is not None:
         options["max_cost_usd"] = cap
+    if deduplicate is not None:
+        options["deduplicate"] = deduplicate
     if webhook is not None:
         options["webhook_url"] = webhook
     if idempotency_key is not None:

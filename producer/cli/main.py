@@ -13,7 +13,17 @@ from typing import Annotated
 
 import typer
 
-from producer.cli import access, batches, budgets, catalog, following, system, templates, webhooks
+from producer.cli import (
+    access,
+    batches,
+    budgets,
+    caches,
+    catalog,
+    following,
+    system,
+    templates,
+    webhooks,
+)
 from producer.cli.printing import note
 from shared.errors import PromptmillError
 
@@ -53,7 +63,7 @@ for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
 app.add_typer(templates.group, rich_help_panel="Batches")
-for _group in (budgets.group, access.projects, access.keys, webhooks.group):
+for _group in (budgets.group, caches.group, access.projects, access.keys, webhooks.group):
     app.add_typer(_group, rich_help_panel="Money, access, webhooks")
 
 

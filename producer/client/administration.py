@@ -29,6 +29,17 @@ class Administration:
             body["project"] = where
         return self._json(calls.put(path("budget"), body))
 
+    def cache(self, project: str | None = None) -> Json:
+        """`{project, keep_s}`: for how long answers are kept; None where they are not."""
+        return self._json(calls.get(path("cache"), project=project))
+
+    def set_cache(self, project: str | None = None, *, keep_s: int | None) -> Json:
+        """Keep a project's answers for so long, beginning with an empty cache; None keeps none."""
+        body: dict[str, Any] = {"keep_s": keep_s}
+        if (where := project or self._project) is not None:
+            body["project"] = where
+        return self._json(calls.put(path("cache"), body))
+
     def projects(self) -> Iterator[Json]:
         """All projects (admin)."""
         return self._listed(path("projects"))

@@ -27,6 +27,7 @@ class SubmitOptions(TypedDict, total=False):
     name: str
     metadata: Mapping[str, str]
     idempotency_key: str
+    deduplicate: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ def submit(options: SubmitOptions, idempotency_key: str) -> Call:
         params["max_cost_usd"] = str(options["max_cost_usd"])
     if options.get("strict"):
         params["strict"] = "true"
+    if (deduplicate := options.get("deduplicate")) is not None:
+        params["deduplicate"] = "true" if deduplicate else "false"
     if options.get("metadata"):
         params["metadata"] = orjson.dumps(dict(options["metadata"])).decode()
     return Call(

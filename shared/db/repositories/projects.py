@@ -62,6 +62,16 @@ def get(connection: Connection, project_id: str) -> ProjectRow | None:
     return connection.execute(select(projects).where(projects.c.id == project_id)).one_or_none()
 
 
+def set_cache(connection: Connection, project_id: str, ttl_s: int | None) -> None:
+    """Keep a project's answers for so long from now on, in an empty cache; None: keep none."""
+    name = None if ttl_s is None else secrets.token_hex(8)
+    connection.execute(
+        update(projects)
+        .where(projects.c.id == project_id)
+        .values(cache_ttl_s=ttl_s, cache_name=name)
+    )
+
+
 def page(connection: Connection, *, limit: int, after: str | None = None) -> Sequence[ProjectRow]:
     """Projects by id; `after` is the last one of the page before."""
     query = select(projects).order_by(projects.c.id).limit(limit)
