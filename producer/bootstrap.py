@@ -18,6 +18,7 @@ from producer.file_batches import FileBatches
 from producer.file_intake import FileIntake
 from producer.files import Files
 from producer.filling import Filler
+from producer.gauges import Gauges
 from producer.intake import IntakeLimits
 from producer.local.admin_key import admin_key
 from producer.purse import Budget
@@ -60,6 +61,7 @@ class ProducerContext:
     files: Files
     file_batches: FileBatches
     file_intake: FileIntake
+    gauges: Gauges
 
     def spool(self) -> Spool:
         """A new file to take an upload in."""
@@ -134,4 +136,5 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
             lease=timedelta(seconds=settings.lease_s),
             clock=clock,
         ),
+        gauges=Gauges(database, client, publisher, clock=clock),
     )

@@ -1,13 +1,17 @@
-"""Whether the process lives, and whether it can do its work. No key is asked for."""
+"""Whether the process lives, whether it can do its work, and figures for whoever watches.
+
+No key is asked for but for the figures: they tell projects and what they spend.
+"""
 
 import redis
 import structlog
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import PlainTextResponse, Response
 
 import migrations
 from producer.api.answers import JsonResponse
-from producer.api.asking import Context
+from producer.api.asking import Asking, Context
 from producer.bootstrap import ProducerContext
 from shared.errors import UnavailableError
 from shared.redis_client import mapped_redis_errors
@@ -33,6 +37,13 @@ def ready(request: Request, context: Context) -> Response:
     is_ready = all(word == "ok" for word in checks.values())
     body = {"status": "ok" if is_ready else "not ready", "checks": checks}
     return JsonResponse(body, 200 if is_ready else 503)
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+def metrics(context: Context, caller: Asking) -> Response:
+    """The mill's state for Prometheus, to the admin key alone."""
+    caller.require_admin()
+    return Response(context.gauges.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _database(request: Request, context: ProducerContext) -> str:

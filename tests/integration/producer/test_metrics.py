@@ -1,0 +1,81 @@
+"""GET /metrics: the figures are those of the database and the broker, and the admin key's alone."""
+
+import json
+from datetime import timedelta
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import insert
+
+from producer.bootstrap import ProducerContext
+from shared.budget.windows import periods
+from shared.clock import utc_now
+from shared.db.tables import outbox, spend
+from shared.domain.batch import Priority
+from shared.queue.lanes import lane_queue
+from shared.queue.messages import ChunkMessage
+
+JSONL = {"Content-Type": "application/x-ndjson"}
+Figures = dict[tuple[str, ...], float]
+
+
+def scrape(api: httpx.Client) -> dict[str, Figures]:
+    """Families by name: values by their labels' values, sorted by the labels' names."""
+    answer = api.get("/metrics")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/plain")
+    return {
+        family.name.removeprefix("promptmill_"): {
+            tuple(sample.labels[name] for name in sorted(sample.labels)): sample.value
+            for sample in family.samples
+        }
+        for family in text_string_to_metric_families(answer.text)
+    }
+
+
+def test_what_waits_and_what_is_spent_is_shown(api: httpx.Client, context: ProducerContext) -> None:
+    lines = "\n".join(json.dumps({"prompt": f"Question {n}", "model": "auto"}) for n in range(25))
+    assert api.post("/v1/batches", content=lines, headers=JSONL).status_code == 200
+    context.publisher.publish([ChunkMessage("batch_1", 1, "1-25")], "default", Priority.BATCH)
+    api.put("/v1/budget", json={"total_usd": "2"})
+    now = utc_now()
+    day, month = periods(now)
+    with context.database.transaction() as connection:
+        for kind, period in (("day", day), ("month", month), ("total", ""), ("day", "1999-01-01")):
+            row = {"kind": kind, "period": period, "spent_nusd": 7_000_000_001}
+            connection.execute(insert(spend).values(project_id="default", **row))
+        event = {"id": "evt_1", "project_id": "default", "type": "batch.completed", "data": {}}
+        late = now - timedelta(hours=1)
+        connection.execute(insert(outbox).values(created_at=late, **event))
+    seen = scrape(api)
+    assert seen["queue_chunks"][(lane_queue("default", Priority.BATCH),)] == 1
+    assert sum(seen["queue_chunks"].values()) == 1
+    assert seen["batches_open"] == {("batch", "in_progress"): 1}
+    assert seen["spent_nusd"] == {
+        ("default", window): 7_000_000_001 for window in ("day", "month", "total")
+    }
+    assert seen["budget_limit_nusd"] == {("default", "total"): 2_000_000_000}
+    assert seen["budget_left_nusd"] == {("default", "total"): -5_000_000_001}
+    assert seen["outbox_events"] == {(): 1}
+    assert seen["outbox_lag_seconds"][()] >= 3600
+    assert seen["webhook_lag_seconds"] == {(): 0}
+    assert seen["source_up"] == {("database",): 1, ("broker",): 1, ("redis",): 1}
+
+
+def test_a_projects_own_key_does_not_see_them(api: httpx.Client) -> None:
+    body = {"project": "default", "scopes": ["admin"]}
+    key = api.post("/v1/keys", json=body).json()["key"]
+    refused = api.get("/metrics", headers={"Authorization": f"Bearer {key}"})
+    assert refused.status_code == 403
+    assert api.get("/metrics", headers={"Authorization": ""}).status_code == 401
+
+
+def test_the_rest_is_shown_when_a_source_is_gone(
+    api: httpx.Client, context: ProducerContext
+) -> None:
+    context.redis.connection_pool.connection_kwargs["path"] = "/nowhere/at-all"
+    context.redis.connection_pool.disconnect()
+    seen = scrape(api)
+    assert seen["source_up"][("database",)] == 1
+    assert seen["source_up"][("redis",)] == 0
+    assert "provider_keys" not in seen
