@@ -4,18 +4,18 @@ import contextlib
 import sys
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
 from producer.cli import batch_tables as tables
 from producer.cli.arguments import AsJson, BatchId, MaxCost, Output, Project, usd
-from producer.cli.printing import money, note, print_json, print_table, say, shortened
+from producer.cli.printing import money, note, plain, print_json, print_table, say, shortened
 from producer.cli.progress import progress
 from producer.cli.session import connected
 
 if TYPE_CHECKING:
-    from producer.client import Batch, Promptmill, SubmitOptions
+    from producer.client import Answer, AskOptions, Batch, Promptmill
 
 Source = Path | BinaryIO
 
@@ -73,25 +73,45 @@ def ask(
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask one prompt and print the answer."""
-    options: SubmitOptions = {}
+    """Ask one prompt and print the answer; as it comes, where a tier or a model is named."""
+    options: AskOptions = {}
+    if model is not None:
+        options["model"] = model
+    if max_tokens is not None:
+        options["max_tokens"] = max_tokens
     if (cap := usd(max_cost, "--max-cost")) is not None:
         options["max_cost_usd"] = cap
-    given = {"model": model, "max_tokens": max_tokens}
-    fields = {name: value for name, value in given.items() if value is not None}
     with connected(project) as mill:
-        asked = mill.ask_as_batch(prompt, fields=fields, **options)
-        unanswered: dict[str, Any] = {"status": asked.status}
-        line = next(mill.results(asked.id), unanswered)
+        answer = _streamed(mill, prompt, options) if _streams(model, as_json) else None
+        answer = answer or mill.route_and_execute(prompt, **options)
         if as_json:
-            print_json(mill.job(next(mill.job_ids(asked.id))))
-    if line["status"] != "completed":
-        error = line.get("error") or {}
-        note(f"promptmill: no answer: {error.get('message') or line['status']}")
-        raise typer.Exit(1)
+            print_json(mill.job(answer.job_id))
     if not as_json:
-        say(line["text"] or "")
-        note(f"{line['model']}, {money(line['cost_nusd'])}")
+        if not _streams(model, as_json):
+            say(answer.text)
+        note(f"{answer.model}, {money(answer.cost_nusd)}")
+
+
+def _streams(model: str | None, as_json: bool) -> bool:
+    """Whether the answer is told as it comes. Only where a tier or a model is named: otherwise a
+    weak answer is replaced by a stronger model's, which one that was told already cannot be.
+    """
+    return not as_json and model not in (None, "auto", "cheapest", "best")
+
+
+def _streamed(mill: "Promptmill", prompt: str, options: "AskOptions") -> "Answer | None":
+    """Tell the answer piece by piece; the whole of it."""
+    whole = None
+    ends_line = False
+    for piece in mill.stream(prompt, **options):
+        if isinstance(piece, str):
+            print(plain(piece, keep="\n\t"), end="", flush=True)
+            ends_line = piece.endswith("\n")
+        else:
+            whole = piece
+    if not ends_line:
+        print()
+    return whole
 
 
 def follow(mill: "Promptmill", batch_id: str, *, through_holds: bool = False) -> "Batch":

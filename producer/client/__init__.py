@@ -1,15 +1,24 @@
-"""The Python client: `Promptmill` for programs, and what it returns and raises."""
+"""The Python client: `Promptmill` and `AsyncPromptmill`, what they return and what they raise."""
 
-from producer.client.answers import ApiError, Batch, Counts, HeldError, UnreachableError
+from producer.client.answers import ApiError, Batch, Counts, UnreachableError
+from producer.client.asking import Answer, AskOptions
+from producer.client.asynchronous import AsyncPromptmill
 from producer.client.calls import SubmitOptions
+from producer.client.listing import Listing
 from producer.client.sync import Promptmill
+from producer.client.tables import TableError, table_lines
 
 __all__ = [
+    "Answer",
     "ApiError",
+    "AskOptions",
+    "AsyncPromptmill",
     "Batch",
     "Counts",
-    "HeldError",
+    "Listing",
     "Promptmill",
     "SubmitOptions",
+    "TableError",
     "UnreachableError",
+    "table_lines",
 ]

@@ -48,12 +48,6 @@ class UnreachableError(UnavailableError):
     code = "unreachable"
 
 
-class HeldError(PromptmillError):
-    """Nothing goes on before there is money: every open job of the batch is held."""
-
-    code = "held"
-
-
 @dataclass(frozen=True, slots=True)
 class Counts:
     """How many jobs of a batch stand where."""

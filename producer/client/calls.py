@@ -40,6 +40,7 @@ class Call:
     body: Mapping[str, Any] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = True
+    timeout_s: float | None = None  # for each read and write, where it is not the client's own
 
 
 def submit(options: SubmitOptions, idempotency_key: str) -> Call:

@@ -4,10 +4,10 @@ The only part of the client that does I/O over the network; what to send and wha
 is decided in `calls` and `answers`.
 """
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import BinaryIO
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import BinaryIO, Final
 
 import httpx
 
@@ -22,6 +22,7 @@ from producer.client.answers import (
 from producer.client.calls import Call
 
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_BLOCK: Final = 256 * 1024
 
 
 class Connection:
@@ -39,44 +40,46 @@ class Connection:
         if project is not None:
             headers["X-Promptmill-Project"] = project
         self.address = address
-        self._http = httpx.Client(
+        self._timeout_s = timeout_s
+        self._http = httpx.AsyncClient(
             base_url=address,
             headers=headers,
-            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 5.0)),
             # A proxy of the environment cannot reach this machine's own loopback address.
             trust_env=not is_loopback(address),
         )
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Give the sockets back."""
-        self._http.close()
+        await self._http.aclose()
 
-    def json(self, call: Call, upload: BinaryIO | None = None) -> Json:
+    async def json(self, call: Call, upload: BinaryIO | None = None) -> Json:
         """The JSON object answered to a call; `upload` is streamed as its body."""
-        with self.answer(call, upload) as response:
-            return json_of(response.status_code, response.read())
+        async with self.answer(call, upload) as response:
+            return json_of(response.status_code, await response.aread())
 
-    @contextmanager
-    def answer(self, call: Call, upload: BinaryIO | None = None) -> Iterator[httpx.Response]:
+    @asynccontextmanager
+    async def answer(
+        self, call: Call, upload: BinaryIO | None = None
+    ) -> AsyncIterator[httpx.Response]:
         """The good answer to a call, its body not read yet."""
-        response = self._send_until_answered(call, upload)
+        response = await self._send_until_answered(call, upload)
         try:
             if not response.is_success:
-                raise error_of(response.status_code, response.headers, response.read())
+                raise error_of(response.status_code, response.headers, await response.aread())
             yield response
         except httpx.TransportError as error:
             raise UnreachableError(
                 f"the answer of {self.address} broke off ({type(error).__name__}): try again"
             ) from error
         finally:
-            response.close()
+            await response.aclose()
 
-    def _send_until_answered(self, call: Call, upload: BinaryIO | None) -> httpx.Response:
+    async def _send_until_answered(self, call: Call, upload: BinaryIO | None) -> httpx.Response:
         tries = 0
         while True:
             tries += 1
             try:
-                response = self._send(call, upload)
+                response = await self._send(call, upload)
             except httpx.TransportError as error:
                 pause = pause_before_retry(
                     tries,
@@ -97,24 +100,33 @@ class Connection:
                 )
                 if pause is None:
                     return response
-                response.close()
-            time.sleep(pause)
+                await response.aclose()
+            await asyncio.sleep(pause)
 
-    def _send(self, call: Call, upload: BinaryIO | None) -> httpx.Response:
+    async def _send(self, call: Call, upload: BinaryIO | None) -> httpx.Response:
+        headers = dict(call.headers)
         if upload is not None:
+            headers["Content-Length"] = str(upload.seek(0, 2))
             upload.seek(0)
+        timeout_s = call.timeout_s or self._timeout_s
         request = self._http.build_request(
             call.method,
             call.path,
             params=dict(call.params),
-            headers=dict(call.headers),
+            headers=headers,
             json=call.body,
-            content=upload,
+            content=None if upload is None else _blocks(upload),
+            timeout=httpx.Timeout(timeout_s, connect=min(self._timeout_s, 5.0)),
         )
-        return self._http.send(request, stream=True)
+        return await self._http.send(request, stream=True)
 
     def _unreachable(self, error: httpx.TransportError) -> UnreachableError:
         return UnreachableError(
             f"no answer from {self.address} ({type(error).__name__}): is it running? "
             "Start it with `promptmill up`, or mend PROMPTMILL_API_URL"
         )
+
+
+async def _blocks(upload: BinaryIO) -> AsyncIterator[bytes]:
+    while block := upload.read(_BLOCK):
+        yield block

@@ -1,4 +1,4 @@
-"""The synchronous client of the HTTP API: thin verbs over `calls`, `answers` and one connection.
+"""The synchronous client: each verb of `AsyncPromptmill`, waited for.
 
     with Promptmill() as mill:
         batch = mill.submit("prompts.jsonl", max_cost_usd="2.50")
@@ -6,31 +6,92 @@
         for line in mill.results(batch.id):
             print(line["custom_id"], line["text"])
 
-Amounts read are integers of nano-dollars (`*_nusd`), amounts given are dollars (`*_usd`: a decimal
-string, or a number). Every call may raise ApiError or UnreachableError.
+The verbs run in an event loop of the client's own, in a thread of its own, so it can be used by
+several threads, and also where another loop is running.
 """
 
-import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+import asyncio
+import functools
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, BinaryIO, Self, Unpack
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from producer.client import calls, uploads
-from producer.client.address import find_address, find_key, read_settings
-from producer.client.administration import Administration
-from producer.client.answers import ApiError, Batch, HeldError, Json, batch_of, lines_of
-from producer.client.calls import Call, SubmitOptions, Usd, path
-from producer.client.connection import Connection
+from producer.client.answers import Batch
+from producer.client.asynchronous import AsyncPromptmill
+from producer.client.listing import Listing
 
-_FIRST_PAUSE_S = 0.05
-_LONGEST_PAUSE_S = 1.0
-HELD_PATIENCE_S = 3.0
-"""How long everything must be held before that counts as stuck: a top-up releases jobs within a
-second or two."""
+P = ParamSpec("P")
+ValueT = TypeVar("ValueT")
 
 
-class Promptmill(Administration):
+class _Loop:
+    """An event loop in a daemon thread, started with the first thing to run."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def run(self, work: Coroutine[Any, Any, ValueT]) -> ValueT:
+        with self._starting:
+            if self._loop.is_closed():
+                work.close()
+                raise RuntimeError("the client is closed")
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._loop.run_forever, name="promptmill-client", daemon=True
+                )
+                self._thread.start()
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # an interrupt of the one who waits; otherwise it is over anyway
+            raise
+
+    def close(self) -> None:
+        with self._starting:
+            if self._thread is not None:
+                self._loop.call_soon_threadsafe(self._loop.stop)
+                self._thread.join()
+                self._thread = None
+            self._loop.close()
+
+
+def _verb(
+    core: Callable[Concatenate[AsyncPromptmill, P], Coroutine[Any, Any, ValueT]],
+) -> Callable[Concatenate["Promptmill", P], ValueT]:
+    @functools.wraps(core)
+    def wait_for(mill: "Promptmill", /, *args: P.args, **kwargs: P.kwargs) -> ValueT:
+        return mill._loop.run(core(mill._core, *args, **kwargs))  # noqa: SLF001 - its own edge
+
+    return wait_for
+
+
+def _listing(
+    core: Callable[Concatenate[AsyncPromptmill, P], Listing[ValueT]],
+) -> Callable[Concatenate["Promptmill", P], Iterator[ValueT]]:
+    @functools.wraps(core)
+    def read(mill: "Promptmill", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[ValueT]:
+        loop = mill._loop  # noqa: SLF001 - its own edge
+        pages = core(mill._core, *args, **kwargs).pages()  # noqa: SLF001 - its own edge
+
+        async def next_page() -> Any:
+            return await anext(pages, None)
+
+        try:
+            while (page := loop.run(next_page())) is not None:
+                yield from page
+        finally:
+            with suppress(RuntimeError):  # the client was closed before whoever read had enough
+                loop.run(pages.aclose())
+
+    return read
+
+
+class Promptmill:
     """A connection to one Promptmill; use it in a `with`, or call `close`.
 
     base_url, api_key: by default PROMPTMILL_API_URL and _API_KEY, else those of the local home.
@@ -46,11 +107,8 @@ class Promptmill(Administration):
         project: str | None = None,
         timeout_s: float = 60.0,
     ) -> None:
-        settings = read_settings()
-        address = find_address(base_url, settings)
-        key = find_key(api_key, address, settings)
-        connection = Connection(address, key, project=project, timeout_s=timeout_s)
-        super().__init__(connection, project)
+        self._core = AsyncPromptmill(base_url, api_key, project=project, timeout_s=timeout_s)
+        self._loop = _Loop()
 
     def __enter__(self) -> Self:
         return self
@@ -65,34 +123,13 @@ class Promptmill(Administration):
 
     def close(self) -> None:
         """Give the connection back."""
-        self._connection.close()
+        self._loop.run(self._core.aclose())
+        self._loop.close()
 
     @property
     def address(self) -> str:
         """The API's base URL."""
-        return self._connection.address
-
-    # -- batches ---------------------------------------------------------------------------
-
-    def submit(self, source: uploads.Source, **options: Unpack[SubmitOptions]) -> Batch:
-        """Submit a file (streamed in constant memory) or lines; returns the batch as it starts.
-
-        Sent again after a lost connection under the same idempotency key, so never run twice.
-        With `strict`, a file with a bad line raises ApiError with those lines in `rejected`.
-        """
-        key = options.get("idempotency_key") or str(uuid.uuid4())
-        call = calls.submit(options, key)
-        with uploads.opened(source) as file:
-            return batch_of(self._connection.json(call, file))
-
-    def batch(self, batch_id: str) -> Batch:
-        """A batch as it stands."""
-        return batch_of(self._json(calls.get(path("batches", batch_id))))
-
-    def batches(self, limit: int | None = None) -> Iterator[Batch]:
-        """The project's batches, newest first, page by page; at most `limit`."""
-        for raw in self._listed(path("batches"), limit):
-            yield batch_of(raw)
+        return self._core.address
 
     def wait(
         self,
@@ -101,131 +138,48 @@ class Promptmill(Administration):
         *,
         through_holds: bool = False,
     ) -> Batch:
-        """Wait until a batch is over, or until nothing goes on without money; the last state.
-
-        `through_holds`: wait on while everything is held. `on_progress` is called at every look.
-        """
-        pause, stuck_since = _FIRST_PAUSE_S, None
-        while True:
-            batch = self.batch(batch_id)
+        """As `AsyncPromptmill.wait`; `on_progress` is called in the thread that waits."""
+        for batch in self.progress(batch_id, through_holds=through_holds):
             if on_progress is not None:
                 on_progress(batch)
-            now = time.monotonic()
-            stuck_since = (stuck_since or now) if batch.is_stuck else None
-            stuck = stuck_since is not None and now - stuck_since >= HELD_PATIENCE_S
-            if batch.is_over or (stuck and not through_holds):
-                return batch
-            time.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE_S)
-
-    def results(self, batch_id: str, page: int = 1000) -> Iterator[Json]:
-        """The result lines that are there, in input order, page by page."""
-        yield from self._pages(path("batches", batch_id, "results"), page)
-
-    def write_results(self, batch_id: str, target: BinaryIO, kind: str = "jsonl") -> int:
-        """Write the results that are there as `jsonl`, `csv` or `openai`; returns the bytes."""
-        call = calls.get(path("batches", batch_id, "results"), format=kind)
-        written = 0
-        with self._connection.answer(call) as response:
-            for block in response.iter_bytes():
-                target.write(block)
-                written += len(block)
-        return written
-
-    def report(self, batch_id: str) -> Json:
-        """What a batch cost, by model and task type, and what climbing brought."""
-        return self._json(calls.get(path("batches", batch_id, "report")))
-
-    def cancel(self, batch_id: str) -> Batch:
-        """Stop a batch: nothing new starts, calls in flight are finished and charged."""
-        return self._batch(path("batches", batch_id, "cancel"), repeatable=True)
-
-    def retry(self, batch_id: str) -> Batch:
-        """Run the failed jobs of a batch again."""
-        return self._batch(path("batches", batch_id, "retry"))
-
-    def resume(self, batch_id: str, max_cost_usd: Usd | None = None) -> Batch:
-        """Let the held jobs of a batch try again, under a new cap where one is given."""
-        cap = None if max_cost_usd is None else str(max_cost_usd)
-        return self._batch(
-            path("batches", batch_id, "resume"), {"max_cost_usd": cap}, repeatable=True
-        )
-
-    def ask(
-        self,
-        prompt: str,
-        *,
-        fields: Mapping[str, Any] | None = None,
-        **options: Unpack[SubmitOptions],
-    ) -> Json:
-        """One prompt, answered now; its result line, also where its `status` is failed.
-
-        `fields`: further fields of the input line (`model`, `max_tokens`, ...). Raises HeldError
-        when the budget does not carry it; the job is called off then.
-        """
-        batch = self.ask_as_batch(prompt, fields=fields, **options)
-        found = next(self.results(batch.id), None)
-        if found is None:
-            raise ApiError(200, f"batch {batch.id} ended as {batch.status} without a result")
-        return found
-
-    def ask_as_batch(
-        self,
-        prompt: str,
-        *,
-        fields: Mapping[str, Any] | None = None,
-        **options: Unpack[SubmitOptions],
-    ) -> Batch:
-        """As `ask`, but the ended batch: of one job, on the interactive queue."""
-        asked: SubmitOptions = {"priority": "interactive", "strict": True}
-        asked.update(options)
-        batch = self.wait(self.submit([{"prompt": prompt, **(fields or {})}], **asked).id)
-        if not batch.is_over:
-            self.cancel(batch.id)
-            raise HeldError(
-                "the budget does not carry this prompt now: raise it with `promptmill budget set`"
-            )
         return batch
 
-    # -- jobs, looking ahead -----------------------------------------------------------------
+    submit = _verb(AsyncPromptmill.submit)
+    batch = _verb(AsyncPromptmill.batch)
+    batches = _listing(AsyncPromptmill.batches)
+    progress = _listing(AsyncPromptmill.progress)
+    results = _listing(AsyncPromptmill.results)
+    write_results = _verb(AsyncPromptmill.write_results)
+    report = _verb(AsyncPromptmill.report)
+    cancel = _verb(AsyncPromptmill.cancel)
+    retry = _verb(AsyncPromptmill.retry)
+    resume = _verb(AsyncPromptmill.resume)
+    route_and_execute = _verb(AsyncPromptmill.route_and_execute)
+    stream = _listing(AsyncPromptmill.stream)
+    job = _verb(AsyncPromptmill.job)
+    job_ids = _listing(AsyncPromptmill.job_ids)
+    route = _verb(AsyncPromptmill.route)
+    plan = _verb(AsyncPromptmill.plan)
 
-    def job(self, job_id: str) -> Json:
-        """A job's whole story: classification, route, attempts, verdicts, costs."""
-        return self._json(calls.get(path("jobs", job_id)))
-
-    def job_ids(self, batch_id: str) -> Iterator[str]:
-        """The ids of a batch's jobs that have ended, in input order."""
-        # OpenAI's form of the lines carries the job's number, the native one the input's line.
-        call = calls.get(path("batches", batch_id, "results"), format="openai")
-        with self._connection.answer(call) as response:
-            for line in lines_of(response.iter_bytes()):
-                yield "job_" + str(line["id"]).removeprefix("batch_req_")
-
-    def route(self, line: Mapping[str, Any]) -> Json:
-        """How an input line would be routed; nothing runs."""
-        return self._json(calls.post(path("route"), line, repeatable=True))
-
-    def plan(self, source: uploads.Source) -> Json:
-        """An estimate of a file: `cost_nusd {p50, p95, worst}`, `models`, `unpriced`, `seconds`."""
-        call = Call("POST", path("plan"), headers={"Content-Type": "application/x-ndjson"})
-        with uploads.opened(source) as file:
-            return self._connection.json(call, file)
-
-    # -- the edge ----------------------------------------------------------------------------
-
-    def _batch(
-        self, where: str, body: Mapping[str, Any] | None = None, *, repeatable: bool = False
-    ) -> Batch:
-        return batch_of(self._json(calls.post(where, body, repeatable=repeatable)))
-
-    def _pages(self, where: str, size: int) -> Iterator[Json]:
-        """The lines of a JSONL resource, following `after`, the last line seen."""
-        after = 0
-        while True:
-            seen = 0
-            with self._connection.answer(calls.get(where, after=after, limit=size)) as response:
-                for line in lines_of(response.iter_bytes()):
-                    after, seen = int(line["line"]), seen + 1
-                    yield line
-            if seen < size:
-                return
+    budget = _verb(AsyncPromptmill.budget)
+    set_budget = _verb(AsyncPromptmill.set_budget)
+    cache = _verb(AsyncPromptmill.cache)
+    set_cache = _verb(AsyncPromptmill.set_cache)
+    projects = _listing(AsyncPromptmill.projects)
+    create_project = _verb(AsyncPromptmill.create_project)
+    api_keys = _listing(AsyncPromptmill.api_keys)
+    create_key = _verb(AsyncPromptmill.create_key)
+    revoke_key = _verb(AsyncPromptmill.revoke_key)
+    models = _listing(AsyncPromptmill.models)
+    providers = _listing(AsyncPromptmill.providers)
+    templates = _listing(AsyncPromptmill.templates)
+    template = _verb(AsyncPromptmill.template)
+    template_versions = _listing(AsyncPromptmill.template_versions)
+    create_template = _verb(AsyncPromptmill.create_template)
+    delete_template = _verb(AsyncPromptmill.delete_template)
+    webhooks = _listing(AsyncPromptmill.webhooks)
+    create_webhook = _verb(AsyncPromptmill.create_webhook)
+    delete_webhook = _verb(AsyncPromptmill.delete_webhook)
+    test_webhook = _verb(AsyncPromptmill.test_webhook)
+    deliveries = _listing(AsyncPromptmill.deliveries)
+    redeliver = _verb(AsyncPromptmill.redeliver)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -274,33 +275,51 @@ def test_every_listing_as_json_is_a_list_and_nothing_else(
 
 
 def test_a_question_prints_its_answer_and_nothing_else(api: ScriptedApi, cli: Cli) -> None:
-    api.on("POST", "/v1/batches", batch(queued=1))
-    api.on("GET", "/v1/batches/batch_1", batch("completed", completed=1))
-    api.on("GET", "/v1/batches/batch_1/results", _lines(RESULT))
-    done = cli("ask", "2 + 2?", "--model", "cheap")
+    api.on("POST", "/v1/chat/completions", _completion("It is \x1b[31mfour\x1b[0m."))
+    done = cli("ask", "2 + 2?", "--max-tokens", "9", "--max-cost", "0.5")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "It is \N{REPLACEMENT CHARACTER}[31mfour\N{REPLACEMENT CHARACTER}[0m.\n"
-    assert json.loads(api.asked[0].body) == {"prompt": "2 + 2?", "model": "cheap"}
+    assert done.stderr == "small, $0.0000012\n"
+    messages = [{"role": "user", "content": "2 + 2?"}]
+    asked = {"messages": messages, "max_tokens": 9, "max_cost_usd": "0.5"}
+    assert json.loads(api.asked[0].body) == asked
+
+
+def test_a_question_to_a_named_tier_is_answered_as_it_comes(api: ScriptedApi, cli: Cli) -> None:
+    chunks = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in ("fo", "u\x1br")]
+    end = _completion("") | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    events = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in (*chunks, end))
+    api.on("POST", "/v1/chat/completions", Answer(f"{events}data: [DONE]\n\n".encode()))
+    done = cli("ask", "2 + 2?", "--model", "cheap")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "fou\N{REPLACEMENT CHARACTER}r\n"
+    assert done.stderr == "small, $0.0000012\n"
+    asked = json.loads(api.asked[0].body)
+    assert (asked["model"], asked["stream"]) == ("cheap", True)
 
 
 def test_a_question_as_json_is_the_jobs_whole_story(api: ScriptedApi, cli: Cli) -> None:
-    api.on("POST", "/v1/batches", batch(queued=1))
-    api.on("GET", "/v1/batches/batch_1", batch("completed", completed=1))
-    line = RESULT | {"id": "batch_req_1000001"}
-    api.on("GET", "/v1/batches/batch_1/results", _lines(line))
+    api.on("POST", "/v1/chat/completions", _completion("four"))
     api.on("GET", "/v1/jobs/job_1000001", {"id": "job_1000001", "attempts": []})
-    assert json.loads(cli("ask", "2 + 2?", "--json").stdout)["id"] == "job_1000001"
+    done = cli("ask", "2 + 2?", "--model", "cheap", "--json")
+    assert json.loads(done.stdout)["id"] == "job_1000001"
+    assert "stream" not in json.loads(api.asked[0].body)
 
 
 def test_a_question_without_an_answer_fails_with_its_reason(api: ScriptedApi, cli: Cli) -> None:
-    failed = RESULT | {"status": "failed", "text": None}
-    failed |= {"error": {"code": "no_model", "message": "no model may answer"}}
-    api.on("POST", "/v1/batches", batch(queued=1))
-    api.on("GET", "/v1/batches/batch_1", batch("completed", failed=1))
-    api.on("GET", "/v1/batches/batch_1/results", _lines(failed))
-    done = cli("ask", "2 + 2?")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "promptmill: no answer: no model may answer\n"
+    refusal = api.error(400, "no_model", "no model may answer")
+    api.on("POST", "/v1/chat/completions", refusal)
+    for arguments in ((), ("--model", "cheap"), ("--json",)):
+        done = cli("ask", "2 + 2?", *arguments)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == "promptmill: no model may answer (request req_1)\n"
+
+
+def _completion(text: str) -> dict[str, Any]:
+    message = {"role": "assistant", "content": text}
+    own = {"job_id": "job_1000001", "model": "small", "cost_nusd": 1200}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return {"id": "chatcmpl-1000001", "choices": [choice], "promptmill": own}
 
 
 def test_a_webhook_test_that_was_not_accepted_fails(api: ScriptedApi, cli: Cli) -> None:
