@@ -19,7 +19,7 @@ from typing import Any, Final
 import structlog
 
 from producer.filling import EndedMeanwhileError, Filler
-from producer.intake import IntakeLimits, Line, RejectedLine, ValidLine, read_lines
+from producer.intake import IntakeLimits, Line, RejectedLine, read_lines
 from producer.intake.templates import no_templates
 from producer.storage import Storage
 from producer.templates import ProjectTemplates, TemplateShelf
@@ -56,19 +56,19 @@ class _Defaults:
     preferences: Preferences | None
     constraints: Constraints
 
-    def given_to(self, line: Line) -> Line:
+    def given_to(self, lines: Iterator[Line]) -> Iterator[Line]:
+        """The lines, with the batch's where they have none of their own."""
+        if self.preferences is None and self.constraints == Constraints():
+            return lines
+        return map(self._given, lines)
+
+    def _given(self, line: Line) -> Line:
         if isinstance(line, RejectedLine):
             return line
         own = line.request
-        limits = own.constraints
-        if self.constraints != Constraints():
-            limits = _filled(limits, self.constraints)
         weights = self.preferences if own.preferences is None else own.preferences
-        if limits is own.constraints and weights is own.preferences:
-            return line
-        return ValidLine(
-            line.line, line.custom_id, replace(own, preferences=weights, constraints=limits)
-        )
+        limits = _filled(own.constraints, self.constraints)
+        return line._replace(asked=replace(own, preferences=weights, constraints=limits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class _Reading:
     def _fill(self, batch: BatchRow, done: int) -> None:
         self._parts.filler.fill(
             self._number,
-            map(self._defaults.given_to, self._lines()),
+            self._defaults.given_to(self._lines()),
             batch.project_id,
             Priority(batch.priority),
             already=batch.total,

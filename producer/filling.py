@@ -13,15 +13,16 @@ from typing import Any, Final
 
 import structlog
 
-from producer.intake import FirstLines, Line, RejectedLine, ValidLine
+from producer.intake import FirstLines, Line, PlainRequest, RejectedLine, ValidLine
 from shared.chunking import chunks_of, ranges_text
 from shared.db.engine import Connection, Database
 from shared.db.repositories import batches, jobs
 from shared.db.repositories.batches import BatchRow
 from shared.db.repositories.jobs import TakenLine
 from shared.domain.batch import BatchStatus, Priority
+from shared.domain.inference import Request
 from shared.domain.job import job_id_of
-from shared.domain.repetition import fingerprint, may_repeat
+from shared.domain.repetition import fingerprint, may_repeat, plain_fingerprint
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 from shared.queue.messages import ChunkMessage
@@ -122,10 +123,8 @@ class Filler:
         self._publish(messages, project_id, priority)
         return taken
 
-    def _write(
-        self, number: int, block: Sequence[tuple[Line, TakenLine]], taken: Taken, fence: Fence
-    ) -> None:
-        bad = [line for line, _ in block if isinstance(line, RejectedLine)]
+    def _write(self, number: int, block: "_Block", taken: Taken, fence: Fence) -> None:
+        bad = [line for line, _ in block if line is not None]
         again = sum(made.duplicate_of is not None for _, made in block)
         with self._database.transaction() as connection:
             fence(connection)
@@ -185,26 +184,37 @@ def _with_leaders(
 ) -> Iterator[tuple[Line, int | None]]:
     """Each line with the earlier one that asks the same, if its answer does for both."""
     for line in lines:
-        if deduplicate is False or isinstance(line, RejectedLine):
-            yield line, None
-        elif may_repeat(line.request) or (deduplicate and line.request.cache is None):
-            first = seen.first(fingerprint(line.request), line.line)
-            yield line, None if first == line.line else first
-        else:
-            yield line, None
+        digest = None
+        if deduplicate is not False and isinstance(line, ValidLine):
+            digest = _asked_once(line.asked, deduplicate is True)
+        first = line.line if digest is None else seen.first(digest, line.line)
+        yield line, None if first == line.line else first
 
 
-def _blocks(
-    lines: Iterable[tuple[Line, int | None]], after: int
-) -> Iterator[list[tuple[Line, TakenLine]]]:
-    """Lines beyond `after` as they are stored, in blocks bounded by number and by bytes."""
-    block: list[tuple[Line, TakenLine]] = []
+def _asked_once(asked: PlainRequest | Request, even_for_variety: bool) -> bytes | None:
+    """What all lines share that one answer does for; None for a line that needs its own."""
+    if isinstance(asked, PlainRequest):
+        if asked.temperature and not even_for_variety:
+            return None
+        return plain_fingerprint(*asked)
+    if may_repeat(asked) or (even_for_variety and asked.cache is None):
+        return fingerprint(asked)
+    return None
+
+
+_Block = list[tuple[RejectedLine | None, TakenLine]]
+"""Lines as they are stored, with the reason of those that were refused."""
+
+
+def _blocks(lines: Iterable[tuple[Line, int | None]], after: int) -> Iterator[_Block]:
+    """Lines beyond `after`, in blocks bounded by number and by bytes."""
+    block: _Block = []
     size = 0
     for line, leader in lines:
         if line.line <= after:
             continue
         made = _taken_line(line, leader)
-        block.append((line, made))
+        block.append((line if isinstance(line, RejectedLine) else None, made))
         size += len(made.request or "")
         if len(block) >= LINES_PER_TRANSACTION or size >= _BYTES_PER_TRANSACTION:
             yield block
@@ -225,7 +235,7 @@ def _still_ours(connection: Connection, number: int, lines: int) -> BatchRow:
 
 def _taken_line(line: Line, leader: int | None) -> TakenLine:
     if isinstance(line, ValidLine):
-        request = line.request.to_json().decode()
+        request = line.asked.to_json().decode()
         return TakenLine(line.line, line.custom_id, request, duplicate_of=leader)
     error: Mapping[str, Any] = {
         "code": line.code,

@@ -2,5 +2,14 @@
 
 from producer.intake.first_lines import FirstLines
 from producer.intake.lines import IntakeLimits, Line, RejectedLine, ValidLine, read_lines
+from producer.intake.usual import PlainRequest
 
-__all__ = ["FirstLines", "IntakeLimits", "Line", "RejectedLine", "ValidLine", "read_lines"]
+__all__ = [
+    "FirstLines",
+    "IntakeLimits",
+    "Line",
+    "PlainRequest",
+    "RejectedLine",
+    "ValidLine",
+    "read_lines",
+]

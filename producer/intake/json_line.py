@@ -18,15 +18,19 @@ MAX_DEPTH: Final = 32
 """A body of tools with schemas of schemas takes about a dozen levels."""
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+', re.DOTALL)
-_LONG_NUMBER: Final = re.compile(rb"[0-9]{19}")
+_LONG_NUMBER: Final = b"0" * 19
 _WHOLE_NUMBER: Final = re.compile(rb"(?<![0-9.eE+\-])-?[0-9]{19,}(?![0-9.eE])")
+# Digits alike and opening brackets alike, so that one pass tells whether to look closer: a regular
+# expression takes ten times as long.
+_ALIKE: Final = bytes.maketrans(b"123456789[{", b"000000000((")
 _BRACKETS: Final = bytes.maketrans(b"[{]}", b"(())")
 _OTHERS: Final = bytes(sorted(set(range(256)) - set(b"[{]}")))
 
 
 def parse_line(content: bytes) -> Mapping[str, Any]:
     """The object on a line; raises Refusal."""
-    if content.count(b"{") + content.count(b"[") > MAX_DEPTH:
+    alike = content.translate(_ALIKE)
+    if alike.count(b"(") > MAX_DEPTH:
         _check_depth(content)
     if b"\x00" in content:
         raise Refusal("nul_character", None, "take the NUL character out of the line")
@@ -36,7 +40,7 @@ def parse_line(content: bytes) -> Mapping[str, Any]:
         raise _reason(content, str(error)) from None
     if b"\\u0000" in content and _has_nul(parsed):
         raise Refusal("nul_character", None, r"take the NUL character (\u0000) out of the line")
-    if _LONG_NUMBER.search(content):
+    if _LONG_NUMBER in alike:
         _check_numbers(content)
     if not isinstance(parsed, dict):
         raise Refusal("not_an_object", None, "a line must be a JSON object: {...}")
@@ -49,9 +53,12 @@ def _may_repeat(content: bytes, fields: object) -> bool:
     """Whether a field's name stands more than once on the line, perhaps as a value: cheap, and
     enough to leave nearly all lines out of the exact check.
     """
-    return isinstance(fields, dict) and any(
-        content.count(b'"' + name.encode() + b'"') > 1 for name in fields
-    )
+    if not isinstance(fields, dict):
+        return False
+    for name in fields:  # noqa: SIM110 - a generator costs more than the counting
+        if content.count(b'"%b"' % name.encode()) > 1:
+            return True
+    return False
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> None:

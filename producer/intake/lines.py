@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from producer.intake import fields, messages
 from producer.intake.first_lines import FirstLines
@@ -17,6 +17,7 @@ from producer.intake.json_line import parse_line
 from producer.intake.physical import Source, physical_lines
 from producer.intake.refusal import Refusal
 from producer.intake.templates import Template, Templates, filled, no_templates, parse_template
+from producer.intake.usual import PlainRequest, plain_request
 from shared.domain.decisions import Mode
 from shared.domain.inference import Constraints, Request, Tier
 
@@ -31,13 +32,19 @@ class IntakeLimits:
     max_line_bytes: int = 4 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class ValidLine:
-    """A request, with its line in the file (from 1) and its name, if it has one."""
+class ValidLine(NamedTuple):
+    """What is asked, with its line in the file (from 1) and its name, if it has one. A named tuple:
+    a file has a million of them.
+    """
 
     line: int
     custom_id: str | None
-    request: Request
+    asked: PlainRequest | Request
+
+    @property
+    def request(self) -> Request:
+        """What is asked, as a whole request."""
+        return self.asked if isinstance(self.asked, Request) else self.asked.request()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,7 @@ NATIVE_FIELDS: Final = frozenset(_NATIVE)
 _OPENAI: Final = ("custom_id", "method", "url", "body")
 _READ: Final = frozenset({"prompt", "messages", "custom_id", "stream", *_SHARED})
 
+_UNBOUND: Final = Constraints()
 _NO_STREAM = "streaming is not supported in batches; leave it out"
 _UNPRICED = "changes the price beyond what the tokens cost; leave it out"
 _OWN_PLACE = "stands in no body; {instead}"
@@ -132,16 +140,22 @@ def _read(
         raw = parse_line(content)
         if raw.get("custom_id") is not None:
             name = fields.custom_id(raw["custom_id"])
-        raw, template = fill(raw)
-        request = _request(raw, words, known_models)
-        if template is not None:
-            request = replace(request, template=template)
+        asked = plain_request(raw, words, CHAT_URL) or _asked(raw, words, known_models, fill)
         if name is not None and taken.first(_digest(name), number) != number:
             message = "an earlier line has the same custom_id; give each line its own"
             return RejectedLine(number, name, "custom_id", "duplicate_custom_id", message)
     except Refusal as refusal:
         return RejectedLine(number, name, refusal.field, refusal.code, refusal.message)
-    return ValidLine(number, name, request)
+    return ValidLine(number, name, asked)
+
+
+def _asked(
+    raw: Mapping[str, Any], words: frozenset[str], known_models: Collection[str], fill: "_Fill"
+) -> Request:
+    """What any line asks; raises Refusal."""
+    raw, template = fill(raw)
+    request = _request(raw, words, known_models)
+    return request if template is None else replace(request, template=template)
 
 
 _Fill = Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], str | None]]
@@ -225,7 +239,7 @@ def _made(
         extras=_extras(body, at),
         preferences=None if weights is None else fields.preferences(weights, f"{at}preferences"),
         constraints=(
-            Constraints()
+            _UNBOUND
             if limits is None
             else fields.constraints(limits, known_models, f"{at}constraints")
         ),

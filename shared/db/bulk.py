@@ -9,6 +9,7 @@ SQLAlchemy's columns, so times are aware and JSON columns take any value.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from operator import itemgetter
 from typing import Any, Final
 
 import orjson
@@ -94,16 +95,26 @@ def _execute(
 ) -> None:
     is_sqlite = _is_sqlite(connection)
     converters = _converters(table, tuple(columns), is_sqlite)
-    made = [[row[name] for name in columns] for row in rows]
-    for place, convert in converters:
-        for values in made:
-            if values[place] is not None:
-                values[place] = convert(values[place])
+    made = rows if not converters else [_converted(row, converters) for row in rows]
     if is_sqlite:
-        connection.exec_driver_sql(statement, [tuple(values) for values in made])
+        connection.exec_driver_sql(statement, list(map(_in_order(columns), made)))
     else:
-        text = orjson.dumps([dict(zip(columns, values, strict=True)) for values in made]).decode()
+        text = orjson.dumps(made, default=dict).decode()
         connection.exec_driver_sql(statement, {"rows": text})
+
+
+def _in_order(columns: Sequence[str]) -> Callable[[Row], tuple[Any, ...]]:
+    if len(columns) == 1:
+        return lambda row: (row[columns[0]],)
+    return itemgetter(*columns)
+
+
+def _converted(row: Row, converters: Sequence[tuple[str, Callable[[Any], Any]]]) -> Row:
+    made = dict(row)
+    for name, convert in converters:
+        if made[name] is not None:
+            made[name] = convert(made[name])
+    return made
 
 
 @cache
@@ -115,15 +126,15 @@ def _recordset(table: Table, columns: tuple[str, ...]) -> str:
 @cache
 def _converters(
     table: Table, columns: tuple[str, ...], is_sqlite: bool
-) -> Sequence[tuple[int, Callable[[Any], Any]]]:
-    """The columns whose values are not sent as they are, by their places."""
-    found: list[tuple[int, Callable[[Any], Any]]] = []
-    for place, name in enumerate(columns):
+) -> Sequence[tuple[str, Callable[[Any], Any]]]:
+    """The columns whose values are not sent as they are."""
+    found: list[tuple[str, Callable[[Any], Any]]] = []
+    for name in columns:
         kind = table.c[name].type
         if isinstance(kind, UtcDateTime):
-            found.append((place, _sqlite_moment if is_sqlite else _moment))
+            found.append((name, _sqlite_moment if is_sqlite else _moment))
         elif isinstance(kind, Json):
-            found.append((place, _json))
+            found.append((name, _json))
     return found
 
 

@@ -93,7 +93,7 @@ class Request:
         stored: dict[str, Any] = {"messages": self.messages}
         for name, default in _DEFAULTS.items():
             value = getattr(self, name)
-            if value != default:
+            if value is not default and value != default:
                 stored[name] = value
         return orjson.dumps(stored)
 

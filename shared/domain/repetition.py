@@ -4,13 +4,14 @@ The same is what would get the same answer: everything but the line's own name, 
 how the answer is handed over.
 """
 
+from collections.abc import Sequence
 from dataclasses import astuple
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
-from shared.domain.inference import Constraints, Request
+from shared.domain.inference import Constraints, JsonObject, Request
 
 FINGERPRINT_BYTES: Final = 16
 _NO_CONSTRAINTS: Final = Constraints()
@@ -23,18 +24,40 @@ def fingerprint(request: Request) -> bytes:
     write in the order of the schema.
     """
     weights, limits = request.preferences, request.constraints
-    wish = (
+    told = _told(
         request.messages,
         request.model,
         request.max_tokens,
-        None if request.temperature is None else float(request.temperature),
+        request.temperature,
         request.fallback_models,
         None if weights is None else astuple(weights),
         None if limits == _NO_CONSTRAINTS else astuple(limits),
     )
-    told = orjson.dumps(wish, option=orjson.OPT_SORT_KEYS)
     if request.response_format is not None or request.extras:
         told += orjson.dumps((request.response_format, sorted(request.extras.items())))
+    return _hashed(told)
+
+
+def plain_fingerprint(
+    messages: Sequence[JsonObject], model: str, max_tokens: int | None, temperature: float | None
+) -> bytes:
+    """The `fingerprint` of a request that says nothing but this."""
+    return _hashed(_told(messages, model, max_tokens, temperature, (), None, None))
+
+
+def _told(
+    messages: Sequence[JsonObject],
+    model: str,
+    max_tokens: int | None,
+    temperature: float | None,
+    *rest: Any,
+) -> bytes:
+    heat = None if temperature is None else float(temperature)
+    wish = (messages, model, max_tokens, heat, *rest)
+    return orjson.dumps(wish, option=orjson.OPT_SORT_KEYS)
+
+
+def _hashed(told: bytes) -> bytes:
     return blake2b(told, digest_size=FINGERPRINT_BYTES).digest()
 
 

@@ -9,7 +9,7 @@ of its attempt is written all the same.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Connection,
@@ -39,8 +39,7 @@ EXPIRED_ERROR = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class TakenLine:
+class TakenLine(NamedTuple):
     """A line taken in: a request in its stored form, or why it was refused. duplicate_of: the
     earlier line whose answer it waits for.
     """
