@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import orjson
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from shared.catalog.spec import ModelSpec, ProviderSpec
 from shared.domain.inference import Completion, FinishReason, Request, Usage
@@ -20,11 +20,13 @@ from worker.providers.completions import (
     Foreign,
     Tokens,
     completion_of,
+    read_answer,
+    read_usage,
     unknown_answer,
 )
 from worker.providers.error_table import classify
 from worker.providers.errors import ProviderError
-from worker.providers.json_body import garbage, parse_answer
+from worker.providers.json_body import parse_answer
 from worker.providers.messages import (
     ToolCall,
     Turn,
@@ -146,10 +148,7 @@ class AnthropicMessages:
         """The message: its text blocks joined, its tool uses as calls, its thinking left out."""
         answer = parse_answer(body)
         usage = usage_of(answer.get("usage"))
-        try:
-            parsed = _Answer.model_validate(answer)
-        except ValidationError:
-            raise unknown_answer("the answer is no message", usage) from None
+        parsed = read_answer(_Answer, answer, usage, "the answer is no message")
         reason = FINISH.get(parsed.stop_reason)
         if reason is None:
             raise unknown_answer(f"unknown stop_reason {parsed.stop_reason!r:.40}", usage)
@@ -263,10 +262,7 @@ def usage_of(raw: Any) -> Usage | None:
     """
     if not isinstance(raw, dict):
         return None
-    try:
-        usage = _Usage.model_validate(raw)
-    except ValidationError:
-        raise garbage("the usage cannot be read") from None
+    usage = read_usage(_Usage, raw)
     written_1h = (usage.cache_creation or _CacheCreation()).ephemeral_1h_input_tokens
     written = max(usage.cache_creation_input_tokens - written_1h, 0)
     thinking = (usage.output_tokens_details or _OutputDetails()).thinking_tokens

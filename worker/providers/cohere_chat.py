@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from shared.catalog.spec import ModelSpec, ProviderSpec
 from shared.domain.inference import Completion, FinishReason, Request, Usage
@@ -20,11 +20,13 @@ from worker.providers.completions import (
     completion_of,
     failed_answer,
     mean_of,
+    read_answer,
+    read_usage,
     unknown_answer,
 )
 from worker.providers.error_table import classify
 from worker.providers.errors import ProviderError
-from worker.providers.json_body import garbage, parse_answer
+from worker.providers.json_body import parse_answer
 from worker.providers.messages import (
     Tool,
     ToolCall,
@@ -140,10 +142,7 @@ class CohereChat:
         """The message: its text parts joined, its thinking left out."""
         answer = parse_answer(body)
         usage = usage_of(answer.get("usage"))
-        try:
-            parsed = _Answer.model_validate(answer)
-        except ValidationError:
-            raise unknown_answer("the answer is no chat message", usage) from None
+        parsed = read_answer(_Answer, answer, usage, "the answer is no chat message")
         reason = FINISH.get(parsed.finish_reason)
         if reason is None:
             raise unknown_answer(f"unknown finish_reason {parsed.finish_reason!r:.40}", usage)
@@ -212,10 +211,7 @@ def usage_of(raw: Any) -> Usage | None:
     """
     if not isinstance(raw, dict):
         return None
-    try:
-        usage = _Usage.model_validate(raw)
-    except ValidationError:
-        raise garbage("the usage cannot be read") from None
+    usage = read_usage(_Usage, raw)
     counts = usage.billed_units or usage.tokens
     if counts is None or (counts.input_tokens is None and counts.output_tokens is None):
         return None

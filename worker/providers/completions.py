@@ -1,13 +1,14 @@
 """Building an OpenAI `chat.completion` from the parts of any wire's answer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from shared.domain.inference import Completion, FinishReason, Usage
 from worker.providers.errors import MaybeBilled, ProviderError, Unavailable
+from worker.providers.json_body import garbage
 from worker.providers.messages import ToolCall
 
 
@@ -15,6 +16,9 @@ class Foreign(BaseModel):
     """A part of a provider's answer: what we do not know of is ignored."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+Form = TypeVar("Form", bound=Foreign)
 
 
 MOST_TOKENS: Final = 500_000_000
@@ -92,6 +96,24 @@ def failed_answer(why: str, usage: Usage | None) -> ProviderError:
 def unknown_answer(what: str, usage: Usage | None) -> MaybeBilled:
     """The error for a 2xx we have no reading for; its usage, if given, is what it costs."""
     return MaybeBilled("garbage", what, billed=usage)
+
+
+def read_usage(form: type[Form], raw: Mapping[str, Any]) -> Form:
+    """The usage in a wire's own form. Raises MaybeBilled for one that cannot be read."""
+    try:
+        return form.model_validate(raw)
+    except ValidationError:
+        raise garbage("the usage cannot be read") from None
+
+
+def read_answer(
+    form: type[Form], answer: Mapping[str, Any], usage: Usage | None, otherwise: str
+) -> Form:
+    """The answer in a wire's own form. Raises MaybeBilled, saying `otherwise`, for any other."""
+    try:
+        return form.model_validate(answer)
+    except ValidationError:
+        raise unknown_answer(otherwise, usage) from None
 
 
 def mean_of(values: Sequence[float]) -> float | None:

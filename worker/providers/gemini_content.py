@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from shared.catalog.spec import ModelSpec, ProviderSpec
 from shared.domain.inference import Completion, FinishReason, Request, Usage
@@ -21,6 +21,8 @@ from worker.providers.completions import (
     Tokens,
     completion_of,
     failed_answer,
+    read_answer,
+    read_usage,
     unknown_answer,
 )
 from worker.providers.error_table import classify
@@ -152,10 +154,7 @@ class GeminiContent:
         """
         answer = parse_answer(body)
         usage = usage_of(answer.get("usageMetadata"))
-        try:
-            parsed = _Answer.model_validate(answer)
-        except ValidationError:
-            raise unknown_answer("the answer holds no candidates", usage) from None
+        parsed = read_answer(_Answer, answer, usage, "the answer holds no candidates")
         blocked = parsed.promptFeedback.blockReason if parsed.promptFeedback else None
         if parsed.candidates:
             choices = [_choice(candidate, usage) for candidate in parsed.candidates]
@@ -266,10 +265,7 @@ def usage_of(raw: Any) -> Usage | None:
     """
     if not isinstance(raw, dict) or raw.get("promptTokenCount") is None:
         return None
-    try:
-        usage = _Usage.model_validate(raw)
-    except ValidationError:
-        raise garbage("the usage cannot be read") from None
+    usage = read_usage(_Usage, raw)
     prompt = usage.promptTokenCount + usage.toolUsePromptTokenCount
     cached = min(usage.cachedContentTokenCount, prompt)
     return Usage(

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from shared.catalog.spec import ModelSpec, ProviderSpec
 from shared.domain.inference import Completion, FinishReason, JsonObject, Request, Usage
@@ -21,12 +21,14 @@ from worker.providers.completions import (
     Tokens,
     failed_answer,
     mean_of,
+    read_answer,
+    read_usage,
     unknown_answer,
     usage_object,
 )
 from worker.providers.error_table import classify, error_facts
 from worker.providers.errors import MaybeBilled, ProviderError
-from worker.providers.json_body import garbage, parse_answer
+from worker.providers.json_body import parse_answer
 from worker.providers.messages import cannot_encode, dump, sampling_of, turns_of
 
 FINISH: Final[Mapping[str | None, FinishReason]] = {
@@ -114,10 +116,7 @@ class OpenAIChat:
         usage = usage_of(answer.get("usage"))
         if answer.get("error") and not answer.get("choices"):
             raise MaybeBilled("error_in_answer", error_facts(body).message, billed=usage)
-        try:
-            parsed = _Answer.model_validate(answer)
-        except ValidationError:
-            raise unknown_answer("the answer is no chat.completion", usage) from None
+        parsed = read_answer(_Answer, answer, usage, "the answer is no chat.completion")
         reasons = [_finish_of(choice, usage) for choice in parsed.choices]
         first = parsed.choices[0].message
         return Completion(
@@ -151,10 +150,7 @@ def usage_of(raw: Any) -> Usage | None:
     """
     if not isinstance(raw, dict) or raw.get("prompt_tokens") is None:
         return None
-    try:
-        usage = _Usage.model_validate(raw)
-    except ValidationError:
-        raise garbage("the usage cannot be read") from None
+    usage = read_usage(_Usage, raw)
     prompt_details = usage.prompt_tokens_details or _PromptDetails()
     output_details = usage.completion_tokens_details or _CompletionDetails()
     cached = prompt_details.cached_tokens or usage.prompt_cache_hit_tokens
