@@ -15,6 +15,9 @@ from worker.providers.completions import mean_of, usage_object
 from worker.providers.errors import MaybeBilled
 from worker.providers.server_sent_events import Event
 
+_MOST_PLACES: Final = 1000
+"""Choices of an answer, and tool calls of a choice; OpenAI allows 128 of each."""
+
 _JOINED: Final = frozenset({"content", "refusal", "reasoning_content", "reasoning"})
 
 
@@ -45,9 +48,9 @@ class _ChoiceSoFar:
     def _add_call(self, call: JsonObject) -> None:
         known = self.calls.setdefault(call["index"], {"id": "", "name": "", "arguments": ""})
         function = call.get("function") or {}
-        known["id"] = known["id"] or call.get("id") or ""
-        known["name"] = known["name"] or function.get("name") or ""
-        known["arguments"] += function.get("arguments") or ""
+        known["id"] = known["id"] or _text(call.get("id"))
+        known["name"] = known["name"] or _text(function.get("name"))
+        known["arguments"] += _text(function.get("arguments"))
 
     def text(self, name: str) -> str:
         return "".join(self.texts.get(name, ()))
@@ -100,6 +103,7 @@ class StreamDecoder(ABC):
         choices = self.read(event)
         for choice in choices:
             index = choice["index"]
+            _check_places(index, *(call["index"] for call in choice["delta"].get("tool_calls", ())))
             if index not in self._choices:
                 self._choices[index] = _ChoiceSoFar()
                 choice["delta"] = {"role": "assistant", **choice["delta"]}
@@ -190,6 +194,20 @@ def as_deltas(completion: Completion) -> list[dict[str, Any]]:
         logprobs = choice.get("logprobs")
         told.append(choice_of(delta, index=choice["index"], finish=finish, logprobs=logprobs))
     return told
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise MaybeBilled("garbage", "a piece of a tool call is no text")
+    return value
+
+
+def _check_places(*places: int) -> None:
+    # Foreign numbers: they are sent on, and somebody counts up to them.
+    if not all(0 <= place < _MOST_PLACES for place in places):
+        raise MaybeBilled("garbage", "a choice or tool call of an impossible number")
 
 
 def _whole(index: int, choice: _ChoiceSoFar) -> dict[str, Any]:
