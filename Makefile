@@ -32,6 +32,10 @@ test: $(DEV_STAMP) ## Run all tests, on real servers and both databases
 bench: $(DEV_STAMP) ## Measure beside the floor and others, ten minutes (BENCH=--quick: two)
 	@exec $(BIN)/python -m benchmarks $(BENCH)
 
+.PHONY: bench-million
+bench-million: $(DEV_STAMP) ## Submit, run and cancel up to a million jobs, tell the memory (MILLION=options)
+	@exec $(BIN)/python -m benchmarks.million $(MILLION)
+
 CHAOS_SECONDS ?= 180
 CHAOS_SEED ?= 1
 .PHONY: chaos
@@ -67,7 +71,7 @@ clean: ## Remove the virtual environment and everything that can be made again
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@echo "making $(VENV)"

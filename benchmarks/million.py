@@ -180,7 +180,7 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.million")
     parser.add_argument("--lines", nargs="+", type=int, default=[1_000, 100_000, 1_000_000])
-    parser.add_argument("--run", type=int, default=50_000, help="jobs answered before the end")
+    parser.add_argument("--run", type=int, default=20_000, help="jobs answered before the end")
     parser.add_argument(
         "--databases", nargs="+", choices=("sqlite", "postgres"), default=["sqlite", "postgres"]
     )
