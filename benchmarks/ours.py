@@ -64,11 +64,13 @@ class Run:
 
 @contextmanager
 def promptmill(
-    folder: Path, database_url: str, provider_url: str, workers: int, limit: int
+    folder: Path, database_url: str, provider_url: str, workers: int, limit: int, provider: str = ""
 ) -> Iterator["Ours"]:
-    """A running Promptmill with a warmed-up worker; `limit` is calls in flight a worker."""
+    """A running Promptmill with a warmed-up worker; `limit` is calls in flight a worker, `provider`
+    more lines about the provider in the catalog.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    catalog = write_catalog(folder / "catalog.toml", provider_url)
+    catalog = write_catalog(folder / "catalog.toml", provider_url, provider)
     settings = Settings(
         _env_file=None, home=folder / "home", database_url=database_url, catalog=catalog
     )

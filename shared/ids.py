@@ -1,5 +1,6 @@
 """Identifiers: random, and in rising order of time where they are keys of an index."""
 
+import random
 import secrets
 import time
 
@@ -10,8 +11,17 @@ def new_id(prefix: str) -> str:
 
 
 def attempt_id() -> str:
-    """An attempt's id: 32 hex digits, 48 bits of milliseconds and 80 of chance."""
-    return _time_ordered(16)
+    """An attempt's id: 32 hex digits, 48 bits of milliseconds and 80 of chance.
+
+    It must be unique, not secret, and one is made for every call: the generator is Python's own,
+    which the system seeds, and seeds anew after a fork.
+    """
+    return f"{_now_ms():012x}{random.getrandbits(80):020x}"
+
+
+def permit_id() -> str:
+    """The name of one call's place at a provider: 64 bits of chance in hex, unique, no secret."""
+    return f"{random.getrandbits(64):016x}"
 
 
 def claim_token() -> str:
@@ -20,4 +30,8 @@ def claim_token() -> str:
 
 
 def _time_ordered(size: int) -> str:
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(size - 6)}"
+    return f"{_now_ms():012x}{secrets.token_hex(size - 6)}"
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

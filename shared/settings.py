@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     max_upload_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024**3
 
     chunk_size: Annotated[int, Field(ge=1, le=1000)] = 100
-    worker_threads: Annotated[int, Field(ge=1, le=512)] = 32
+    worker_threads: Annotated[int, Field(ge=1, le=512)] = 64
     max_in_flight: Annotated[int, Field(ge=1, le=4096)] = 256
     lease_s: Annotated[float, Field(gt=0)] = 15.0
     grace_s: Annotated[float, Field(ge=0)] = 30.0

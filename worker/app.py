@@ -51,10 +51,15 @@ def _start(sender: str, instance: Any, **_: Any) -> None:
     holder.consumption = Consumption(instance.concurrency)
     queues = tuple(app.amqp.queues.consume_from)
     publisher = Publisher(app)
+
+    def waiting() -> int:
+        depths = publisher.depths()
+        return sum(depths.get(queue, 0) for queue in queues)
+
     _watches.append(
         DeafnessWatch(
             holder.consumption,
-            lambda: sum(publisher.depths().get(queue, 0) for queue in queues),
+            waiting,
             _end_to_be_replaced,
         )
     )

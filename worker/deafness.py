@@ -12,7 +12,7 @@ Horizon: 15 s of silence, noticed within 3 s more.
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import structlog
@@ -66,10 +66,14 @@ class Deafness:
         self._since_s: float | None = None
         self._looked_at_s = 0.0
 
+    def suspects(self, taken: int) -> bool:
+        """Whether nothing was taken since the last look, so that it matters what waits."""
+        return taken == self._taken
+
     def look(self, now_s: float, waiting: int | None, taken: int, *, has_room: bool) -> bool:
         """Whether work has waited in vain for long enough. waiting: chunks in this worker's
-        queues, None where the broker did not say. A long time between two looks proves nothing:
-        the whole process was stopped.
+        queues, None where the broker did not say or was not asked. A long time between two looks
+        proves nothing: the whole process was stopped.
         """
         watched = now_s - self._looked_at_s < self._after_s / 2
         in_vain = bool(waiting) and has_room and taken == self._taken
@@ -121,11 +125,10 @@ class DeafnessWatch:
                 return
 
     def _is_deaf(self) -> bool:
-        taken = self._consumption.taken
-        try:
-            waiting = self._waiting()
-        except UnavailableError:
-            waiting = None
-        return self._deafness.look(
-            time.monotonic(), waiting, taken, has_room=self._consumption.has_room
-        )
+        taken, has_room = self._consumption.taken, self._consumption.has_room
+        waiting = None
+        # A worker that takes chunks, or is full, is not asked after: the question costs CPU.
+        if has_room and self._deafness.suspects(taken):
+            with suppress(UnavailableError):
+                waiting = self._waiting()
+        return self._deafness.look(time.monotonic(), waiting, taken, has_room=has_room)

@@ -135,7 +135,7 @@ class Recorder:
         if self._pump is None:
             self._pump = asyncio.create_task(self._run())
         # A waiter that is cancelled takes nothing back: what was paid for is written.
-        return await asyncio.shield(future)
+        return await future
 
     async def aclose(self) -> None:
         """Return when everything taken in is durable."""
@@ -155,6 +155,8 @@ class Recorder:
                     self._thread, self._commit_until_done, [write for write, _ in taken]
                 )
                 for (_, future), outcome in zip(taken, outcomes, strict=True):
+                    if future.done():  # its waiter was cancelled
+                        continue
                     if isinstance(outcome, Exception):
                         future.set_exception(outcome)
                     else:

@@ -54,6 +54,11 @@ class SimulatorServer:
         answer: Any = self._get(f"calls?limit={limit}")
         return list(answer["calls"] if isinstance(answer, dict) else answer)
 
+    def outcomes(self) -> dict[str, int]:
+        """How many calls ended how, since the last reset."""
+        answer: Any = self._get("calls?limit=1")
+        return dict(answer["by_outcome"])
+
     def remove(self) -> None:
         self._http.close()
         if self._child is not None:

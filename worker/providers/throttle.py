@@ -9,7 +9,6 @@ Not here: how many calls this process has in flight (`worker.call_slots`), and m
 
 import asyncio
 import math
-import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from redis.exceptions import RedisError
 
 from shared.catalog.spec import ProviderSpec
 from shared.errors import UnavailableError
+from shared.ids import permit_id
 
 PREFIX: Final = "{promptmill}:throttle:"
 BURST_US: Final = 250_000  # a quarter second's worth may go at once: a minute stays within 0.5 %
@@ -169,7 +169,7 @@ class Throttle:
     ) -> Permit | Delay:
         per_token = _MINUTE_US / provider.tpm if provider.tpm else 0.0
         permit = Permit(
-            secrets.token_hex(8),
+            permit_id(),
             key_id,
             tokens=tokens,
             request_us=math.ceil(_MINUTE_US / provider.rpm) if provider.rpm else 0,
