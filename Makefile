@@ -38,9 +38,11 @@ bench-million: $(DEV_STAMP) ## Submit, run and cancel up to a million jobs, tell
 
 CHAOS_SECONDS ?= 180
 CHAOS_SEED ?= 1
+CHAOS_DATABASE ?= sqlite
 .PHONY: chaos
 chaos: $(DEV_STAMP) ## Mistreat a running mill for minutes, then check every invariant and print figures
-	@exec $(BIN)/python -m tests.chaos --seconds $(CHAOS_SECONDS) --seed $(CHAOS_SEED)
+	@exec $(BIN)/python -m tests.chaos --seconds $(CHAOS_SECONDS) --seed $(CHAOS_SEED) \
+		--database $(CHAOS_DATABASE)
 
 .PHONY: crash-proof
 crash-proof: $(DEV_STAMP) ## Every crash test on both databases, and each with its repairer switched off

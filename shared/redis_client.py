@@ -65,6 +65,11 @@ def mapped_redis_errors() -> Iterator[None]:
         raise UnavailableError("Redis refuses the password in PROMPTMILL_REDIS_URL") from error
     except _UNANSWERED as error:
         raise UnavailableError(f"Redis does not answer: {_reason(error)}") from error
+    except refusals.ResponseError as error:
+        # A primary without enough replicas (`min-replicas-to-write`): it may not be one any more.
+        if "NOREPLICAS" not in str(error):
+            raise
+        raise UnavailableError(f"Redis takes no writes: {_reason(error)}") from error
 
 
 def _options(settings: Settings) -> dict[str, Any]:

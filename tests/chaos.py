@@ -1,9 +1,11 @@
-"""Chaos: batches keep going under random kills, stops, losses of Redis and provider faults.
+"""Chaos: batches keep going under random kills, stops, losses of Redis and faults of others.
 
 `python -m tests.chaos --seconds 180 --seed 7 [--jobs N] [--database sqlite|postgres]` starts real
-servers, workers and repairers, mistreats them for that long, lets them finish, checks every
-invariant by the provider's own bill, and prints the figures. The seed decides what is done to whom
-and when; what was under way at that moment is the machine's business.
+servers, an API, workers and repairers, submits through the API, mistreats them all for that long,
+lets them finish, checks every invariant by the provider's own bill, and prints the figures. Three
+projects have a limit each, by day, month and in total, that is too small until it is raised again
+and again; nobody may overdraw it at any moment that is looked at. The seed decides what is done to
+whom and when; what was under way at that moment is the machine's business.
 """
 
 import argparse
@@ -24,16 +26,21 @@ import migrations
 from producer.local.processes import ChildProcess
 from shared.clock import utc_now
 from shared.db.tables import webhook_deliveries
+from shared.fault_points import FaultPoint
+from tests.chaos_clients import Clients, Payment, Wish
+from tests.chaos_figures import Breakdown, breakdown, overdrawn
 from tests.crash.invariants import Figures, check
-from tests.crash.plant import Plant, questions, resume, stop
+from tests.crash.plant import Plant, resume, stop
 from tests.crash.receiver import SECRET, Receiver
 from tests.servers.postgres import PostgresServer
 from tests.servers.simulator import SimulatorServer
 from tests.servers.valkey import ValkeyServer
 
 WORKERS = 2
-PROJECTS = ("acme", "small", "late")
+PROJECTS = {"acme": "day", "small": "month", "late": "total"}
 LIMIT_NUSD = 2_000_000_000
+LIMIT_OF_A_JOB_NUSD = 6_000
+"""About half of what a job costs here, so that every project runs out of money at times."""
 LEASE_S = 3.0
 FINISH_S = 240.0
 FAULTS = (
@@ -41,6 +48,13 @@ FAULTS = (
     {"rules": [{"fault": "429", "share": 0.05, "retry_after_s": 0.5}]},
     {"rules": [{"fault": "cut_before", "share": 0.05}, {"fault": "503", "share": 0.05}]},
     {},
+)
+UPLOAD_POINTS = (
+    FaultPoint.AFTER_SPOOLING,
+    FaultPoint.AFTER_BATCH_ROW,
+    FaultPoint.AFTER_BLOCK,
+    FaultPoint.BEFORE_SEAL_COMMIT,
+    FaultPoint.AFTER_SEAL,
 )
 
 
@@ -56,20 +70,26 @@ class Chaos:
         self._alive: dict[str, ChildProcess] = {}
         self._stopped: list[tuple[float, ChildProcess]] = []
         self._started = 0
+        self._armed = ""
+        self._limits = dict.fromkeys(PROJECTS, 0)
+        self.clients = Clients(plant)
+        self.raised = 0
 
     def run(self, seconds: float, jobs: int) -> None:
         """Submit, mistreat for so long, and let everything finish."""
         plant = self._plant
         for project in PROJECTS:
-            plant.endpoint(f"{self._receiver.url}/{project}", SECRET, project, LIMIT_NUSD)
+            plant.endpoint(f"{self._receiver.url}/{project}", SECRET, project, None)
         self._supervise()
         for share, project in zip((0.6, 0.1, 0.3), PROJECTS, strict=True):
+            self._raise_the_limit(project, int(jobs * share))
             self._submit(int(jobs * share), project)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self._act()
-            if all(map(plant.has_ended, plant.numbers)):
-                self._submit(jobs // 2, self._random.choice(PROJECTS))
+            self._look_at_the_money()
+            if self._all_ended():
+                self._submit(jobs // 2, self._random.choice(list(PROJECTS)))
             pause_until = time.monotonic() + self._random.uniform(0.3, 2.0)
             while time.monotonic() < pause_until:
                 self._supervise()
@@ -77,7 +97,18 @@ class Chaos:
         self._finish()
 
     def _submit(self, count: int, project: str) -> None:
-        self._plant.submit(questions(max(1, count)), project, max_cost_nusd=LIMIT_NUSD)
+        self.clients.ask(Wish(project, max(1, count)))
+
+    def _all_ended(self) -> bool:
+        return self.clients.are_served and all(map(self._plant.has_ended, self._plant.numbers))
+
+    def _raise_the_limit(self, project: str, jobs: int) -> None:
+        self._limits[project] += jobs * LIMIT_OF_A_JOB_NUSD
+        self.raised += 1
+        self.clients.ask(Payment(project, PROJECTS[project], self._limits[project]))
+
+    def _look_at_the_money(self) -> None:
+        assert not overdrawn(self._plant), "a project's limit holds at every moment"
 
     def _act(self) -> None:
         actions = {
@@ -87,6 +118,9 @@ class Chaos:
             self._flush: 2,
             self._restart_redis: 1,
             self._change_the_weather: 3,
+            self._kill_the_api_in_an_upload: 2,
+            self._trouble_the_receiver: 2,
+            self._pay_in: 4,
         }
         action = self._random.choices(list(actions), list(actions.values()))[0]
         self.done[action.__name__.strip("_")] += 1
@@ -119,6 +153,21 @@ class Chaos:
         latency = self._random.choice((100, 400, 1000))
         self._plant.simulator.set_scenario({"latency_ms": latency, **weather})
 
+    def _kill_the_api_in_an_upload(self) -> None:
+        """The next API process dies of the next submission, somewhere in it."""
+        self._armed = self._random.choice(UPLOAD_POINTS).value
+        os.kill(self._one("api").pid, signal.SIGKILL)
+        self._submit(self._random.randrange(5, 40), self._random.choice(list(PROJECTS)))
+
+    def _trouble_the_receiver(self) -> None:
+        """It refuses or dawdles for some deliveries; what it refused is sent again by schedule."""
+        trouble = self._random.choice(({"status": 500}, {"status": 302}, {"delay_ms": 3000}))
+        self._receiver.behave(times=self._random.randrange(1, 4), **trouble)
+
+    def _pay_in(self) -> None:
+        project = self._random.choice(list(PROJECTS))
+        self._raise_the_limit(project, self._random.randrange(50, 400))
+
     def _one(self, kind: str) -> ChildProcess:
         names = sorted(name for name in self._alive if name.startswith(kind))
         return self._alive[self._random.choice(names)]
@@ -131,7 +180,7 @@ class Chaos:
                 self._stopped.remove((until, child))
                 with suppress(ProcessLookupError):
                     resume(child)
-        slots = [f"worker{n}" for n in range(WORKERS)] + ["maintenance0", "maintenance1"]
+        slots = [f"worker{n}" for n in range(WORKERS)] + ["maintenance0", "maintenance1", "api"]
         for slot in slots:
             child = self._alive.get(slot)
             if child is None or not child.is_alive:
@@ -140,6 +189,9 @@ class Chaos:
 
     def _start(self, slot: str) -> ChildProcess:
         name = f"{slot}-{self._started}"
+        if slot == "api":
+            fault, self._armed = self._armed, ""
+            return self._plant.launch_api(name, self.clients.port, fault=fault, lease_s=LEASE_S)
         if slot.startswith("worker"):
             return self._plant.start_worker(
                 name, threads=8, max_in_flight=16, lease_s=LEASE_S, max_deaths=1000
@@ -150,12 +202,12 @@ class Chaos:
         plant = self._plant
         self._stopped = [(0.0, child) for _, child in self._stopped]
         plant.simulator.set_scenario({"latency_ms": 5})
-        plant.wait_for(
-            lambda: self._supervise() or all(map(plant.has_ended, plant.numbers)),
-            f"all batches end; {[plant.statuses(n) for n in plant.numbers]}",
-            FINISH_S,
-        )
-        self._let_the_delivery_claims_lapse()
+        self._receiver.behave()
+        self._look_at_the_money()
+        for project in PROJECTS:
+            self._raise_the_limit(project, LIMIT_NUSD // LIMIT_OF_A_JOB_NUSD)
+        plant.wait_for(lambda: self._supervise() or self._all_ended(), "all batches end", FINISH_S)
+        self._let_the_deliveries_be_due()
         plant.wait_for(self._all_told, "every batch's end was told", FINISH_S)
 
     def _all_told(self) -> bool:
@@ -163,13 +215,15 @@ class Chaos:
         return len(self.told()) == len(self._plant.numbers)
 
     def told(self) -> set[str]:
-        """The ids of the events that arrived, each with a good signature."""
+        """The ids of the events that were taken, each with a good signature."""
         events = self._receiver.events()
         assert all(event["verified"] for event in events)
-        return {event["headers"]["webhook-id"] for event in events}
+        return {event["headers"]["webhook-id"] for event in events if event["status"] == 200}
 
-    def _let_the_delivery_claims_lapse(self) -> None:
-        """Spares the run the minute for which a killed dispatcher had claimed its deliveries."""
+    def _let_the_deliveries_be_due(self) -> None:
+        """Spares the run the minute for which a killed dispatcher had claimed its deliveries, and
+        the five that are between a second and a third try.
+        """
         with self._plant.database.transaction() as connection:
             connection.execute(
                 webhook_deliveries.update()
@@ -178,7 +232,9 @@ class Chaos:
             )
 
 
-def run(seconds: float, seed: int, jobs: int, database: str) -> tuple[Figures, Counter[str]]:
+def run(
+    seconds: float, seed: int, jobs: int, database: str
+) -> tuple[Figures, Counter[str], Breakdown]:
     """One run on servers of its own; raises AssertionError where an invariant is broken."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pmx-")))
@@ -200,8 +256,11 @@ def run(seconds: float, seed: int, jobs: int, database: str) -> tuple[Figures, C
         plant = Plant(folder, url, server.url, simulator, chunk_size=20)
         stack.callback(plant.close)
         chaos = Chaos(plant, server, receiver, seed)
+        stack.callback(chaos.clients.stop)
         chaos.run(seconds, jobs)
-        return check(plant), chaos.done
+        figures = check(plant)
+        chaos.done["upload_sent_again"] = chaos.clients.again
+        return figures, chaos.done, breakdown(plant, figures)
 
 
 def main() -> int:
@@ -212,15 +271,16 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=5000)
     parser.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")
     wanted = parser.parse_args()
-    figures, done = run(wanted.seconds, wanted.seed, wanted.jobs, wanted.database)
+    figures, done, parts = run(wanted.seconds, wanted.seed, wanted.jobs, wanted.database)
     print(f"seed {wanted.seed}, {wanted.database}: {dict(sorted(done.items()))}")
     print(f"jobs        {figures.jobs}, completed {figures.completed}, each ended exactly once")
     print(f"calls       {figures.calls} on the provider's bill")
     print(f"bill        {figures.bill_nusd:>15,} nUSD")
-    print(f"charged     {figures.charged_nusd:>15,} nUSD, limit {LIMIT_NUSD:,} per project")
+    print(f"charged     {figures.charged_nusd:>15,} nUSD, never more than a project's limit")
     share = figures.unconfirmed_nusd / max(1, figures.charged_nusd)
     print(f"unconfirmed {figures.unconfirmed_nusd:>15,} nUSD ({share:.1%}),")
-    print(f"            {figures.unconfirmed} attempts, {figures.lost} of them of lost workers")
+    for line in parts.lines():
+        print(line)
     print("every invariant held; every batch's end was told, signed")
     return 0
 

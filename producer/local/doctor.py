@@ -131,6 +131,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
         server: dict[str, Any] = client.info("server")
         saving: dict[str, Any] = client.info("persistence")
         policy = str(client.info("memory").get("maxmemory_policy", ""))
+        replication: dict[str, Any] = client.info("replication")
     found = str(server.get("valkey_version") or server.get("redis_version"))
     new = tuple(int(part) for part in found.split(".")[:2]) >= _LOWEST_REDIS
     yield Finding("redis", _fails_unless(new), found, "" if new else "Redis 6.2 or newer is needed")
@@ -148,12 +149,29 @@ def _redis(settings: Settings) -> Iterator[Finding]:
         policy or "unknown",
         "set `maxmemory-policy noeviction`: messages and counters must stay" if evicts else "",
     )
+    if (finding := failover(replication)) is not None:
+        yield finding
     slow = seconds > _SLOW_PING_S
     yield Finding(
         "redis latency",
         Health.WARN if slow else Health.OK,
         f"{seconds * 1000:.1f} ms",
         "every budget decision asks it: bring it nearer" if slow else "",
+    )
+
+
+def failover(replication: Mapping[str, Any]) -> Finding | None:
+    """What a partition would do to a server with replicas, by its `INFO replication`. Pure."""
+    if not int(replication.get("connected_slaves", 0)):
+        return None
+    # The server tells how many replicas are good only where it stops without any.
+    if "min_slaves_good_slaves" in replication:
+        return Finding("redis failover", Health.OK, "a primary without replicas stops")
+    return Finding(
+        "redis failover",
+        Health.WARN,
+        "two primaries could both admit calls",
+        "set `min-replicas-to-write 1` and `min-replicas-max-lag 10` on each server",
     )
 
 

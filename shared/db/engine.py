@@ -19,6 +19,11 @@ from shared.errors import UnavailableError
 __all__ = ["Connection", "Database", "make_engine", "mapped_errors"]
 
 _BUSY_TIMEOUT_S = 30
+_LOCK_TIMEOUT_S = 30
+_STATEMENT_TIMEOUT_S = 120
+_IDLE_IN_TRANSACTION_S = 30
+"""How long a process may do nothing inside a transaction, and others wait for what it has locked:
+one that hangs (SIGSTOP, a frozen machine) is cut off by PostgreSQL then."""
 
 
 class Database:
@@ -115,9 +120,18 @@ def make_engine(url: str, *, pool_size: int = 8) -> Engine:
         connect_args={
             "connect_timeout": 5,
             "application_name": "promptmill",
-            "options": "-c timezone=UTC -c statement_timeout=120000 -c lock_timeout=30000",
+            "options": _postgres_options(),
         },
     )
+
+
+def _postgres_options() -> str:
+    limits = {
+        "statement_timeout": _STATEMENT_TIMEOUT_S,
+        "lock_timeout": _LOCK_TIMEOUT_S,
+        "idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION_S,
+    }
+    return "-c timezone=UTC" + "".join(f" -c {name}={s * 1000}" for name, s in limits.items())
 
 
 def _on_sqlite_connect(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:

@@ -20,15 +20,6 @@ def plant(
 
 
 @pytest.fixture
-def plant_on_postgres(
-    tmp_path: Path, postgres_url: str, redis_url: str, simulator: SimulatorServer
-) -> Iterator[Plant]:
-    plant = Plant(tmp_path, postgres_url, redis_url, simulator)
-    yield plant
-    plant.close()
-
-
-@pytest.fixture
 def own_redis() -> Iterator[ValkeyServer]:
     """A server of the test's own."""
     server = ValkeyServer(sync="always")
@@ -39,8 +30,8 @@ def own_redis() -> Iterator[ValkeyServer]:
 
 @pytest.fixture
 def plant_on_own_redis(
-    tmp_path: Path, sqlite_url: str, own_redis: ValkeyServer, simulator: SimulatorServer
+    tmp_path: Path, database_url: str, own_redis: ValkeyServer, simulator: SimulatorServer
 ) -> Iterator[Plant]:
-    plant = Plant(tmp_path, sqlite_url, own_redis.url, simulator)
+    plant = Plant(tmp_path, database_url, own_redis.url, simulator)
     yield plant
     plant.close()

@@ -39,6 +39,7 @@ from shared.settings import Settings
 from tests.mill import MODELS, asking, prices, write_catalog
 from tests.servers.simulator import SimulatorServer
 
+ON_BOTH = bool(os.environ.get("CRASH_ON_BOTH"))
 PATIENCE_S = 150.0
 ADMIN_KEY = "admin-key-of-these-tests-alone-0123456789"
 LIMIT_NUSD = 50_000_000
@@ -53,17 +54,25 @@ def questions(count: int, start: int = 1) -> list[Request]:
     ]
 
 
-def on_databases(cases: Sequence[Any]) -> list[Any]:
+def on_databases(cases: Sequence[Any], *, first: str = "sqlite") -> list[Any]:
     """Each case with a database, in turn, for the time that real processes take to start; with
-    CRASH_ON_BOTH set in the environment, each case on both.
+    CRASH_ON_BOTH set in the environment, each case on both. Indirect: `database_url`.
     """
-    databases = ("sqlite", "postgres")
-    every = bool(os.environ.get("CRASH_ON_BOTH"))
+    databases = ("sqlite", "postgres") if first == "sqlite" else ("postgres", "sqlite")
     return [
-        pytest.param(case, database, id=f"{case.point.value}-{database}")
+        pytest.param(case, database, id=f"{_name_of(case)}-{database}")
         for place, case in enumerate(cases)
-        for database in (databases if every else (databases[place % 2],))
+        for database in (databases if ON_BOTH else (databases[place % 2],))
     ]
+
+
+def on_one_database(name: str) -> list[str]:
+    """This one; with CRASH_ON_BOTH, both."""
+    return ["sqlite", "postgres"] if ON_BOTH else [name]
+
+
+def _name_of(case: Any) -> str:
+    return str(case.point.value) if hasattr(case, "point") else str(case)
 
 
 class Plant:
@@ -126,21 +135,26 @@ class Plant:
         return self._start(name, command, fault, changes)
 
     def start_maintenance(
-        self, name: str = "maintenance", *, fault: str = "", **changes: Any
+        self, name: str = "maintenance", *, fault: str = "", module: str = "", **changes: Any
     ) -> ChildProcess:
         """An armed one is whole, whatever is left out."""
         is_crippled = self.without is not None and not fault
-        module = "tests.servers.crippled_maintenance" if is_crippled else "worker.maintenance"
+        usual = "tests.servers.crippled_maintenance" if is_crippled else "worker.maintenance"
+        module = module or usual
         return self._start(name, [sys.executable, "-m", module], fault, changes)
 
     def start_api(self, name: str, *, fault: str = "", **changes: Any) -> tuple[ChildProcess, str]:
         """An API process that answers, and its address; its admin key is `ADMIN_KEY`."""
         port = claim_port(0, "--port")
-        command = [sys.executable, "-m", "producer.api", "--port", str(port)]
-        child = self._start(name, command, fault, {"admin_key": ADMIN_KEY, **changes})
+        child = self.launch_api(name, port, fault=fault, **changes)
         url = f"http://127.0.0.1:{port}"
         self.wait_for(lambda: _answers(url), f"{name} answers")
         return child, url
+
+    def launch_api(self, name: str, port: int, *, fault: str = "", **changes: Any) -> ChildProcess:
+        """Returns at once."""
+        command = [sys.executable, "-m", "producer.api", "--port", str(port)]
+        return self._start(name, command, fault, {"admin_key": ADMIN_KEY, **changes})
 
     def wait_until_ready(self, *workers: ChildProcess) -> None:
         """They have connected to the broker and consume."""

@@ -26,3 +26,8 @@ class Receiver:
     def events(self) -> list[dict[str, Any]]:
         answer = httpx.get(f"{self.url}/_receiver/events", timeout=10)
         return list(answer.json()["events"])
+
+    def behave(self, **behaviour: Any) -> None:
+        """Answer so (`simulator.webhook_receiver`); nothing given: as it should again."""
+        answer = httpx.put(f"{self.url}/_receiver/behaviour", json=behaviour, timeout=10)
+        answer.raise_for_status()

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from tests.crash.invariants import Figures, check
-from tests.crash.plant import Plant, questions
+from tests.crash.plant import Plant, on_databases, on_one_database, questions
 from tests.servers.valkey import ValkeyServer
 
 JOBS = 150
@@ -49,18 +49,21 @@ def test_everything_in_redis_may_be_flushed(plant: Plant, times: int) -> None:
     finish(plant, number)
 
 
-@pytest.mark.parametrize("keeps", [True, False], ids=["with its file", "empty"])
+@pytest.mark.parametrize(
+    ("kept", "database_url"), on_databases(["with its file", "empty"]), indirect=["database_url"]
+)
 def test_redis_may_be_killed_and_started_again(
-    plant_on_own_redis: Plant, own_redis: ValkeyServer, *, keeps: bool
+    plant_on_own_redis: Plant, own_redis: ValkeyServer, kept: str
 ) -> None:
     number = begin(plant_on_own_redis)
     own_redis.kill()
-    if not keeps:
+    if kept == "empty":
         shutil.rmtree(own_redis.folder / "data")
     own_redis.start()
     finish(plant_on_own_redis, number)
 
 
+@pytest.mark.parametrize("database_url", on_one_database("postgres"), indirect=True)
 def test_redis_may_hang(plant_on_own_redis: Plant, own_redis: ValkeyServer) -> None:
     plant = plant_on_own_redis
     number = begin(plant)
@@ -72,6 +75,7 @@ def test_redis_may_hang(plant_on_own_redis: Plant, own_redis: ValkeyServer) -> N
     finish(plant, number)
 
 
+@pytest.mark.parametrize("database_url", on_one_database("sqlite"), indirect=True)
 def test_redis_may_be_full(plant_on_own_redis: Plant) -> None:
     plant = plant_on_own_redis
     number = begin(plant)

@@ -2,7 +2,6 @@
 and the same upload sent again under the same key gives one batch, whole.
 """
 
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from producer.filling import LINES_PER_TRANSACTION
 from shared.domain.batch import BatchStatus
 from shared.fault_points import FaultPoint
 from tests.crash.invariants import check
-from tests.crash.plant import ADMIN_KEY, Plant, resume, stop
+from tests.crash.plant import ADMIN_KEY, ON_BOTH, Plant, on_one_database, resume, stop
 from tests.integration.producer import sdk
 
 CaseT = TypeVar("CaseT")
@@ -42,16 +41,9 @@ BAD = (3, LINES_PER_TRANSACTION + 3, LINES)
 """One in each block."""
 
 
-ALL = bool(os.environ.get("CRASH_ON_BOTH"))
-"""The suite's time is short: the other database, and points near others, only where it is set."""
-
-
-def on_one_database(first: str) -> list[str]:
-    return ["sqlite", "postgres"] if ALL else [first]
-
-
 def some(cases: Sequence[CaseT], always: Sequence[CaseT]) -> list[CaseT]:
-    return [case for case in cases if ALL or case in always]
+    """The suite's time is short: points near others only with CRASH_ON_BOTH."""
+    return [case for case in cases if ON_BOTH or case in always]
 
 
 @dataclass

@@ -1,7 +1,9 @@
-"""PostgreSQL hangs or is restarted, for longer than a lease, while a batch is under way."""
+"""The database hangs, is restarted or locked for longer than a lease while a batch is under way."""
 
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -39,17 +41,20 @@ def plant(
     plant.close()
 
 
+@pytest.fixture
+def plant_on_sqlite(
+    tmp_path: Path, sqlite_url: str, redis_url: str, simulator: SimulatorServer
+) -> Iterator[Plant]:
+    plant = Plant(tmp_path, sqlite_url, redis_url, simulator)
+    yield plant
+    plant.close()
+
+
 @pytest.mark.parametrize("how", ["hangs", "restarts"])
 def test_work_pauses_and_no_paid_answer_is_thrown_away(
     plant: Plant, own_postgres: PostgresServer, how: str
 ) -> None:
-    plant.simulator.set_scenario({"latency_ms": 300})
-    workers = [plant.start_worker(name, max_in_flight=8, lease_s=LEASE_S) for name in ("a", "b")]
-    plant.start_maintenance(lease_s=LEASE_S)
-    plant.wait_until_ready(*workers)
-    number = plant.submit(questions(JOBS))
-    plant.wait_for(lambda: plant.count(number, "completed") >= 20, "work is under way")
-
+    number = begin(plant)
     if how == "hangs":
         own_postgres.suspend()
         time.sleep(OUTAGE_S)  # the outage itself; nothing is waited for
@@ -58,7 +63,39 @@ def test_work_pauses_and_no_paid_answer_is_thrown_away(
         own_postgres.kill()
         time.sleep(OUTAGE_S)
         own_postgres.start()
+    finish(plant, number)
 
+
+def test_a_writer_that_keeps_the_one_lock_for_long_delays_all_and_costs_nothing(
+    plant_on_sqlite: Plant,
+) -> None:
+    plant = plant_on_sqlite
+    number = begin(plant, app="tests.servers.impatient")  # with the lock, after a second
+    with closing(sqlite3.connect(plant.database.engine.url.database or "", timeout=60)) as writer:
+        writer.isolation_level = None
+        writer.execute("BEGIN EXCLUSIVE")
+        time.sleep(OUTAGE_S)
+        writer.rollback()
+    logs = [child.log.read_text() for child in plant.children if child.log is not None]
+    assert any("database is locked" in log for log in logs), "longer than they wait for a lock"
+    finish(plant, number)
+
+
+def begin(plant: Plant, *, app: str = "") -> int:
+    """A batch of which a part is done and more is in flight."""
+    plant.simulator.set_scenario({"latency_ms": 300})
+    workers = [
+        plant.start_worker(name, app=app, max_in_flight=8, lease_s=LEASE_S) for name in ("a", "b")
+    ]
+    plant.start_maintenance(module=app, lease_s=LEASE_S)
+    plant.wait_until_ready(*workers)
+    number = plant.submit(questions(JOBS))
+    plant.wait_for(lambda: plant.count(number, "completed") >= 20, "work is under way")
+    return number
+
+
+def finish(plant: Plant, number: int) -> None:
+    """Nobody helps, and nothing was lost."""
     plant.simulator.set_scenario({"latency_ms": 0})
     plant.wait_for_batch(number)
     plant.all_must_live()

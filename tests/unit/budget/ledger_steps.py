@@ -27,11 +27,11 @@ def rebuild(ledger: Ledger) -> str:
     return epoch
 
 
-def opened(ledger: Ledger, limits: dict[Scope, int | None]) -> str:
-    """A new epoch in which each scope is open, unspent, with its limit."""
+def opened(ledger: Ledger, limits: dict[Scope, int | None], *, spent: int = 0) -> str:
+    """A new epoch in which each scope is open with its limit, and so much spent."""
     epoch = rebuild(ledger)
     for scope, limit in limits.items():
-        assert ledger.open(epoch, scope, limit, 0, {}) is Opening.OPENED
+        assert ledger.open(epoch, scope, limit, spent, {}) is Opening.OPENED
     return epoch
 
 

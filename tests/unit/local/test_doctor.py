@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from producer.local.doctor import Finding, Health, examine, is_healthy
+from producer.local.doctor import Finding, Health, examine, failover, is_healthy
 from shared.settings import Settings
 
 
@@ -39,6 +39,19 @@ def test_a_redis_that_is_gone_fails_and_the_rest_is_still_looked_at(settings: Se
     findings = examine(gone, {})
     assert found(findings, "redis").health is Health.FAIL
     assert found(findings, "database").health is Health.OK
+
+
+def test_a_redis_with_replicas_that_would_go_on_without_them_is_a_warning() -> None:
+    alone = {"role": "master", "connected_slaves": 0}
+    replicated = {"role": "master", "connected_slaves": 1}
+    assert failover(alone) is None
+    warned = failover(replicated)
+    assert warned is not None
+    assert warned.health is Health.WARN
+    assert "min-replicas-to-write" in warned.advice
+    safe = failover(replicated | {"min_slaves_good_slaves": 1})
+    assert safe is not None
+    assert safe.health is Health.OK
 
 
 def test_a_broken_catalog_fails_naming_the_file(settings: Settings, tmp_path: Path) -> None:

@@ -1,0 +1,19 @@
+"""A worker (`celery -A`) or the maintenance (`python -m`) that waits no longer than a second for
+SQLite's lock, and that PostgreSQL lets hang in a transaction for no more than two.
+"""
+
+import sys
+
+from shared.db import engine
+
+engine._BUSY_TIMEOUT_S = 1
+engine._IDLE_IN_TRANSACTION_S = 2
+
+if __name__ == "__main__":
+    from worker.maintenance.__main__ import main
+
+    sys.exit(main())
+else:
+    from worker.app import app
+
+    __all__ = ["app"]
