@@ -14,7 +14,7 @@ from typing import Any, Final
 from producer.intake import Line, RejectedLine
 from shared.catalog.spec import Catalog
 from shared.deciding.classification.classifier import Classifier
-from shared.deciding.classification.rules import RulesClassifier
+from shared.deciding.classification.trained import TrainedClassifier
 from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.estimation import (
     Demand,
@@ -56,7 +56,7 @@ class Preview:
         """
         self._catalog = _everywhere(catalog) if everywhere else catalog
         self._policy: RoutingPolicy = policy_of(catalog.routing, wishes or {})
-        self._classifier: Classifier = classifier or RulesClassifier()
+        self._classifier: Classifier = classifier or TrainedClassifier()
 
     def route(self, request: Request, custom_id: str | None = None) -> dict[str, Any]:
         """The decision on a request; where there is no route, `error` {code, message} says why."""

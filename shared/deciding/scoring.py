@@ -31,6 +31,9 @@ _TASK_NEED: Final = {
     TaskType.COMPLEX_REASONING: 0.06,
 }
 _DOUBT: Final = 0.15
+# Below this confidence the kind of prompt is a guess: it starts where most kinds are safe.
+_GUESSED_BELOW: Final = 0.5
+_SAFE: Final = Tier.MID
 _FLOORS: Final = ((0.82, Tier.HIGH), (0.52, Tier.MID))
 
 
@@ -41,12 +44,12 @@ def need_of(classification: Classification) -> float:
 
 
 def floor_of(classification: Classification) -> Tier:
-    """The weakest tier that is adequate for a prompt."""
+    """The weakest tier that is adequate for a prompt; the safe one where we can only guess."""
     need = need_of(classification)
     for least, tier in _FLOORS:
         if need >= least:
             return tier
-    return Tier.CHEAP
+    return _SAFE if classification.confidence < _GUESSED_BELOW else Tier.CHEAP
 
 
 def quality_for(candidate: Candidate, task_type: TaskType) -> float:

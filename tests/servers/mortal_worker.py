@@ -5,7 +5,7 @@ would. For tests of poison.
 import os
 import signal
 
-from shared.deciding.classification.rules import RulesClassifier
+from shared.deciding.classification.trained import TrainedClassifier
 from shared.domain.decisions import Classification
 from shared.domain.inference import Request
 from worker import bootstrap
@@ -14,11 +14,11 @@ from worker.app import app
 __all__ = ["app"]
 
 
-class MortalClassifier(RulesClassifier):
+class MortalClassifier(TrainedClassifier):
     def classify(self, request: Request) -> Classification:
         if "deadly" in str(request.messages):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().classify(request)
 
 
-bootstrap.RulesClassifier = MortalClassifier  # type: ignore[misc]
+bootstrap.TrainedClassifier = MortalClassifier  # type: ignore[misc]

@@ -1,1 +1,1 @@
-"""What a prompt asks for and how hard it is; `classifier` is the seam, `rules` one side of it."""
+"""What a prompt asks for and how hard it is; `classifier` is the seam, `trained` what ships."""

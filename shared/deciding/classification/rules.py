@@ -31,6 +31,7 @@ Cue = tuple[TaskType, float, str]
 
 _MAX_WORD_POINTS: Final = 6.0
 _MAX_REASONS: Final = 4
+NOTHING_TO_READ: Final = Classification(QA, 0.1, 0.2, ("no words to go by",))
 
 _CODE_REQUEST = re.compile(
     r"\b(?:write|create|implement|build|design|construct|develop|give me|generate|make)\b.{0,60}?"
@@ -55,7 +56,7 @@ _LOGIC = re.compile(
     r"which (?:one )?of the following|if the (?:above )?statements|must (?:also )?be true"
     r"|can be (?:inferred|concluded)|most (?:seriously |effectively )?(?:weakens?|strengthens?)"
     r"|step[- ]by[- ]step"
-    r"|\bprove that\b|true or false\?",
+    r"|\b(?:prove|show|verify) that\b|true or false\?",
     re.IGNORECASE,
 )
 _GIVEN_TEXT = re.compile(
@@ -75,7 +76,7 @@ _SORTING = re.compile(
 _LANGUAGE = re.compile(
     r"(?<!\w)(?:c\+\+|c#|\.net|vba|node\.js|(?:bash|shell|batch|python) scripts?"
     r"|in (?:c|r|go|rust|ruby|swift|scala|perl|matlab|haskell|excel)|code snippet|unit tests?"
-    r"|data structure|leetcode|time complexity|for loop|git)(?!\w)",
+    r"|data structure|leetcode|time complexity|for loop|git|awk|pytest|npm|one-liner|select \* from)(?!\w)",
     re.IGNORECASE,
 )
 _ROLE = re.compile(
@@ -96,9 +97,21 @@ class RulesClassifier:
 def classify_text(prompt: str) -> Classification:
     """Classify a prompt's text alone."""
     features = read_features(prompt)
-    if not features.words and not features.formulas:
-        return Classification(QA, 0.1, 0.2, ("no words to go by",))
-    cues = sorted(_cues(features), key=lambda cue: -cue[1])
+    return NOTHING_TO_READ if is_blank(features) else decide(features, cues_of(features))
+
+
+def is_blank(features: Features) -> bool:
+    """Whether there is nothing to go by."""
+    return not features.words and not features.formulas
+
+
+def cues_of(features: Features) -> list[Cue]:
+    """All cues of a prompt, the strongest first."""
+    return sorted(_cues(features), key=lambda cue: -cue[1])
+
+
+def decide(features: Features, cues: list[Cue]) -> Classification:
+    """What the cues add up to."""
     points = dict.fromkeys(TaskType, 0.0)
     for kind, worth, _ in cues:
         points[kind] += worth
@@ -109,8 +122,13 @@ def classify_text(prompt: str) -> Classification:
         task_type=best,
         difficulty=difficulty_of(features, best),
         confidence=_confidence(most, second),
-        reasons=tuple(text for kind, _, text in cues if kind is best)[:_MAX_REASONS],
+        reasons=reasons_for(best, cues),
     )
+
+
+def reasons_for(kind: TaskType, cues: list[Cue]) -> tuple[str, ...]:
+    """The strongest cues that speak for a task type, in words."""
+    return tuple(text for spoken_for, _, text in cues if spoken_for is kind)[:_MAX_REASONS]
 
 
 def _confidence(most: float, second: float) -> float:

@@ -1,0 +1,150 @@
+"""The shipped models: what they say of prompts written for tests, their file, and their card."""
+
+import hashlib
+import re
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.deciding.classification import model
+from shared.deciding.classification.classifier import Classifier
+from shared.deciding.classification.difficulty import difficulty_of
+from shared.deciding.classification.features import read_features
+from shared.deciding.classification.model import DifficultyModel, Models, TaskModel, shipped
+from shared.deciding.classification.numbers import NAMES, numbers_of
+from shared.deciding.classification.trained import TrainedClassifier
+from shared.domain.inference import Request, TaskType
+
+ROOT = Path(__file__).parents[3]
+CLASSIFIER = TrainedClassifier()
+
+# Written to be hard. Seen for the first time, 13 of the 20 were classified rightly; the seeds were
+# widened by what they showed, so the floor guards against getting worse and measures nothing.
+ODD = [
+    ("port this awk one-liner to rust: awk '{s+=$2} END {print s}'", TaskType.CODING),
+    ("My pytest fixture is called twice per test, why?", TaskType.CODING),
+    ('def is_palindrome(text: str) -> bool:\n    """Ignore case."""\n', TaskType.CODING),
+    ("Which index would speed up SELECT * FROM visits WHERE day > '2024-01-01'?", TaskType.CODING),
+    ("A villanelle for a dog who waits at the bus stop.", TaskType.CREATIVE),
+    ("Pitch our new oat drink to tired parents in three cheeky lines.", TaskType.CREATIVE),
+    ("Nobody had told the statue that the war was over.", TaskType.CREATIVE),
+    ("Write the voice-over of a trailer for a film about moss.", TaskType.CREATIVE),
+    ("Which arguments does the author give? The tax, she says, hits the poor.", TaskType.ANALYSIS),
+    ("Sort into vegetables and tools: leek, rake, kale, hoe, chard", TaskType.ANALYSIS),
+    ("Ann: Eight?\nBo: Rather nine.\nAnn: Fine.\nWhen do they meet?", TaskType.ANALYSIS),
+    ("Contrast how two newspapers would report the strike.", TaskType.ANALYSIS),
+    ("Twelve eggs cost 4.20. What do thirty cost?", TaskType.COMPLEX_REASONING),
+    ("Show that n(n+1) is even for every whole n.", TaskType.COMPLEX_REASONING),
+    (
+        "All smiths sing. Nobody who sings is sad. Can a smith be sad?",
+        TaskType.COMPLEX_REASONING,
+    ),
+    ("Find x if log_2(x) + log_2(x-2) = 3.", TaskType.COMPLEX_REASONING),
+    ("who painted the ceiling of the sistine chapel", TaskType.SIMPLE_QA),
+    ("What does a luthier make?", TaskType.SIMPLE_QA),
+    ("Is Lake Baikal in Mongolia?", TaskType.SIMPLE_QA),
+    ("population of tromsø", TaskType.SIMPLE_QA),
+]
+
+
+def test_odd_prompts_of_every_class_are_mostly_understood() -> None:
+    wrong = [p for p, kind in ODD if CLASSIFIER.classify_text(p).task_type is not kind]
+    assert len(wrong) <= 3, wrong
+
+
+def test_prompts_that_fit_no_class_get_less_confidence_than_plain_ones() -> None:
+    plain = ["What is the capital of Norway?", "Write a poem about rain.", "Solve 3x + 4 = 19."]
+    mixed = [
+        "my week was odd, and now this form, you know",
+        "Should I wear a hat to the meeting?",
+        "Reply to Ana that Monday is fine and ask for the address.",
+    ]
+    sure = [CLASSIFIER.classify_text(prompt).confidence for prompt in plain]
+    unsure = [CLASSIFIER.classify_text(prompt).confidence for prompt in mixed]
+    assert min(sure) > max(unsure)
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_classified_within_bounds_and_always_alike(text: str) -> None:
+    decided = CLASSIFIER.classify_text(text)
+    assert 0 <= decided.difficulty <= 1
+    assert 0 <= decided.confidence <= 1
+    assert decided.reasons
+    assert decided == CLASSIFIER.classify_text(text)
+
+
+def test_confidence_rises_with_the_models_share() -> None:
+    curve = shipped().task.curve
+    shares = [model.along(curve, step / 100) for step in range(20, 101)]
+    assert shares == sorted(shares)
+    assert len(set(shares)) > 5
+
+
+def test_a_curve_is_level_beyond_its_ends_and_straight_between() -> None:
+    curve = ((0.4, 0.5), (0.8, 0.9))
+    assert [model.along(curve, x) for x in (0.1, 0.4, 0.6, 0.8, 0.95)] == pytest.approx(
+        [0.5, 0.5, 0.7, 0.9, 0.9]
+    )
+
+
+def test_a_question_with_answers_to_choose_from_gets_the_learned_difficulty() -> None:
+    question = "Which is a prime?\nA. 4\nB. 6\nC. 7\nD. 9\nAnswer:"
+    task = TaskModel(shipped().task.classes, (0.0,) * 5, {}, ((0.2, 0.5), (1.0, 0.9)))
+    flat = (0.0,) * len(NAMES)
+    easy = TrainedClassifier(Models(task, DifficultyModel(flat, flat, 0.3)))
+    hard = TrainedClassifier(Models(task, DifficultyModel(flat, flat, 0.7)))
+    assert easy.classify_text(question).difficulty == pytest.approx(0.24)
+    assert hard.classify_text(question).difficulty == pytest.approx(0.76)
+    open_question = "Prove that there are infinitely many primes."
+    assert easy.classify_text(open_question) == hard.classify_text(open_question)
+
+
+def test_the_difficulty_model_has_a_weight_for_every_figure() -> None:
+    features = read_features("Pick one.\nA. x\nB. y")
+    numbers = numbers_of(features, difficulty_of(features, TaskType.SIMPLE_QA))
+    shipped_model = shipped().difficulty
+    assert len(numbers) == len(NAMES) == len(shipped_model.weights) == len(shipped_model.centre)
+
+
+def test_the_last_user_message_decides() -> None:
+    classifier: Classifier = CLASSIFIER
+    request = Request(
+        messages=(
+            {"role": "user", "content": "Write a poem about rain."},
+            {"role": "assistant", "content": "Rain falls."},
+            {"role": "user", "content": "Prove that 2^n > n for all n."},
+        )
+    )
+    decided = classifier.classify(request)
+    assert decided.task_type is TaskType.COMPLEX_REASONING
+    assert decided.source == "trained"
+
+
+def test_the_model_card_describes_the_weights_that_are_shipped() -> None:
+    weights = (ROOT / "shared/deciding/classification" / model.FILE).read_bytes()
+    card = (ROOT / "docs/model_card.md").read_text("utf-8")
+    assert hashlib.sha256(weights).hexdigest() in card
+    assert f"{len(weights):,} bytes" in card
+    signals = re.search(r"([\d,]+) signals\.", card)
+    assert signals
+    assert int(signals[1].replace(",", "")) == len(shipped().task.weights)
+    assert len(weights) < 2_000_000
+
+
+def test_a_prompt_costs_far_less_than_a_page_of_work() -> None:
+    pages = [
+        "The mill stood by the river, and the miller asked why. " * n for n in (1, 5, 50, 5000)
+    ]
+    best = min(_cpu_s(pages) for _ in range(5))
+    # 1 ms of CPU is the aim; ten times that lets a loaded machine pass and a quadratic cost not.
+    assert best / len(pages) < 0.010
+
+
+def _cpu_s(prompts: list[str]) -> float:
+    begun = time.process_time()
+    for prompt in prompts:
+        CLASSIFIER.classify_text(prompt)
+    return time.process_time() - begun

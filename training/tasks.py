@@ -1,0 +1,126 @@
+"""The task model: a multinomial logistic regression over signals, and its leave-one-out check.
+
+Only signals seen in several sources or forms are kept: what one source alone says is its
+template, not the task.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+
+from training.rows import CLASSES, Row
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+STRENGTH = 0.008  # 1 / regularisation, the best of .004 to .3 by leaving sources out
+FORMS = 6  # a word must occur in so many sources or forms,
+TIMES = 4  # and so often
+OF_A_SOURCE = 500  # rows of one source count as so many at most
+DOUBT = 0.3  # how much a prompt without a class counts, spread over all
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A fitted model: the column of each signal, points (signals x classes), bias."""
+
+    columns: dict[str, int]
+    points: Array
+    bias: Array
+
+    def probabilities(self, prompts: Sequence[frozenset[str]]) -> Array:
+        """For each prompt and class."""
+        logits = _matrix(prompts, self.columns) @ self.points + self.bias
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares: Array = odds / odds.sum(axis=1, keepdims=True)
+        return shares
+
+
+def fit(rows: Sequence[Row], doubtful: Sequence[frozenset[str]] = ()) -> Fit:
+    """Fit on rows, each class weighing the same and no source too much."""
+    columns = _columns(rows)
+    labels = np.array([CLASSES.index(row.label) for row in rows])
+    of_source = Counter(row.source for row in rows)
+    weights = np.array(
+        [
+            1.0 if row.source == "own" else min(1.0, OF_A_SOURCE / of_source[row.source])
+            for row in rows
+        ]
+    )
+    for index in range(len(CLASSES)):
+        mine = labels == index
+        weights[mine] *= len(rows) / len(CLASSES) / max(1e-9, weights[mine].sum())
+    prompts = [row.signals for row in rows]
+    for index in range(len(CLASSES)):
+        prompts += doubtful
+        labels = np.concatenate([labels, np.full(len(doubtful), index)])
+        weights = np.concatenate([weights, np.full(len(doubtful), DOUBT / len(CLASSES))])
+    model = LogisticRegression(C=STRENGTH, max_iter=400, tol=1e-3)
+    model.fit(_matrix(prompts, columns), labels, sample_weight=weights)
+    return Fit(columns, model.coef_.T, model.intercept_)
+
+
+def unseen(rows: Sequence[Row], extra: Sequence[Row], doubtful: Sequence[frozenset[str]]) -> Array:
+    """Probabilities for every row by a model that saw nothing of the row's source, and no row
+    that may not ship; `extra` (our own) is always trained on.
+    """
+    found = np.zeros((len(rows), len(CLASSES)))
+    shippable = [row for row in rows if row.mayship]
+    left_out: list[str | None] = [None, *sorted({row.source for row in shippable})]
+    for source in left_out:
+        model = fit([*(r for r in shippable if r.source != source), *extra], doubtful)
+        asked = [i for i, r in enumerate(rows) if (r.source if r.mayship else None) == source]
+        if asked:
+            found[asked] = model.probabilities([rows[i].signals for i in asked])
+    return found
+
+
+def curve(rows: Sequence[Row], shares: Array, knots: int = 14) -> list[tuple[float, float]]:
+    """What a probability of the best class is worth: the share that was right, made to rise."""
+    best = shares.max(axis=1)
+    right = np.array([CLASSES[k] == r.label for k, r in zip(shares.argmax(1), rows, strict=True)])
+    of_source = Counter(row.source for row in rows)
+    weights = [min(1.0, OF_A_SOURCE / of_source[row.source]) for row in rows]
+    rising = IsotonicRegression(y_min=0.2, y_max=0.99, out_of_bounds="clip")
+    rising.fit(best, right, sample_weight=weights)
+    places = np.unique(np.quantile(best, np.linspace(0, 1, knots)).round(4))
+    smooth = [
+        float(np.mean(rising.predict(np.linspace(max(0.2, p - 0.04), min(1, p + 0.04), 9))))
+        for p in places
+    ]
+    return [
+        (float(p), round(float(v), 4))
+        for p, v in zip(places, np.maximum.accumulate(smooth), strict=True)
+    ]
+
+
+def _columns(rows: Iterable[Row]) -> dict[str, int]:
+    forms: dict[str, set[str]] = defaultdict(set)
+    times: Counter[str] = Counter()
+    for row in rows:
+        times.update(row.signals)
+        for signal in row.signals:
+            forms[signal].add(row.form)
+    kept = (
+        signal
+        for signal, places in forms.items()
+        if times[signal] >= TIMES and (len(places) >= FORMS or signal[0] in "=!")
+    )
+    return {signal: column for column, signal in enumerate(sorted(kept))}
+
+
+def _matrix(prompts: Sequence[frozenset[str]], columns: dict[str, int]) -> Any:
+    found: list[int] = []
+    ends = [0]
+    for prompt in prompts:
+        found += sorted(columns[signal] for signal in prompt if signal in columns)
+        ends.append(len(found))
+    return csr_matrix(
+        (np.ones(len(found)), np.array(found, dtype=np.int32), np.array(ends)),
+        shape=(len(prompts), len(columns)),
+    )
