@@ -76,7 +76,8 @@ _SORTING = re.compile(
 _LANGUAGE = re.compile(
     r"(?<!\w)(?:c\+\+|c#|\.net|vba|node\.js|(?:bash|shell|batch|python) scripts?"
     r"|in (?:c|r|go|rust|ruby|swift|scala|perl|matlab|haskell|excel)|code snippet|unit tests?"
-    r"|data structure|leetcode|time complexity|for loop|git|awk|pytest|npm|one-liner|select \* from)(?!\w)",
+    r"|data structure|leetcode|time complexity|for loop|git|awk"
+    r"|pytest|npm|one-liner|select \* from)(?!\w)",
     re.IGNORECASE,
 )
 _ROLE = re.compile(
