@@ -3,14 +3,13 @@
 A stored answer is written into its line as it stands, never parsed and written anew.
 """
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
 import orjson
 
+from producer.spreadsheet import csv_block, harmless
 from shared.db.repositories.results import ResultRow
 from shared.domain.inference import text_of
 from shared.domain.job import line_of, public_job_id
@@ -18,8 +17,6 @@ from shared.domain.money import usd_from_nusd
 
 _REFUSED: Final = 400
 
-# What a spreadsheet would run as a formula is shown as text, by the apostrophe they all know.
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 _COLUMNS: Final = (
     "line", "custom_id", "status", "text", "model", "provider", "tier", "task_type", "difficulty",
     "attempts", "escalated", "cached", "duplicate_of", "cost_nusd", "cost_usd", "saved_nusd",
@@ -154,28 +151,14 @@ def _type_of(status: int) -> str:
 
 
 def _csv(rows: Sequence[ResultRow]) -> bytes:
-    return _csv_block([_cells(result_line(row)) for row in rows])
+    return csv_block([_cells(result_line(row)) for row in rows])
 
 
 def _cells(line: dict[str, Any]) -> list[Any]:
     error = line["error"] or {}
     cells = [line[name] for name in _COLUMNS]
     cells += [error.get(name) for name in ("code", "message", "field")]
-    return [_harmless(cell) for cell in cells]
-
-
-def _harmless(cell: Any) -> Any:
-    if isinstance(cell, bool):
-        return "true" if cell else "false"
-    if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS):
-        return f"'{cell}"
-    return cell
-
-
-def _csv_block(rows: Sequence[Sequence[Any]]) -> bytes:
-    block = io.StringIO(newline="")
-    csv.writer(block).writerows(rows)
-    return block.getvalue().encode()
+    return [harmless(cell) for cell in cells]
 
 
 WRITERS: Final[dict[Format, Callable[[Sequence[ResultRow]], bytes]]] = {
@@ -183,5 +166,5 @@ WRITERS: Final[dict[Format, Callable[[Sequence[ResultRow]], bytes]]] = {
     Format.CSV: _csv,
     Format.OPENAI: openai_lines,
 }
-CSV_HEAD: Final = _csv_block([[*_COLUMNS, *_ERROR_COLUMNS]])
+CSV_HEAD: Final = csv_block([[*_COLUMNS, *_ERROR_COLUMNS]])
 """The first line of a CSV export."""

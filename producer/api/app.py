@@ -14,6 +14,7 @@ from producer.api.background import Background
 from producer.api.frame import Frame
 from producer.api.listening import Ear
 from producer.api.routes import (
+    analytics,
     batches,
     cache,
     catalog,
@@ -31,6 +32,19 @@ from shared.redis_client import connect_async
 
 log = structlog.get_logger(__name__)
 
+_ROOMS = (
+    chat,
+    batches,
+    files,
+    jobs,
+    analytics,
+    projects,
+    cache,
+    templates,
+    catalog,
+    webhooks,
+    health,
+)
 _JSON_BODY_BYTES = 64 * 1024  # beside the longest line, which /v1/route takes
 
 
@@ -65,7 +79,7 @@ def create_app(context: ProducerContext) -> FastAPI:
     app.state.context = context
     app.state.at_head = False
     app.state.background = Background(context)
-    for room in (chat, batches, files, jobs, projects, cache, templates, catalog, webhooks, health):
+    for room in _ROOMS:
         app.include_router(room.router)
     failures.install(app)
     app.add_middleware(Frame, max_body_bytes=context.settings.max_line_bytes + _JSON_BODY_BYTES)

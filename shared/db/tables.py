@@ -324,6 +324,28 @@ spend = Table(
     Column("unconfirmed_nusd", BigInteger, nullable=False, server_default="0"),
 )
 
+usage = Table(
+    "usage",
+    metadata,
+    # sums of the cost rows per project, day and model, written with them in one transaction: what
+    # a year cost is read from some thousand rows, also when the attempts are deleted
+    Column("project_id", String(64), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("model", String(200), primary_key=True),
+    Column("provider", String(64), primary_key=True),
+    Column("purpose", String(16), primary_key=True),
+    Column("attempts", BigInteger, nullable=False, server_default="0"),
+    # attempts that gave no answer: free ones and unconfirmed ones
+    Column("without_answer", BigInteger, nullable=False, server_default="0"),
+    Column("cost_nusd", BigInteger, nullable=False, server_default="0"),
+    Column("unconfirmed_nusd", BigInteger, nullable=False, server_default="0"),
+    Column("input_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("cached_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("output_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("reasoning_tokens", BigInteger, nullable=False, server_default="0"),
+    Index(None, "day"),
+)
+
 budget_announcements = Table(
     "budget_announcements",
     metadata,

@@ -1,7 +1,8 @@
 """Attempts and their cost rows: a durable intent before each call, its price after it.
 
-The sums per project and window (`spend`) and per batch are written in the transaction that closes
-the attempts, so they equal the sum of the cost rows at every commit; `reconcile` checks that.
+The sums per project and window (`spend`), per model and day (`usage`) and per batch are written in
+the transaction that closes the attempts, so they equal the sum of the cost rows at every commit;
+`reconcile` checks that of `spend`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.db.bulk import among, insert_rows, listed, update_rows
 from shared.db.repositories.batches import Progress
-from shared.db.tables import attempts, spend
+from shared.db.tables import attempts, spend, usage
 from shared.domain.attempt import AttemptStatus, Purpose
 from shared.domain.job import batch_number_of
 
@@ -111,6 +112,7 @@ def close(connection: Connection, closings: Sequence[Closing]) -> dict[int, Prog
         return {}
     rows = [_closing_row(closing) for closing in still_open]
     update_rows(connection, attempts, rows, key="id", status=AttemptStatus.OPEN.value)
+    _add_usage(connection, still_open)
     return _add_spend(connection, still_open)
 
 
@@ -178,6 +180,51 @@ def _upsert_spend(
             "unconfirmed_nusd": unconfirmed,
         }
         for (project, kind, period), (spent, unconfirmed) in sorted(windows.items())
+    ]
+    connection.execute(statement, rows)
+
+
+_USAGE_KEY = ("project_id", "day", "model", "provider", "purpose")
+_USAGE_SUMS = (
+    "attempts",
+    "without_answer",
+    "cost_nusd",
+    "unconfirmed_nusd",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+)
+
+
+def _add_usage(connection: Connection, closings: Sequence[Closing]) -> None:
+    sums: dict[tuple[str, ...], list[int]] = {}
+    for closing in closings:
+        intent = closing.intent
+        key = (intent.project_id, intent.day, intent.model, intent.provider, intent.purpose.value)
+        own = sums.setdefault(key, [0] * len(_USAGE_SUMS))
+        unconfirmed = closing.cost_nusd if closing.status is AttemptStatus.UNCONFIRMED else 0
+        figures = (
+            1,
+            int(closing.status is not AttemptStatus.BILLED),
+            closing.cost_nusd,
+            unconfirmed,
+            closing.input_tokens,
+            closing.cached_tokens,
+            closing.output_tokens,
+            closing.reasoning_tokens,
+        )
+        for place, figure in enumerate(figures):
+            own[place] += figure
+    statement = _insert(connection, usage)
+    statement = statement.on_conflict_do_update(
+        index_elements=_USAGE_KEY,
+        set_={name: usage.c[name] + statement.excluded[name] for name in _USAGE_SUMS},
+    )
+    # In one order for all transactions, as above.
+    rows = [
+        dict(zip((*_USAGE_KEY, *_USAGE_SUMS), (*key, *own), strict=True))
+        for key, own in sorted(sums.items())
     ]
     connection.execute(statement, rows)
 

@@ -1,0 +1,106 @@
+"""Looking back: usage and costs by groups, single requests, everything in a few figures."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from starlette.responses import Response
+
+from producer.analytics import Analytics, Period, Wanted
+from producer.api.answers import JsonResponse, list_object
+from producer.api.asking import After, Context, Limit, Reading
+from producer.spreadsheet import table
+from shared.domain.inference import TaskType
+from shared.domain.job import TERMINAL
+
+router = APIRouter(tags=["analytics"])
+
+From = Annotated[
+    str | None,
+    Query(alias="from", description="The first day, YYYY-MM-DD in UTC; 30 days by default."),
+]
+To = Annotated[str | None, Query(description="The last day; today by default.")]
+GroupBy = Annotated[
+    str, Query(description="Of day, model, provider, project, purpose; several by commas.")
+]
+
+
+class UsageFormat(StrEnum):
+    """How groups are written."""
+
+    JSON = "json"
+    CSV = "csv"
+
+
+Ended = StrEnum("Ended", {status.name: status.value for status in sorted(TERMINAL)})  # type: ignore[misc]
+
+
+@router.get("/v1/analytics/usage")
+def usage(
+    context: Context,
+    acting: Reading,
+    from_: From = None,
+    to: To = None,
+    group_by: GroupBy = "day",
+    format_: Annotated[UsageFormat, Query(alias="format")] = UsageFormat.JSON,
+) -> Response:
+    """What was used and what it cost, a group an object.
+
+    The admin key sees all projects where it names none.
+    """
+    period = Period.read(from_, to, context.clock())
+    groups = [name.strip() for name in group_by.split(",") if name.strip()]
+    rows = Analytics(context.database).usage(acting.seen, period, list(dict.fromkeys(groups)))
+    if format_ is UsageFormat.CSV:
+        return Response(table(rows), media_type="text/csv; charset=utf-8")
+    return JsonResponse({"object": "usage", "from": period.first, "to": period.last, "data": rows})
+
+
+@router.get("/v1/analytics/models")
+def models(context: Context, acting: Reading, from_: From = None, to: To = None) -> Response:
+    """Usage and costs by model."""
+    period = Period.read(from_, to, context.clock())
+    rows = Analytics(context.database).usage(acting.seen, period, ("model", "provider"))
+    return JsonResponse({"object": "usage", "from": period.first, "to": period.last, "data": rows})
+
+
+def _filters(
+    status: Ended | None = None,
+    model: str | None = None,
+    provider: str | None = None,
+    tier: str | None = None,
+    task_type: TaskType | None = None,
+    cached: bool | None = None,
+) -> dict[str, Any]:
+    given = {
+        "status": status,
+        "model": model,
+        "provider": provider,
+        "tier": tier,
+        "task_type": task_type,
+        "cached": cached,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+@router.get("/v1/analytics/requests")
+def requests(
+    context: Context,
+    acting: Reading,
+    filters: Annotated[dict[str, Any], Depends(_filters)],
+    after: After = None,
+    limit: Limit = 100,
+) -> Response:
+    """Requests that ended, newest first; a filter that finds little ends a page early."""
+    wanted = Wanted(filters, after)
+    found, following = Analytics(context.database).requests(acting.seen, wanted, limit)
+    page = list_object(found, has_more=following is not None)
+    # The next page begins after what was looked through, also where nothing was found there.
+    return JsonResponse({**page, "last_id": following or page["last_id"]})
+
+
+@router.get("/v1/stats")
+def stats(context: Context, acting: Reading, from_: From = None, to: To = None) -> Response:
+    """Everything in a few figures."""
+    period = Period.read(from_, to, context.clock())
+    return JsonResponse(Analytics(context.database).stats(acting.seen, period))
