@@ -76,6 +76,12 @@ templates = Table(
     Column("deleted_at", UtcDateTime),
 )
 
+OPEN_BATCH = "status IN ('validating', 'in_progress', 'finalizing', 'cancelling')"
+SUBMITTED_BATCH = "id < 'chat'"
+"""Conditions of indexes. SQLite uses such an index only for a query that says the same word for
+word: `where(text(OPEN_BATCH))`.
+"""
+
 batches = Table(
     "batches",
     metadata,
@@ -126,10 +132,22 @@ batches = Table(
         "ix_batches_open",
         "status",
         "number",
-        sqlite_where=text("status IN ('validating', 'in_progress', 'finalizing', 'cancelling')"),
-        postgresql_where=text(
-            "status IN ('validating', 'in_progress', 'finalizing', 'cancelling')"
-        ),
+        sqlite_where=text(OPEN_BATCH),
+        postgresql_where=text(OPEN_BATCH),
+    ),
+    # what is listed: a mill may have a million chats between two batches
+    Index(
+        "ix_batches_submitted",
+        "project_id",
+        "number",
+        sqlite_where=text(SUBMITTED_BATCH),
+        postgresql_where=text(SUBMITTED_BATCH),
+    ),
+    Index(
+        "ix_batches_submitted_by_all",
+        "number",
+        sqlite_where=text(SUBMITTED_BATCH),
+        postgresql_where=text(SUBMITTED_BATCH),
     ),
     sqlite_autoincrement=True,
 )
@@ -155,6 +173,12 @@ files = Table(
     Index(None, "project_id", "id"),
     Index(None, "batch_number"),
     Index(None, "expires_at"),
+    Index(
+        "ix_files_deleted",
+        "id",
+        sqlite_where=text("deleted_at IS NOT NULL"),
+        postgresql_where=text("deleted_at IS NOT NULL"),
+    ),
 )
 
 file_intakes = Table(

@@ -21,14 +21,14 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
 from shared.db.repositories import files, outbox
-from shared.db.tables import batches, file_intakes, jobs
+from shared.db.tables import OPEN_BATCH, SUBMITTED_BATCH, batches, file_intakes, jobs
 from shared.domain.batch import (
-    AWAITED_PREFIX,
     MOVES,
     OPEN,
     BatchStatus,
@@ -163,7 +163,7 @@ def page(
     if before is not None:
         query = query.where(batches.c.number < before)
     if not awaited:
-        query = query.where(batches.c.id.not_like(f"{AWAITED_PREFIX}%"))
+        query = query.where(text(f"batches.{SUBMITTED_BATCH}"))
     return connection.execute(query).all()
 
 
@@ -290,7 +290,11 @@ def overdue(connection: Connection, now: datetime, limit: int = 100) -> Sequence
     """Running batches whose completion window is over."""
     query = (
         select(batches)
-        .where(batches.c.status == BatchStatus.IN_PROGRESS, batches.c.expires_at <= now)
+        .where(
+            text(f"batches.{OPEN_BATCH}"),
+            batches.c.status == BatchStatus.IN_PROGRESS,
+            batches.c.expires_at <= now,
+        )
         .order_by(batches.c.number)
         .limit(limit)
     )
@@ -307,6 +311,7 @@ def open_batches(connection: Connection, *statuses: BatchStatus) -> Sequence[Bat
     query = (
         select(batches)
         .where(
+            text(f"batches.{OPEN_BATCH}"),
             batches.c.status.in_(statuses or tuple(OPEN)),
             or_(batches.c.status != BatchStatus.VALIDATING, not_(waits_for_intake)),
         )

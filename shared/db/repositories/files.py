@@ -153,8 +153,13 @@ def mark_deleted(connection: Connection, file_id: str, now: datetime) -> bool:
 def removable(connection: Connection, now: datetime, limit: int) -> Sequence[FileRow]:
     """Files that are deleted or expired and that no batch has yet to read."""
     is_needed = exists().where(file_intakes.c.file_id == files.c.id)
-    query = select(files).where(not_(_lives(now)), not_(is_needed))
-    return connection.execute(query.order_by(files.c.id).limit(limit)).all()
+    query = select(files).where(not_(is_needed)).limit(limit)
+    # One after the other: each by its own index, where both at once would read all files.
+    rows = connection.execute(query.where(files.c.deleted_at.is_not(None))).all()
+    if len(rows) < limit:
+        expired = query.where(files.c.expires_at <= now, files.c.deleted_at.is_(None))
+        rows = [*rows, *connection.execute(expired.limit(limit - len(rows))).all()]
+    return rows
 
 
 def remove(connection: Connection, ids: Collection[str]) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, case, func, select, text
 
 from shared.db.tables import (
+    OPEN_BATCH,
     attempts,
     batches,
     outbox,
@@ -18,9 +19,6 @@ from shared.db.tables import (
     worker_heartbeats,
 )
 from shared.domain.attempt import AttemptStatus
-from shared.domain.batch import TERMINAL, BatchStatus
-
-_UNDER_WAY = [status for status in BatchStatus if status not in TERMINAL]
 
 
 def open_batches(connection: Connection) -> Sequence[Any]:
@@ -30,7 +28,7 @@ def open_batches(connection: Connection) -> Sequence[Any]:
         batches.c.priority,
         func.count().label("count"),
         func.min(batches.c.created_at).label("oldest"),
-    ).where(batches.c.status.in_(_UNDER_WAY))
+    ).where(text(f"batches.{OPEN_BATCH}"))
     return connection.execute(query.group_by(batches.c.status, batches.c.priority)).all()
 
 

@@ -82,10 +82,12 @@ def pieces(
     of which only one is held at a time; answered: only those with an answer, or only those without.
     """
     _, last = id_range(number)
+    first = job_id_of(number, after_line) + 1
     query = (
         select(*_LINE_COLUMNS)
         .join(jobs, jobs.c.id == results.c.job_id)
-        .where(results.c.job_id > job_id_of(number, after_line), results.c.job_id <= last)
+        # Said of both: PostgreSQL may join by merging, and would read the jobs from the first on.
+        .where(results.c.job_id.between(first, last), jobs.c.id.between(first, last))
         .order_by(results.c.job_id)
         .limit(limit)
         .execution_options(yield_per=_PIECE_ROWS)
@@ -110,7 +112,11 @@ def rejected(connection: Connection, number: int, limit: int) -> Sequence[Any]:
     query = (
         select(results.c.job_id, jobs.c.custom_id, results.c.error)
         .join(jobs, jobs.c.id == results.c.job_id)
-        .where(results.c.job_id.between(*id_range(number)), jobs.c.request.is_(None))
+        .where(
+            results.c.job_id.between(*id_range(number)),
+            jobs.c.id.between(*id_range(number)),
+            jobs.c.request.is_(None),
+        )
         .order_by(results.c.job_id)
         .limit(limit)
     )

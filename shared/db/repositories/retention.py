@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Final
 
-from sqlalchemy import Connection, Table, delete, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, or_, select
 
 from shared.db.repositories.batches import id_range
 from shared.db.tables import (
@@ -19,19 +19,16 @@ from shared.db.tables import (
 )
 from shared.domain.batch import TERMINAL
 
+_LOOKED_THROUGH: Final = 500
+
 
 def ended_before(connection: Connection, moment: datetime, limit: int) -> Sequence[int]:
     """Numbers of batches that ended before a moment, oldest first."""
     ended_at = func.coalesce(
         batches.c.completed_at, batches.c.failed_at, batches.c.expired_at, batches.c.cancelled_at
     )
-    query = (
-        select(batches.c.number)
-        .where(batches.c.status.in_([status.value for status in TERMINAL]), ended_at < moment)
-        .order_by(batches.c.number)
-        .limit(limit)
-    )
-    return connection.execute(query).scalars().all()
+    is_over = batches.c.status.in_([status.value for status in TERMINAL]) & (ended_at < moment)
+    return _old(connection, batches, is_over, moment, limit)
 
 
 def delete_jobs(connection: Connection, number: int, limit: int) -> int:
@@ -54,16 +51,21 @@ def delete_batch(connection: Connection, number: int) -> None:
 
 def delete_deliveries(connection: Connection, moment: datetime, limit: int) -> int:
     """Delete up to `limit` deliveries that ended before a moment, with their log."""
-    query = select(webhook_deliveries.c.id).where(webhook_deliveries.c.ended_at < moment)
-    ids = connection.execute(query.limit(limit)).scalars().all()
-    connection.execute(delete(webhook_tries).where(webhook_tries.c.delivery_id.in_(ids)))
-    connection.execute(delete(webhook_deliveries).where(webhook_deliveries.c.id.in_(ids)))
-    return len(ids)
+    own = webhook_deliveries.c
+    numbers = _old(connection, webhook_deliveries, own.ended_at < moment, moment, limit)
+    if numbers:
+        ids = connection.execute(select(own.id).where(own.number.in_(numbers))).scalars().all()
+        connection.execute(delete(webhook_tries).where(webhook_tries.c.delivery_id.in_(ids)))
+        connection.execute(delete(webhook_deliveries).where(own.number.in_(numbers)))
+    return len(numbers)
 
 
 def delete_events(connection: Connection, moment: datetime, limit: int) -> int:
     """Delete up to `limit` events that were relayed before a moment."""
-    return _delete_some(connection, outbox, outbox.c.number, outbox.c.relayed_at < moment, limit)
+    numbers = _old(connection, outbox, outbox.c.relayed_at < moment, moment, limit)
+    if numbers:
+        connection.execute(delete(outbox).where(outbox.c.number.in_(numbers)))
+    return len(numbers)
 
 
 def delete_announcements(connection: Connection, moment: datetime) -> int:
@@ -77,6 +79,32 @@ def delete_announcements(connection: Connection, moment: datetime) -> int:
     ).rowcount
 
 
-def _delete_some(connection: Connection, table: Table, key: Any, condition: Any, limit: int) -> int:
-    keys = connection.execute(select(key).where(condition).limit(limit)).scalars().all()
-    return connection.execute(delete(table).where(key.in_(keys))).rowcount if keys else 0
+def _old(
+    connection: Connection,
+    table: Table,
+    may_go: ColumnElement[bool],
+    moment: datetime,
+    limit: int,
+) -> Sequence[int]:
+    """Numbers of rows that may go, oldest first. Rows are looked through in the order of their
+    numbers, which is that of their creation, up to the first that was made after the moment: the
+    young ones, nearly all there are, are not read, and no index of moments has to be kept.
+    """
+    found: list[int] = []
+    after = 0
+    while True:
+        query = (
+            select(table.c.number, table.c.created_at, may_go.label("may_go"))
+            .where(table.c.number > after)
+            .order_by(table.c.number)
+            .limit(_LOOKED_THROUGH)
+        )
+        rows = connection.execute(query).all()
+        for row in rows:
+            if row.created_at >= moment or len(found) == limit:
+                return found
+            if row.may_go:
+                found.append(row.number)
+        if len(rows) < _LOOKED_THROUGH:
+            return found
+        after = rows[-1].number

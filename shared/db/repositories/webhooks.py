@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -248,10 +248,12 @@ def create_deliveries(connection: Connection, new: Sequence[NewDelivery], now: d
 
 def due_endpoints(connection: Connection, now: datetime) -> Sequence[str]:
     """Endpoints that have a delivery due, the longest overdue first."""
+    # As an expression, or SQLite would group by reading all deliveries in the endpoints' order.
+    endpoint = func.coalesce(_D.endpoint_id, literal_column("''")).label("endpoint")
     query = (
-        select(_D.endpoint_id)
+        select(endpoint)
         .where(_D.status == "pending", _D.next_try_at <= now)
-        .group_by(_D.endpoint_id)
+        .group_by(endpoint)
         .order_by(func.min(_D.next_try_at))
     )
     return connection.execute(query).scalars().all()
