@@ -7,12 +7,11 @@ import sys
 import uvicorn
 
 from producer.api.app import create_app
+from producer.api.connections import BoundedConnection
 from producer.bootstrap import build
 from shared.errors import PromptmillError
 from shared.settings import Settings
 from shared.telemetry import configure_logging
-
-_LARGEST_HEADERS = 64 * 1024
 
 
 def _ended(_signal: int, _frame: object) -> None:
@@ -32,11 +31,10 @@ def serve(host: str, port: int) -> None:
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedConnection,
         log_config=None,
         access_log=False,
         server_header=False,
-        h11_max_incomplete_event_size=_LARGEST_HEADERS,
         timeout_graceful_shutdown=max(1, int(settings.grace_s)),
     )
 

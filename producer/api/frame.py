@@ -1,8 +1,9 @@
-"""Around every request: its id, the bound on its body, and the last net under it.
+"""Around every request: its id, the bounds on its body, and the last net under it.
 
 Plain ASGI, because what wraps responses as objects would buffer streams.
 """
 
+import asyncio
 import re
 import secrets
 from typing import Final
@@ -13,12 +14,21 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from producer.api.answers import error_response
+from producer.intake.json_line import MAX_DEPTH, check_depth
+from producer.intake.refusal import Refusal
 
 log = structlog.get_logger(__name__)
 
 _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 UPLOADS: Final = frozenset({"/v1/batches", "/v1/files", "/v1/plan"})
 """Paths whose bodies are streamed to where they are kept, which has its own bound."""
+
+PIECE_WITHIN_S = 60.0
+"""How long the next piece of a body may take: a client that is slower is given up."""
+
+_TOO_LARGE: Final = (413, "the body is too large for this path", "request_too_large")
+_TOO_SLOW: Final = (408, "the body came too slowly", "request_timeout")
+_TOO_DEEP: Final = (400, f"nest at most {MAX_DEPTH} levels deep", "nested_too_deeply")
 
 
 class Frame:
@@ -53,36 +63,57 @@ class _Exchange:
         self._id = request_id
         bounded = scope["path"].rstrip("/") not in UPLOADS or scope["method"] != "POST"
         self._left = max_body if bounded else None
-        self._too_large = False
+        self._pieces: list[bytes] = []
+        self._body_is_here = False
+        self._refusal: tuple[int, str, str] | None = None
         self._started = False
 
     async def run(self, app: ASGIApp) -> None:
         try:
             await app(self._scope, self._bounded_receive, self._marked_send)
         except ClientDisconnect:
-            if not self._too_large:
+            if self._refusal is None:
                 return  # nobody is left to answer
         except Exception:
-            if not self._too_large:
+            if self._refusal is None:
                 log.exception("a request failed", path=self._scope["path"])
             if self._started:
                 raise  # too late for another answer: the connection breaks off
-            if not self._too_large:
+            if self._refusal is None:
                 await self._answer(500, "something went wrong here; it was logged", "internal")
-        if self._too_large and not self._started:
-            await self._answer(413, "the body is too large for this path", "request_too_large")
+        if self._refusal is not None and not self._started:
+            await self._answer(*self._refusal)
 
     async def _bounded_receive(self) -> Message:
-        message = await self._receive()
-        if self._left is not None and message["type"] == "http.request":
-            self._left -= len(message.get("body", b""))
-            if self._left < 0:
-                self._too_large = True
-                return {"type": "http.disconnect"}
-        return message
+        try:
+            # Once the body is here, what is waited for is the client's going.
+            async with asyncio.timeout(None if self._body_is_here else PIECE_WITHIN_S):
+                message = await self._receive()
+        except TimeoutError:
+            self._refusal = _TOO_SLOW
+        else:
+            if message["type"] != "http.request" or self._takes(message):
+                return message
+        return {"type": "http.disconnect"}
+
+    def _takes(self, message: Message) -> bool:
+        """Whether the body is within its bounds with this piece; they are not for uploads."""
+        self._body_is_here = not message.get("more_body", False)
+        if self._left is None:
+            return True
+        piece = message.get("body", b"")
+        self._left -= len(piece)
+        self._pieces.append(piece)
+        if self._left < 0:
+            self._refusal = _TOO_LARGE
+        elif self._body_is_here and _is_too_deep(b"".join(self._pieces)):
+            self._refusal = _TOO_DEEP
+        if self._body_is_here:
+            self._pieces.clear()
+        return self._refusal is None
 
     async def _marked_send(self, message: Message) -> None:
-        if self._too_large and not self._started:
+        if self._refusal is not None and not self._started:
             return  # what the app makes of the cut body is not the answer
         if message["type"] == "http.response.start":
             self._started = True
@@ -90,6 +121,19 @@ class _Exchange:
         await self._send(message)
 
     async def _answer(self, status: int, message: str, code: str) -> None:
-        response = error_response(status, message, code=code, headers={"x-request-id": self._id})
+        headers = {"x-request-id": self._id}
+        if not self._body_is_here:
+            headers["connection"] = "close"  # whatever else of it may come is not read
+        response = error_response(status, message, code=code, headers=headers)
         self._started = True
         await response(self._scope, self._receive, self._send)
+
+
+def _is_too_deep(body: bytes) -> bool:
+    if body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
+        return False
+    try:
+        check_depth(body)
+    except Refusal:
+        return True
+    return False

@@ -31,7 +31,7 @@ def parse_line(content: bytes) -> Mapping[str, Any]:
     """The object on a line; raises Refusal."""
     alike = content.translate(_ALIKE)
     if alike.count(b"(") > MAX_DEPTH:
-        _check_depth(content)
+        check_depth(content)
     if b"\x00" in content:
         raise Refusal("nul_character", None, "take the NUL character out of the line")
     try:
@@ -86,7 +86,8 @@ def _reason(content: bytes, problem: str) -> Refusal:
     return Refusal("invalid_json_line", None, f"the line is not valid JSON{where}")
 
 
-def _check_depth(content: bytes) -> None:
+def check_depth(content: bytes) -> None:
+    """Raises Refusal for JSON that nests deeper than `MAX_DEPTH`; looks at nothing else."""
     # Each round takes off the innermost pairs, so the rounds are the depth; what closes nothing
     # or is never closed remains and is told apart by the parser unless it is too deep itself.
     brackets = _STRING.sub(b"", content).translate(_BRACKETS, _OTHERS)

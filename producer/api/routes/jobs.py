@@ -32,7 +32,7 @@ def route(context: Context, acting: Reading, line: Annotated[dict[str, Any], Bod
     """Where an input line would go, and why; nothing is sent."""
     (decision,) = _preview(context, acting.project).routes(
         read_lines(
-            [orjson.dumps(line)],
+            [_line_of(line)],
             context.intake_limits,
             context.catalog.models,
             context.templates.of(acting.project),
@@ -42,6 +42,15 @@ def route(context: Context, acting: Reading, line: Annotated[dict[str, Any], Bod
         error: Mapping[str, Any] = decision["error"]
         raise UsageError(error["message"], code=error["code"], param=error["field"])
     return JsonResponse(decision)
+
+
+def _line_of(line: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(line)
+    except TypeError:  # what JSON may hold and no text can: half a surrogate pair, endless numbers
+        raise UsageError(
+            "the line holds half a character or a number beyond 64 bits", code="invalid_value"
+        ) from None
 
 
 @router.post("/v1/plan")
