@@ -1,9 +1,13 @@
 """GET /metrics: the figures are those of the database and the broker, and the admin key's alone."""
 
 import json
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
+import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import insert
 
@@ -16,6 +20,7 @@ from shared.queue.lanes import lane_queue
 from shared.queue.messages import ChunkMessage
 
 JSONL = {"Content-Type": "application/x-ndjson"}
+MONITORING = Path(__file__).parents[3] / "monitoring"
 Figures = dict[tuple[str, ...], float]
 
 
@@ -79,3 +84,21 @@ def test_the_rest_is_shown_when_a_source_is_gone(
     assert seen["source_up"][("database",)] == 1
     assert seen["source_up"][("redis",)] == 0
     assert "provider_keys" not in seen
+
+
+def asked_for(file: Path) -> list[str]:
+    """The expressions of a dashboard's panels or of the alerts."""
+    if file.suffix == ".json":
+        panels = json.loads(file.read_text())["panels"]
+        return [target["expr"] for panel in panels for target in panel["targets"]]
+    (group,) = yaml.safe_load(file.read_text())["groups"]
+    return [rule["expr"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize("name", ["alerts.yml", "grafana/dashboards/promptmill.json"])
+def test_dashboards_and_alerts_ask_for_what_there_is(api: httpx.Client, name: str) -> None:
+    shown = scrape(api).keys()
+    expressions = asked_for(MONITORING / name)
+    asked = {word for text in expressions for word in re.findall(r"promptmill_(\w+)", text)}
+    assert asked
+    assert asked <= shown
