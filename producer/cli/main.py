@@ -19,6 +19,7 @@ from producer.cli import (
     budgets,
     caches,
     catalog,
+    evaluation,
     following,
     system,
     templates,
@@ -47,7 +48,13 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
         batches.resume,
         following.ask,
     ],
-    "Looking ahead": [catalog.plan, catalog.route, catalog.models, catalog.providers],
+    "Looking ahead": [
+        catalog.plan,
+        catalog.route,
+        evaluation.evaluate,
+        catalog.models,
+        catalog.providers,
+    ],
     "Running Promptmill": [
         system.up,
         system.demo,

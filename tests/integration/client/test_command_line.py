@@ -12,7 +12,15 @@ from tests.integration.client.scripted_api import BREAK_OFF, Answer, ScriptedApi
 COMMANDS = [
     *("submit", "plan", "status", "watch", "results", "cancel", "retry", "report", "resume"),
     *("ask", "route", "models", "providers", "up", "demo", "doctor", "worker", "api", "migrate"),
-    *("reconcile", "budget show", "budget set", "project create", "project list", "key create"),
+    *(
+        "evaluate",
+        "reconcile",
+        "budget show",
+        "budget set",
+        "project create",
+        "project list",
+        "key create",
+    ),
     *("key list", "key revoke", "webhook create", "webhook list", "webhook test"),
     *("webhook redeliver", "webhook deliveries"),
     *("template create", "template list", "template show", "template delete"),
