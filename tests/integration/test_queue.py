@@ -18,7 +18,7 @@ from kombu.common import ignore_errors
 from producer.local.processes import ChildProcess, start_child
 from shared.domain.batch import Priority
 from shared.errors import UnavailableError
-from shared.queue.celery_app import make_celery_app
+from shared.queue.celery_app import RUN_CHUNK, make_celery_app
 from shared.queue.lanes import ALL_QUEUES, BATCH_QUEUES, INTERACTIVE_QUEUE, lane_queue
 from shared.queue.messages import ChunkMessage
 from shared.queue.publisher import Publisher
@@ -208,3 +208,34 @@ def test_a_worker_consumes_again_after_the_broker_died_and_came_back(
         app.close()
     finally:
         server.remove()
+
+
+class _Trap:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def test_a_message_that_could_carry_code_is_not_even_read(
+    redis_client: "redis.Redis",
+    redis_url: str,
+    settings: Settings,
+    start_worker: Callable[..., ChildProcess],
+    publisher: Publisher,
+    tmp_path: Path,
+) -> None:
+    sprung = tmp_path / "sprung"
+    attacker = make_celery_app(settings)
+    attacker.conf.accept_content = ["json", "pickle"]
+    queue = lane_queue("acme", Priority.BATCH)
+    attacker.send_task(RUN_CHUNK, kwargs={"batch": _Trap(sprung)}, queue=queue, serializer="pickle")
+    attacker.close()
+    publisher.publish([chunk("1-2")], "acme", Priority.BATCH)
+    start_worker(redis_url, BATCH_QUEUES)
+    wait_for(lambda: redis_client.llen(SEEN) == 1, "the harmless message after it is taken")
+    assert not sprung.exists()
+    assert publisher.depths()[queue] == 0, "the other one is gone, not tried for ever"

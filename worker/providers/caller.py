@@ -167,6 +167,7 @@ class ModelCaller:
             completion = await self._ask(prepared, admission, listener)
             charged = _tokens_of(completion.usage)
         except ProviderError as error:
+            error.forget(admission.key.secret)
             charged = _tokens_charged(error)
             self._health.record_failure(admission.key_id, error, is_probe=admission.is_probe)
             raise

@@ -24,6 +24,10 @@ from shared.domain.inference import Usage
 
 MAX_MESSAGE: Final = 300
 
+_REDACTED: Final = "[redacted]"
+_SHORTEST_SECRET: Final = 4
+"""Shorter "keys" are placeholders of keyless hosts; they would take words apart."""
+
 _SECRETS: Final = re.compile(
     r"(?i)\b(?:bearer\s+\S+"
     r"|(?:sk|pk|rk|gsk|xai|co|key|api|tgp|nvapi|hf|fw|pplx|csk)[-_][\w*.\-]{6,}"
@@ -37,7 +41,7 @@ _SECRETS: Final = re.compile(
 def redact(text: str) -> str:
     """A foreign message without anything that looks like a key, on one line, cut short."""
     flat = " ".join(text[: 8 * MAX_MESSAGE].split())
-    return _SECRETS.sub("[redacted]", flat)[:MAX_MESSAGE]
+    return _SECRETS.sub(_REDACTED, flat)[:MAX_MESSAGE]
 
 
 class ProviderError(Exception):
@@ -64,6 +68,18 @@ class ProviderError(Exception):
         self.request_id = request_id
         self.billed = billed
         super().__init__(f"{kind}: {self.message}")
+
+    def forget(self, secret: str) -> None:
+        """Take a key out of the message, also one that does not look like any, and the beginning of
+        one where the message was cut short.
+        """
+        if len(secret) < _SHORTEST_SECRET:
+            return
+        message = self.message.replace(secret, _REDACTED)
+        beginnings = (secret[:end] for end in range(len(secret) - 1, _SHORTEST_SECRET - 1, -1))
+        cut = next((part for part in beginnings if message.endswith(part)), "")
+        self.message = message.removesuffix(cut)[:MAX_MESSAGE]
+        self.args = (f"{self.kind}: {self.message}",)
 
 
 class NotSent(ProviderError):  # noqa: N818 - these are named for what the caller does

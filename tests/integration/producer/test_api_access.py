@@ -1,12 +1,18 @@
 """Keys, projects, budgets, webhooks, catalog and errors through the real API."""
 
+import hashlib
+import hmac
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from producer.bootstrap import ProducerContext
 from shared.budget.model import Opening, Rebuild, Scope, ScopeKind
+from shared.db.base import metadata
+from shared.errors import AccessError
+from tests.integration.producer.conftest import ADMIN_KEY
 from tests.integration.producer.test_api_batches import error_of, made, submit
 
 
@@ -47,6 +53,41 @@ def test_a_key_is_shown_once_and_acts_in_its_project_only(api: httpx.Client):
     assert api.get(f"/v1/batches/{here['id']}", headers=bearer(own)).status_code == 200
     named = api.get("/v1/batches", params={"project": "default"}, headers=bearer(own))
     assert error_of(named, 404)["code"] == "project_not_found"
+
+
+def test_no_key_is_kept_anywhere_but_as_its_hash(
+    api: httpx.Client, context: ProducerContext, capfd: pytest.CaptureFixture[str]
+):
+    own = key(api, requests_per_minute=100)
+    assert api.get("/v1/batches", headers=bearer(own)).status_code == 200
+    error_of(api.get("/v1/batches", headers={"Authorization": f"Bearer {own['key']}x"}), 401)
+    with context.database.reading() as connection:
+        rows = [
+            str(list(connection.execute(select(table)).all())) for table in metadata.sorted_tables
+        ]
+    kept = context.redis.scan_iter("*")
+    everywhere = "".join([*rows, str([(name, context.redis.type(name)) for name in kept])])
+    told = "".join(capfd.readouterr())
+    assert hashlib.sha256(own["key"].encode()).hexdigest() in everywhere
+    for secret in (own["key"], ADMIN_KEY):
+        assert secret not in everywhere + told
+
+
+def test_the_admin_key_is_compared_in_constant_time(
+    context: ProducerContext, monkeypatch: pytest.MonkeyPatch
+):
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return False
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    for wrong in ("x", ADMIN_KEY[:-1], ADMIN_KEY, "y" * 5000):
+        with pytest.raises(AccessError):
+            context.access.caller(f"Bearer {wrong}")
+    assert {(len(one), len(other)) for one, other in compared} == {(32, 32)}, "hashes, not keys"
+    assert len(compared) == 4, "and nothing else decides"
 
 
 def test_scopes_bound_what_a_key_may_do(api: httpx.Client):

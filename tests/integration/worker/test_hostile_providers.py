@@ -91,7 +91,12 @@ CASES = [
     case(
         "our key in its error",
         "tiny",
-        {"error": {"message": f"bad \x00 thing with {KEY} and Bearer {KEY}", "code": "x\x00"}},
+        {
+            "error": {
+                "message": f"bad \x00 thing with {KEY} and Bearer {KEY}",
+                "code": "x\x00",
+            }
+        },
         "failed",
         status=400,
     ),
