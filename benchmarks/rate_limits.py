@@ -1,7 +1,7 @@
 """`python -m benchmarks.rate_limits [--rpm N] [--tpm N] [--seconds N]`: limits held, not hit.
 
-The simulator keeps its limits like a vendor's (token buckets with a second's worth) and answers 429
-above them; the catalog names the same limits. A batch longer than the measured time is run by
+The simulator keeps its limits like a vendor's (token buckets of `--burst-s` seconds) and answers
+429 above them; the catalog names the same limits. A batch longer than the measured time is run by
 several worker processes. Told is what the simulator let in during that time, in percent of the
 limit, and the share of calls it refused. Exit code 1 under 97 % or from 1 % on.
 """
@@ -51,7 +51,9 @@ def measure(given: argparse.Namespace, folder: Path) -> tuple[float, float]:
         stack.callback(simulator.remove)
         simulator.start()
         simulator.set_prices(_prices())
-        simulator.set_scenario({"latency_ms": 300, "limits": [{"burst_s": 1, **limits}]})
+        simulator.set_scenario(
+            {"latency_ms": 300, "limits": [{"burst_s": given.burst_s, **limits}]}
+        )
         lines = "".join(f"{name} = {value}\n" for name, value in limits.items())
         url = f"{simulator.url}/bench/v1"
         mill = stack.enter_context(promptmill(folder, "", url, given.workers, 256, lines))
@@ -74,6 +76,9 @@ def main() -> int:
     parser.add_argument("--rpm", type=int, default=0, help="requests a minute")
     parser.add_argument("--tpm", type=int, default=0, help="tokens a minute")
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument(
+        "--burst-s", type=float, default=1.0, help="what the provider lets through at once"
+    )
     parser.add_argument("--workers", type=int, default=3, help="worker processes")
     given = parser.parse_args()
     if not given.rpm and not given.tpm:

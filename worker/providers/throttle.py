@@ -28,6 +28,11 @@ BURST_US: Final = 250_000  # a quarter second's worth may go at once: a minute s
 LEASE_MS: Final = 30_000
 _MINUTE_US: Final = 60_000_000
 _POLL_S: Final = 0.05
+# How far ahead tokens are booked. They are booked as if each call took all it may, and corrected
+# when it has ended, which moves up nobody's turn: what was booked far ahead comes too late.
+_TOKENS_AHEAD_S: Final = 1.0
+# Of a process's calls that wait for one key those that ask; their questions travel together.
+_ASKING: Final = 8
 _MAX_BATCH: Final = 300
 _LUA: Final = Path(__file__).parent / "lua"
 
@@ -84,7 +89,9 @@ class Throttle:
         self._corrections: list[_Correction] = []
         self._held: dict[str, Permit] = {}
         self._freed: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        self._queue: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._queue: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(_ASKING)
+        )
         self._pump: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -93,8 +100,9 @@ class Throttle:
     ) -> Permit | Delay:
         """Room for a call of so many tokens (input bound and max_tokens), booked.
 
-        Waits up to `max_wait_s` for another call to end; a turn that comes later than that is not
-        booked. Raises UnavailableError when Redis does not answer.
+        Waits up to `max_wait_s` where the end of another call may make room: for a place, and for
+        tokens, which most calls book more of than they take. A turn that comes later than that is
+        not booked. Raises UnavailableError when Redis does not answer.
         """
         if provider.rpm is None and provider.tpm is None and provider.max_concurrency is None:
             return Permit("", key_id)
@@ -103,13 +111,13 @@ class Throttle:
         queue = self._queue[key_id]
         if not queue.locked():
             outcome = await self._book(provider, key_id, tokens, max_wait_s)
-            if not _is_full(outcome) or max_wait_s <= 0:
+            if not _may_fit_soon(outcome, provider) or max_wait_s <= 0:
                 return _advised(outcome)
         try:
             async with asyncio.timeout_at(deadline):
                 await queue.acquire()
         except TimeoutError:
-            return Delay(_advice(max_wait_s))
+            return Delay(_TOKENS_AHEAD_S if provider.tpm else _advice(max_wait_s))
         try:
             return await self._wait_for_room(provider, key_id, tokens, deadline)
         finally:
@@ -151,14 +159,14 @@ class Throttle:
     async def _wait_for_room(
         self, provider: ProviderSpec, key_id: str, tokens: int, deadline: float
     ) -> Permit | Delay:
-        """Only the first of this process's waiting calls asks, when one ends or every 50 ms."""
+        """Only the first few of this process's waiting calls ask, when one ends or every 50 ms."""
         loop = asyncio.get_running_loop()
         freed = self._freed[key_id]
         while True:
             freed.clear()
             left = deadline - loop.time()
             outcome = await self._book(provider, key_id, tokens, max(0.0, left))
-            if not _is_full(outcome) or left <= 0:
+            if not _may_fit_soon(outcome, provider) or left <= 0:
                 return _advised(outcome)
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(_POLL_S, left)):
@@ -168,6 +176,7 @@ class Throttle:
         self, provider: ProviderSpec, key_id: str, tokens: int, max_wait_s: float
     ) -> Permit | Delay:
         per_token = _MINUTE_US / provider.tpm if provider.tpm else 0.0
+        ahead_s = min(max_wait_s, _TOKENS_AHEAD_S) if provider.tpm else max_wait_s
         permit = Permit(
             permit_id(),
             key_id,
@@ -179,7 +188,7 @@ class Throttle:
         )
         answer: asyncio.Future[Permit | Delay] = asyncio.get_running_loop().create_future()
         most = provider.max_concurrency or 0
-        self._asked.append(_Asked(permit, most, int(max_wait_s * 1_000_000), answer))
+        self._asked.append(_Asked(permit, most, int(ahead_s * 1_000_000), answer))
         self._wake()
         try:
             return await answer
@@ -281,6 +290,11 @@ def _numbered(key_ids: Iterable[str]) -> tuple[list[str], Callable[[str], int]]:
 def _is_full(outcome: Permit | Delay) -> bool:
     """Whether only the end of another call makes room."""
     return isinstance(outcome, Delay) and outcome.seconds <= 0
+
+
+def _may_fit_soon(outcome: Permit | Delay, provider: ProviderSpec) -> bool:
+    """Whether it is worth asking again when another call has ended."""
+    return _is_full(outcome) or (isinstance(outcome, Delay) and provider.tpm is not None)
 
 
 def _advised(outcome: Permit | Delay) -> Permit | Delay:

@@ -112,6 +112,21 @@ async def test_tokens_are_booked_and_corrected(redis: Redis):
     await throttle.aclose()
 
 
+async def test_who_waits_for_tokens_takes_those_that_an_ended_call_did_not_need(redis: Redis):
+    spec = provider_of("openai", tpm=6000)
+    throttle = Throttle(redis)
+    first = await throttle.acquire(spec, KEY, 1000)
+    assert isinstance(first, Permit)
+    waiting = [asyncio.create_task(throttle.acquire(spec, KEY, 5, max_wait_s=30)) for _ in range(9)]
+    await throttle.flush()
+    assert not any(task.done() for task in waiting)  # a turn ten seconds from now is not booked
+    throttle.correct(first, 20)
+    throttle.release(first)
+    permits = await asyncio.gather(*waiting)
+    assert all(isinstance(one, Permit) and one.wait_s <= 1.0 for one in permits)
+    await throttle.aclose()
+
+
 async def test_a_call_above_a_minutes_tokens_goes_once_the_line_is_free(redis: Redis):
     throttle = Throttle(redis)
     permit = await throttle.acquire(provider_of("openai", tpm=600), KEY, 5000)
