@@ -9,71 +9,41 @@ import orjson
 from aiohttp import web
 
 from simulator import control
-from simulator.bill import Bill, cost_nusd
-from simulator.calls import CallLog, CallRecord
+from simulator.bill import cost_nusd
+from simulator.books import Books, World
+from simulator.calls import CallRecord
 from simulator.delivery import Delivery
 from simulator.dialects import OPENAI, dialect_at
 from simulator.exchange import Ask, Dialect, Json, Problem, Quota, Refused, key_label
-from simulator.faults import FaultPlan, problem_of
+from simulator.faults import problem_of
 from simulator.json_answers import SchemaError
-from simulator.limits import Limits
 from simulator.prices import PriceTable
 from simulator.replying import compose
-from simulator.scenario import Rule, Scenario
-from simulator.usage import MILLION, Usage
+from simulator.scenario import Scenario
+from simulator.usage import Usage
 
 _BAD_GATEWAY = b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n</html>\r\n"
-
-
-class World:
-    """A scenario and what it has to remember: used-up rules, buckets."""
-
-    def __init__(self, scenario: Scenario) -> None:
-        self.scenario = scenario
-        self.plan = FaultPlan(scenario.seed, scenario.rules)
-        self.limits = Limits(scenario.limits)
-
-    def latency_s(self, ask: Ask, rule: Rule | None) -> float:
-        """How long a call takes: the same call takes the same time in every run."""
-        chosen = self.scenario.latency
-        if rule is not None and rule.fault == "slow":
-            chosen = rule.latency
-        draw = self.plan.draw(ask, -1, ask.seed % MILLION) if chosen.sigma else 0
-        return chosen.seconds(draw / MILLION)
 
 
 class SimulatedProvider:
     """One process's provider. `handle` is its whole surface."""
 
     def __init__(self, prices: PriceTable, scenario: Scenario, *, keep_prompts: bool) -> None:
-        self.prices = prices
-        self.world = World(scenario)
-        self.bill = Bill()
-        self.log = CallLog()
+        self._books = Books(prices, scenario)
         self._keep_prompts = keep_prompts
         self._prefix = secrets.token_hex(4)
         self._numbers = count(1)
-
-    def use(self, scenario: Scenario) -> None:
-        """Go on by another scenario; calls under way keep theirs."""
-        self.world = World(scenario)
-
-    def reset(self) -> None:
-        """An empty bill, no calls, every rule and bucket as at the start."""
-        self.bill = Bill()
-        self.log = CallLog()
-        self.world = World(self.world.scenario)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one HTTP request."""
         path = request.path
         if path.startswith("/_simulator/") or path == "/health":
-            return await control.answer(self, request)
+            return await control.answer(self._books, request)
         dialect = dialect_at(path)
         if dialect is not None and request.method == "POST":
             return await self._converse(request, dialect, await request.read())
         if request.method == "GET" and "/models" in path:
-            return control.models(self, path)
+            return control.models(self._books, path)
         problem = Problem(404, "not_found", f"Invalid URL ({request.method} {path})")
         body = OPENAI.error(problem, "", self._next_id())
         return web.Response(status=404, body=body, content_type="application/json")
@@ -81,9 +51,9 @@ class SimulatedProvider:
     async def _converse(
         self, request: web.BaseRequest, dialect: Dialect, body: bytes
     ) -> web.StreamResponse:
-        world, call_id, path = self.world, self._next_id(), request.path
+        world, call_id, path = self._books.world, self._next_id(), request.path
         record = CallRecord(call_id, time.time(), dialect.wire, "", "", path)
-        self.log.open(record)
+        self._books.log.open(record)
         try:
             ask = dialect.parse(path, request.headers, request.query_string, _parsed(body))
         except Refused as refused:
@@ -134,12 +104,12 @@ class SimulatedProvider:
         response = await delivery.deliver()
         outcome = rule.fault if rule is not None and rule.fault != "none" else "answered"
         unanswered = outcome in ("hang", "cut_before")
-        self.log.close(record, None if unanswered else response.status, outcome)
+        self._books.log.close(record, None if unanswered else response.status, outcome)
         return response
 
     def _charge(self, record: CallRecord, ask: Ask, usage: Usage) -> None:
-        cost = cost_nusd(ask.wire, self.prices.price_of(ask.model, ask.path), usage)
-        self.bill.charge(ask.model, record.key, cost, usage)
+        cost = cost_nusd(ask.wire, self._books.prices.price_of(ask.model, ask.path), usage)
+        self._books.bill.charge(ask.model, record.key, cost, usage)
         record.cost_nusd = cost
         record.input_tokens = usage.total_input
         record.output_tokens = usage.total_output
@@ -154,7 +124,7 @@ class SimulatedProvider:
     def _refuse(
         self, dialect: Dialect, record: CallRecord, problem: Problem, quota: Quota | None
     ) -> web.StreamResponse:
-        self.log.close(record, problem.status, problem.kind)
+        self._books.log.close(record, problem.status, problem.kind)
         headers = dialect.headers(record.id, quota) | dict(problem.headers)
         if problem.kind == "bad_gateway":  # comes from a proxy that knows no vendor's format
             return web.Response(status=502, body=_BAD_GATEWAY, content_type="text/html")

@@ -9,36 +9,34 @@ GET /health                {"status": "ok"}
 """
 
 from json import JSONDecodeError
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
 
+from simulator.books import Books
 from simulator.fields import ScenarioError
 from simulator.prices import PriceTableError, parse_prices
 from simulator.scenario import parse_scenario
 
-if TYPE_CHECKING:
-    from simulator.app import SimulatedProvider
-
 _USUAL_CALLS = 100
 
 
-async def answer(provider: "SimulatedProvider", request: web.BaseRequest) -> web.Response:
+async def answer(books: Books, request: web.BaseRequest) -> web.Response:
     """Answer a request to one of the simulator's own endpoints; a bad body gets 400."""
     path = request.path.removeprefix("/_simulator")
     verb = _VERBS.get((request.method, path))
     if verb is None:
         return _json({"error": f"there is no {request.method} {path}"}, 404)
-    return verb(provider, request, await request.read())
+    return verb(books, request, await request.read())
 
 
-def models(provider: "SimulatedProvider", path: str) -> web.Response:
+def models(books: Books, path: str) -> web.Response:
     """OpenAI's list of models, or one of them: those the price table names."""
     _, _, wanted = path.rpartition("/models")
     listed = [
         {"id": name, "object": "model", "created": 0, "owned_by": "simulator"}
-        for name in provider.prices.names
+        for name in books.prices.names
     ]
     if not wanted.strip("/"):
         return _json({"object": "list", "data": listed})
@@ -54,43 +52,41 @@ def models(provider: "SimulatedProvider", path: str) -> web.Response:
     return _json({"error": error}, 404)
 
 
-def _health(_: "SimulatedProvider", __: web.BaseRequest, ___: bytes) -> web.Response:
+def _health(_: Books, __: web.BaseRequest, ___: bytes) -> web.Response:
     return _json({"status": "ok"})
 
 
-def _bill(provider: "SimulatedProvider", _: web.BaseRequest, __: bytes) -> web.Response:
-    return _json(provider.bill.as_json())
+def _bill(books: Books, _: web.BaseRequest, __: bytes) -> web.Response:
+    return _json(books.bill.as_json())
 
 
-def _calls(provider: "SimulatedProvider", request: web.BaseRequest, _: bytes) -> web.Response:
+def _calls(books: Books, request: web.BaseRequest, _: bytes) -> web.Response:
     wanted = request.query.get("limit", "")
-    return _json(provider.log.as_json(int(wanted) if wanted.isdecimal() else _USUAL_CALLS))
+    return _json(books.log.as_json(int(wanted) if wanted.isdecimal() else _USUAL_CALLS))
 
 
-def _get_scenario(provider: "SimulatedProvider", _: web.BaseRequest, __: bytes) -> web.Response:
-    return _json(provider.world.scenario.source)
+def _get_scenario(books: Books, _: web.BaseRequest, __: bytes) -> web.Response:
+    return _json(books.world.scenario.source)
 
 
-def _put_scenario(
-    provider: "SimulatedProvider", request: web.BaseRequest, body: bytes
-) -> web.Response:
+def _put_scenario(books: Books, request: web.BaseRequest, body: bytes) -> web.Response:
     try:
-        provider.use(parse_scenario(body))
+        books.use(parse_scenario(body))
     except ScenarioError as error:
         return _json({"error": str(error)}, 400)
-    return _get_scenario(provider, request, body)
+    return _get_scenario(books, request, body)
 
 
-def _put_prices(provider: "SimulatedProvider", _: web.BaseRequest, body: bytes) -> web.Response:
+def _put_prices(books: Books, _: web.BaseRequest, body: bytes) -> web.Response:
     try:
-        provider.prices = parse_prices(body)
+        books.prices = parse_prices(body)
     except (PriceTableError, JSONDecodeError, UnicodeDecodeError) as error:
         return _json({"error": str(error)}, 400)
-    return _json({"models": provider.prices.names})
+    return _json({"models": books.prices.names})
 
 
-def _reset(provider: "SimulatedProvider", _: web.BaseRequest, __: bytes) -> web.Response:
-    provider.reset()
+def _reset(books: Books, _: web.BaseRequest, __: bytes) -> web.Response:
+    books.reset()
     return _json({"reset": True})
 
 

@@ -1,56 +1,16 @@
-"""The faults a scenario can order: their kinds, when they strike, how a wait is told.
-
-Kinds by what they do to a call:
-  refused before any work, not billed   429 500 502 503 504 529 400 401 402 403 404
-                                        insufficient_quota credit_too_low
-  the connection                        hang (billed if the rule says so), cut_before (not billed),
-                                        cut_after (billed)
-  the answer, billed                    truncated refused blocked invalid_json empty weak bad_code
-                                        garbage (200 without JSON)
-  the pace                              slow, blank_lines (keep-alive before the JSON)
-  nothing                               none (shields the call from later rules)
-"""
+"""When the faults of a scenario strike, and the problem each tells of."""
 
 import time
 from collections.abc import Sequence
 from email.utils import formatdate
 from hashlib import blake2b
 from math import ceil
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from simulator.exchange import Ask, Problem
+from simulator.fault_kinds import PROBLEM_STATUS
+from simulator.scenario import Rule
 from simulator.usage import MILLION
-
-if TYPE_CHECKING:
-    from simulator.scenario import Rule
-
-PROBLEM_STATUS: Final = {
-    "400": (400, "invalid_request"),
-    "401": (401, "unauthenticated"),
-    "402": (402, "payment_required"),
-    "403": (403, "forbidden"),
-    "404": (404, "not_found"),
-    "429": (429, "rate_limited"),
-    "500": (500, "server_error"),
-    "502": (502, "bad_gateway"),
-    "503": (503, "unavailable"),
-    "504": (504, "timeout"),
-    "529": (529, "overloaded"),
-    "insufficient_quota": (429, "insufficient_quota"),
-    "credit_too_low": (400, "credit_too_low"),
-}
-ANSWER_FAULTS: Final = (
-    "truncated", "refused", "blocked", "invalid_json", "empty", "weak", "bad_code",
-)  # fmt: skip
-CONNECTION_FAULTS: Final = ("hang", "cut_before", "cut_after")
-PACE_FAULTS: Final = ("slow", "blank_lines")
-FAULTS: Final = (
-    *PROBLEM_STATUS, *CONNECTION_FAULTS, *ANSWER_FAULTS, "garbage", *PACE_FAULTS, "none",
-)  # fmt: skip
-
-RETRY_DIALECTS: Final = ("seconds", "ms", "http-date", "retry_info", "text", "none")
-"""Retry-After in seconds; retry-after-ms; Retry-After as a date; RetryInfo in a Gemini body; only
-in the message's text; not at all."""
 
 _USUAL_WAIT_S: Final = 1.0
 _WAITING: Final = ("429", "503", "529")
@@ -61,14 +21,14 @@ _CREDIT_STATUS: Final = {"openai": 429, "anthropic": 400, "gemini": 400, "cohere
 class FaultPlan:
     """Decides which rule befalls a call. Counts what `times` and shares depend on."""
 
-    def __init__(self, seed: int, rules: Sequence["Rule"]) -> None:
+    def __init__(self, seed: int, rules: Sequence[Rule]) -> None:
         self._seed = seed
         self._rules = rules
         self._left = [rule.times for rule in rules]
         self._seen: dict[bytes, int] = {}
         self._counts_prompts = any(rule.share < MILLION for rule in rules)
 
-    def rule_for(self, ask: Ask) -> "Rule | None":
+    def rule_for(self, ask: Ask) -> Rule | None:
         """The first rule that matches, is not used up and whose share includes this call."""
         if not self._rules:
             return None
@@ -96,7 +56,7 @@ class FaultPlan:
         return nth
 
 
-def problem_of(rule: "Rule", wire: str) -> Problem | None:
+def problem_of(rule: Rule, wire: str) -> Problem | None:
     """The HTTP error a rule orders on this wire, None where it orders none."""
     found = PROBLEM_STATUS.get(rule.fault)
     if found is None:

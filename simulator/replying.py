@@ -2,7 +2,7 @@
 
 from simulator.answers import answer, faulty_answer
 from simulator.exchange import Ask, Choice, Finish, Reply
-from simulator.faults import ANSWER_FAULTS
+from simulator.fault_kinds import ANSWER_FAULTS
 from simulator.json_answers import fitting_object
 from simulator.usage import Usage, UsageOptions, measure, tokens_in
 

@@ -11,7 +11,7 @@ The same shape in TOML and JSON:
               hard = true }        # all optional; hard: prompts that ask for more than a fact
     share = 0.3                    # of the matching calls, decided by a hash: runs repeat
     times = 5                      # at most so often
-    fault = "429"                  # see `faults.py` for the kinds; "none" shields from later rules
+    fault = "429"                  # see `fault_kinds.py`; "none" shields from later rules
     retry_after_s = 3.8            # of 429 and 503: `dialect` says how the wait is told
     [[limits]]                     # the first that matches, per API key
     match = { model = "gpt-*" }
@@ -34,7 +34,7 @@ import orjson
 
 from simulator.answers import looks_hard
 from simulator.exchange import Ask
-from simulator.faults import FAULTS, RETRY_DIALECTS
+from simulator.fault_kinds import FAULTS, RETRY_DIALECTS
 from simulator.fields import Fields, ScenarioError
 from simulator.usage import MILLION, UsageOptions
 
