@@ -14,7 +14,7 @@ import structlog
 
 from producer.cancellation import Steering
 from producer.intake.json_line import parse_line
-from producer.intake.lines import read_body
+from producer.intake.lines import read_body, read_embeddings_body
 from producer.intake.refusal import Refusal
 from producer.options import usd
 from shared.catalog.spec import Catalog
@@ -110,6 +110,13 @@ def read_comparison(body: bytes, catalog: Catalog) -> Asked:
     named = list(dict.fromkeys(map(str, models)))
     requests = [_request({**raw, "model": model}, catalog.models) for model in named]
     return Asked(tuple(requests), _cap(raw), project=_project(raw))
+
+
+def read_embeddings(body: bytes, catalog: Catalog) -> Asked:
+    """What the body of a request for embeddings asks for. Raises UsageError."""
+    raw = _parsed(body)
+    request = _request(raw, catalog.models, read_embeddings_body)
+    return Asked((request,), _cap(raw), project=_project(raw))
 
 
 class Conversations:
@@ -220,10 +227,14 @@ def _parsed(body: bytes) -> Mapping[str, Any]:
         raise UsageError(message, code=refusal.code) from None
 
 
-def _request(raw: Mapping[str, Any], models: Collection[str]) -> Request:
+def _request(
+    raw: Mapping[str, Any],
+    models: Collection[str],
+    read: Callable[[Mapping[str, Any], Collection[str]], Request] = read_body,
+) -> Request:
     body = {name: value for name, value in raw.items() if name not in _OWN}
     try:
-        return read_body(body, models)
+        return read(body, models)
     except Refusal as refusal:
         wrong = NotFoundError if refusal.code == "model_not_found" else UsageError
         message = f"{refusal.field}: {refusal.message}" if refusal.field else refusal.message

@@ -15,7 +15,6 @@ import orjson
 
 from producer.files import BATCH_PURPOSE, checked_expiry
 from producer.intake import fields
-from producer.intake.lines import CHAT_URL
 from producer.intake.refusal import Refusal
 from producer.options import MAX_NAME, MAX_URL, metadata, priority, text, usd, window_of
 from producer.submission import WebhookOfSubmission, webhook_of
@@ -23,7 +22,7 @@ from shared.catalog.spec import Catalog
 from shared.db.engine import Connection, Database
 from shared.db.repositories import batches, files, intakes, webhooks
 from shared.db.repositories.batches import BatchRow, NewBatch
-from shared.domain.batch import Priority
+from shared.domain.batch import Endpoint, Priority
 from shared.domain.inference import Constraints, Preferences
 from shared.errors import ConflictError, NotFoundError, UsageError
 from shared.fault_points import FaultPoint, reach
@@ -60,6 +59,7 @@ class FileBatch:
     preferences: Preferences | None = None
     constraints: Constraints = field(default_factory=Constraints)
     deduplicate: bool | None = None
+    endpoint: Endpoint = Endpoint.CHAT
 
     def fingerprint(self) -> bytes:
         """What makes a request the same one."""
@@ -158,6 +158,7 @@ class FileBatches:
             metadata=wanted.metadata,
             input_file_id=wanted.input_file_id,
             output_expires_after_s=wanted.output_expires_after_s,
+            endpoint=wanted.endpoint,
         )
         number = batches.create(connection, new)
         intakes.add(connection, number, wanted.input_file_id, wanted.intake_options())
@@ -205,7 +206,7 @@ def read_file_batch(body: object, catalog: Catalog) -> FileBatch:
                 code="missing_required_parameter",
                 param=name,
             )
-    _check_endpoint(_text(given, "endpoint"))
+    endpoint = _endpoint(_text(given, "endpoint"))
     window = _text(given, "completion_window") or ""
     window_of(window)
     cost = given.get("max_cost_usd")
@@ -229,6 +230,7 @@ def read_file_batch(body: object, catalog: Catalog) -> FileBatch:
         preferences=weights,
         constraints=limits,
         deduplicate=deduplicate,
+        endpoint=endpoint,
     )
 
 
@@ -252,13 +254,15 @@ def _routing(given: Mapping[str, Any], catalog: Catalog) -> tuple[Preferences | 
         raise UsageError(message, code=refusal.code, param=refusal.field) from None
 
 
-def _check_endpoint(endpoint: str | None) -> None:
-    if endpoint != CHAT_URL:
+def _endpoint(named: str | None) -> Endpoint:
+    try:
+        return Endpoint(named or "")
+    except ValueError:
         raise UsageError(
-            f"batches of this endpoint are not supported; supported is {CHAT_URL}",
+            f"batches of this endpoint are not supported; supported are {', '.join(Endpoint)}",
             code="unsupported_endpoint",
             param="endpoint",
-        )
+        ) from None
 
 
 def _check_file(connection: Connection, file_id: str, project_id: str, now: datetime) -> None:

@@ -27,7 +27,7 @@ from shared.db.engine import Connection, Database
 from shared.db.repositories import batches, intakes, jobs
 from shared.db.repositories.batches import BatchRow
 from shared.db.repositories.intakes import IntakeRow
-from shared.domain.batch import BatchStatus, Priority
+from shared.domain.batch import BatchStatus, Endpoint, Priority
 from shared.domain.inference import Constraints, Preferences, Tier
 from shared.errors import ConflictError, NotFoundError, UnavailableError
 from shared.fault_points import FaultPoint, reach
@@ -118,6 +118,7 @@ class _Reading:
         self._deduplicate: bool | None = row.options.get("deduplicate")
         self._defaults = _defaults_of(row.options)
         self._templates: ProjectTemplates | None = None
+        self._endpoint: Endpoint | None = None
         self._token = token
         self._stop = stop
         self._renewed_at = time.monotonic()
@@ -148,6 +149,7 @@ class _Reading:
             )
             return
         self._templates = self._parts.templates.of(batch.project_id)
+        self._endpoint = Endpoint(batch.endpoint)
         try:
             errors = self._errors() if not done else []
             if errors:
@@ -210,7 +212,11 @@ class _Reading:
         with parts.storage.reader(self._file_id) as content:
             blocks = parts.storage.blocks(content)
             lines = read_lines(
-                blocks, parts.limits, parts.known_models, self._templates or no_templates
+                blocks,
+                parts.limits,
+                parts.known_models,
+                self._templates or no_templates,
+                self._endpoint,
             )
             for count, line in enumerate(lines):
                 if count % _LINES_BETWEEN_LOOKS == 0:

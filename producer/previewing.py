@@ -25,7 +25,7 @@ from shared.deciding.estimation import (
 )
 from shared.deciding.project_policy import policy_of
 from shared.deciding.routing import route as choose
-from shared.domain.decisions import Classification, NoRoute, Route
+from shared.domain.decisions import UNCLASSIFIED, Classification, NoRoute, Route
 from shared.domain.inference import Request
 from shared.domain.money import usd_from_nusd
 
@@ -103,7 +103,9 @@ class Preview:
         return sums.told()
 
     def _decide(self, request: Request) -> tuple[Classification, Route | NoRoute]:
-        classification = self._classifier.classify(request)
+        classification = (
+            self._classifier.classify(request) if request.embed is None else UNCLASSIFIED
+        )
         return classification, choose(request, classification, self._catalog, self._policy)
 
     def _estimate(self, request: Request, sums: "_Sums") -> None:
@@ -129,7 +131,8 @@ class Preview:
         """What an attempt on this model is expected to cost, and at most."""
         model = self._catalog.models[name]
         default = self._policy.default_max_tokens
-        limit = max_tokens_for(request, demand, model, default) or default
+        limit = max_tokens_for(request, demand, model, default)
+        limit = default if limit is None else limit
         worst = worst_cost_nusd(request, demand, model, limit)
         return min(worst, expected_cost_nusd(demand, model, limit)), worst
 

@@ -73,8 +73,11 @@ def _error(stored: dict[str, Any] | None) -> dict[str, Any] | None:
     return error | rest
 
 
-def _text(body: str) -> str:
-    choices = orjson.loads(body).get("choices") or [{}]
+def _text(body: str) -> str | None:
+    answer = orjson.loads(body)
+    if answer.get("object") == "list":
+        return None  # embeddings
+    choices = answer.get("choices") or [{}]
     return text_of((choices[0].get("message") or {}).get("content"))
 
 

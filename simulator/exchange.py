@@ -28,6 +28,7 @@ class Ask:
 
     prompt: the text of the last user message. text_bytes, messages: of all messages' text.
     schema: the JSON schema the answer must fit; json_mode: it must be a JSON object at least.
+    embedded: what vectors are wanted of, where no answer is.
     """
 
     wire: str
@@ -45,6 +46,7 @@ class Ask:
     schema: Json | None = None
     top_logprobs: int | None = None
     forced_tool: Tool | None = None
+    embedded: tuple[str, ...] = ()
 
     @cached_property
     def input_tokens(self) -> int:

@@ -111,10 +111,12 @@ class Asking:
 
     def _prepare(self, story: Story, name: str) -> PreparedCall | Busy:
         model = self._catalog.models.get(name)
-        limit = model and max_tokens_for(
-            story.request, story.demand, model, story.policy.default_max_tokens
+        limit = (
+            None
+            if model is None
+            else max_tokens_for(story.request, story.demand, model, story.policy.default_max_tokens)
         )
-        if not limit:
+        if limit is None:
             # The catalog changed since this job was routed.
             return Busy(_CHANGED_CATALOG_S, f"{name} can no longer be asked", down=True)
         try:

@@ -35,7 +35,7 @@ from shared.deciding.escalation import next_step
 from shared.deciding.judging import judge
 from shared.deciding.routing import cheaper_rungs, route
 from shared.domain.batch import is_awaited
-from shared.domain.decisions import Accept, Classification, NextStep, NoRoute, Route
+from shared.domain.decisions import UNCLASSIFIED, Accept, Classification, NextStep, NoRoute, Route
 from shared.domain.inference import Request
 from shared.domain.job import JobStatus, line_of
 from shared.domain.money import usd_from_nusd
@@ -194,7 +194,9 @@ class Pipeline:
             classification = Classification.from_dict(job.decision["classification"])
             routed: Route | NoRoute = Route.from_dict(job.decision["route"])
         else:
-            classification = self._classifier.classify(request)
+            classification = (
+                self._classifier.classify(request) if request.embed is None else UNCLASSIFIED
+            )
             routed = route(request, classification, self._catalog, batch.policy)
         story = Story(job, payer, request, classification, routed, batch.policy, earlier)
         story.is_announced = batch.announces_jobs

@@ -216,10 +216,16 @@ class Story:
             "tier": best.tier,
             "finish_reason": best.finish_reason,
             "rescued": best.verdict.accepted and not self.answers[0].verdict.accepted,
-            "strongest_nusd": cost_nusd(strongest.price, best.usage) if strongest else 0,
+            "strongest_nusd": self._strongest_nusd(strongest, best.usage),
             "latency_ms": best.latency_ms,
             "body": best.body.decode(),
         }
+
+    def _strongest_nusd(self, strongest: ModelSpec | None, usage: Usage) -> int:
+        """What the strongest model alone would have cost; embeddings are never asked of it."""
+        if self.request.embed is not None:
+            return int(self._paid_nusd)
+        return cost_nusd(strongest.price, usage) if strongest else 0
 
     def error_row(self, error: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         """The row in `results` of a job that fails."""
@@ -229,12 +235,20 @@ class Story:
             "error": dict(error),
         }
 
+    def _kind(self) -> dict[str, Any]:
+        """What kind of prompt it was; embeddings are of none."""
+        if self.request.embed is not None:
+            return {}
+        return {
+            "task_type": self.classification.task_type.value,
+            "difficulty": round(self.classification.difficulty * 1000),
+        }
+
     def _common_row(self, now: datetime) -> dict[str, Any]:
         return {
             **_BLANK_ROW,
             "job_id": self.job.id,
-            "task_type": self.classification.task_type.value,
-            "difficulty": round(self.classification.difficulty * 1000),
+            **self._kind(),
             "attempts": self.calls,
             "climbs": self.climbs,
             "cost_nusd": self._paid_nusd,

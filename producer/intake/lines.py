@@ -12,16 +12,18 @@ from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from producer.intake import fields, messages
+from producer.intake.embeddings import read_embeddings
 from producer.intake.first_lines import FirstLines
 from producer.intake.json_line import parse_line
 from producer.intake.physical import Source, physical_lines
 from producer.intake.refusal import Refusal
 from producer.intake.templates import Template, Templates, filled, no_templates, parse_template
 from producer.intake.usual import PlainRequest, plain_request
+from shared.domain.batch import Endpoint
 from shared.domain.decisions import Mode
 from shared.domain.inference import Constraints, Request, Tier
 
-CHAT_URL: Final = "/v1/chat/completions"
+_ENDPOINTS: Final = tuple(endpoint.value for endpoint in Endpoint)
 ROUTING_WORDS: Final = (Mode.AUTO.value, Mode.CHEAPEST.value, Mode.BEST.value, *Tier)
 
 
@@ -98,11 +100,13 @@ def read_lines(
     limits: IntakeLimits,
     known_models: Collection[str],
     templates: Templates = no_templates,
+    endpoint: Endpoint | None = None,
 ) -> Iterator[Line]:
     """Each line that is not blank as a ValidLine or a RejectedLine, in order.
 
     source: a binary file or its bytes in pieces. known_models: the catalog's names. templates:
-    finds those that lines name. An empty file gives nothing: the caller refuses it.
+    finds those that lines name. endpoint: the only one that OpenAI lines may name; None: any. An
+    empty file gives nothing: the caller refuses it.
     """
     words = frozenset((*ROUTING_WORDS, *known_models))
     fill = partial(_without_template, templates, limits.max_line_bytes)
@@ -112,7 +116,8 @@ def read_lines(
                 message = _TOO_LONG.format(limit=limits.max_line_bytes)
                 yield RejectedLine(number, None, None, "line_too_long", message)
             else:
-                yield _read(number, content, words, known_models, taken, fill)
+                line = _read(number, content, words, known_models, taken, fill)
+                yield line if endpoint is None else _only(endpoint, line)
 
 
 def read_request(raw: Mapping[str, Any], known_models: Collection[str]) -> Request:
@@ -125,6 +130,12 @@ def read_body(body: Mapping[str, Any], known_models: Collection[str]) -> Request
     if body.get("messages") is None:
         raise Refusal("missing_required_parameter", "messages", "give messages")
     return _made(body, "", frozenset((*ROUTING_WORDS, *known_models)), known_models)
+
+
+def read_embeddings_body(body: Mapping[str, Any], known_models: Collection[str]) -> Request:
+    """The request of the body of a request for embeddings that stands by itself."""
+    words = frozenset((*ROUTING_WORDS, *known_models))
+    return read_embeddings(body, "", words, known_models)
 
 
 def _read(
@@ -140,7 +151,7 @@ def _read(
         raw = parse_line(content)
         if raw.get("custom_id") is not None:
             name = fields.custom_id(raw["custom_id"])
-        asked = plain_request(raw, words, CHAT_URL) or _asked(raw, words, known_models, fill)
+        asked = plain_request(raw, words, Endpoint.CHAT) or _asked(raw, words, known_models, fill)
         if name is not None and taken.first(_digest(name), number) != number:
             message = "an earlier line has the same custom_id; give each line its own"
             return RejectedLine(number, name, "custom_id", "duplicate_custom_id", message)
@@ -183,6 +194,18 @@ def read_template(
     return template
 
 
+def _only(endpoint: Endpoint, line: Line) -> Line:
+    """A line that asks for what its batch is for."""
+    if isinstance(line, RejectedLine):
+        return line
+    embeds = isinstance(line.asked, Request) and line.asked.embed is not None
+    if embeds == (endpoint is Endpoint.EMBEDDINGS):
+        return line
+    return RejectedLine(
+        line.line, line.custom_id, "url", "url_mismatch", f"must be {endpoint.value}"
+    )
+
+
 def _digest(custom_id: str) -> bytes:
     return blake2b(custom_id.encode(), digest_size=16).digest()
 
@@ -191,7 +214,10 @@ def _request(
     raw: Mapping[str, Any], words: frozenset[str], known_models: Collection[str]
 ) -> Request:
     if "body" in raw or "url" in raw or "method" in raw:
-        return _made(_openai_body(raw), "body.", words, known_models)
+        body = _openai_body(raw)
+        if raw["url"] == Endpoint.EMBEDDINGS:
+            return read_embeddings(body, "body.", words, known_models)
+        return _made(body, "body.", words, known_models)
     for name in raw:
         if name not in NATIVE_FIELDS:
             raise fields.unknown(name, "", _NATIVE)
@@ -208,8 +234,8 @@ def _openai_body(raw: Mapping[str, Any]) -> Mapping[str, Any]:
             raise Refusal("missing_required_parameter", name, message)
     if raw["method"] != "POST":
         raise Refusal("invalid_value", "method", 'must be "POST"')
-    if raw["url"] != CHAT_URL:
-        raise Refusal("url_mismatch", "url", f"must be {CHAT_URL}")
+    if raw["url"] not in _ENDPOINTS:
+        raise Refusal("url_mismatch", "url", f"must be {' or '.join(_ENDPOINTS)}")
     return fields.mapping(raw["body"], "body")
 
 

@@ -38,9 +38,15 @@ class Listed:
 
 
 def listed(
-    provider: ProviderSpec, upstream: str, batch_discount: Fraction, now: datetime
+    provider: ProviderSpec,
+    upstream: str,
+    batch_discount: Fraction,
+    now: datetime,
+    *,
+    writes: bool = True,
 ) -> Listed:
-    """Look a model up by its provider (name, else address) and upstream name.
+    """Look a model up by its provider (name, else address) and upstream name. A model that writes
+    nothing has no price for output, which is 0 then.
 
     Where the price changes with the time of day, the dearest of the day is given for each kind of
     token: what is reserved must cover every hour.
@@ -54,7 +60,8 @@ def listed(
     for moment in moments:
         found = model.get_prices(moment)
         of_the_day[id(found)] = found
-    return Listed(_price(list(of_the_day.values()), provider, batch_discount), model.context_window)
+    prices = list(of_the_day.values())
+    return Listed(_price(prices, provider, batch_discount, writes=writes), model.context_window)
 
 
 def _find(provider: ProviderSpec, upstream: str) -> "ModelInfo | None":
@@ -72,9 +79,9 @@ def _find(provider: ProviderSpec, upstream: str) -> "ModelInfo | None":
 
 
 def _price(
-    prices: "list[ModelPrice]", provider: ProviderSpec, batch_discount: Fraction
+    prices: "list[ModelPrice]", provider: ProviderSpec, batch_discount: Fraction, *, writes: bool
 ) -> Price | None:
-    if any(price.input_mtok is None or price.output_mtok is None for price in prices):
+    if any(p.input_mtok is None or (writes and p.output_mtok is None) for p in prices):
         return None
     thresholds = sorted({start for price in prices for start in _thresholds(price)})
     base = _dearest([_rates(price, 0, provider) for price in prices])
@@ -99,6 +106,8 @@ def _rates(price: "ModelPrice", input_tokens: int, provider: ProviderSpec) -> Ra
             crossed = [tier.price for tier in value.tiers if input_tokens > tier.start]
             value = crossed[-1] if crossed else value.base
         given.append(value)
+    if given[1] is None:
+        given[1] = Decimal(0)
     return rates_of(given, provider.wire)
 
 

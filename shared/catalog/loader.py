@@ -21,6 +21,7 @@ from shared.catalog.listed import Listed, listed
 from shared.catalog.price_reading import PRICE_KEYS, read_price
 from shared.catalog.simulated import simulated
 from shared.catalog.spec import (
+    EMBEDDINGS,
     USUAL_CAPABILITIES,
     Catalog,
     ModelSpec,
@@ -35,7 +36,7 @@ from shared.domain.inference import TaskType, Tier
 from shared.errors import ConfigurationError
 from shared.tokens import TOKENIZERS
 
-CAPABILITIES: Final = frozenset({"json", "json_schema", "tools", "logprobs", "temperature"})
+CAPABILITIES: Final = frozenset({*USUAL_CAPABILITIES, "logprobs", EMBEDDINGS})
 DEFAULT_CONTEXT_WINDOW: Final = 128_000
 DEFAULT_MAX_OUTPUT_TOKENS: Final = 8_192
 
@@ -163,9 +164,11 @@ class _Reading:
         upstream = table.text("upstream", name)
         discount = Fraction(table.number("batch_discount", "0.5", most=1))
         price = read_price(table, provider.wire, discount)
+        capabilities = _capabilities(table, provider.wire)
         known = Listed(None, None)
         if price is None or "context_window" not in table:
-            known = listed(provider, upstream, discount, self._now)
+            writes = EMBEDDINGS not in capabilities
+            known = listed(provider, upstream, discount, self._now, writes=writes)
         price = price or known.price
         if price is None:
             table.refuse(
@@ -187,7 +190,7 @@ class _Reading:
             quality=float(table.number("quality", "0.5", most=1)),
             latency_s=_seconds(table, "latency_s", "2"),
             tokenizer=_tokenizer(table),
-            capabilities=_capabilities(table),
+            capabilities=capabilities,
         )
 
     def _base_url(self, name: str, table: Table) -> str:
@@ -244,11 +247,17 @@ def _tokenizer(table: Table) -> str | None:
     return name
 
 
-def _capabilities(table: Table) -> frozenset[str]:
+def _capabilities(table: Table, wire: WireName) -> frozenset[str]:
     if "capabilities" not in table:
         return USUAL_CAPABILITIES
     given = table.texts("capabilities")
     for name in given:
         if name not in CAPABILITIES:
             table.refuse("capabilities", f"has {name!r}; {nearest(name, CAPABILITIES)}")
+    if EMBEDDINGS in given and len(given) > 1:
+        table.refuse("capabilities", f"has {EMBEDDINGS!r}: such a model has no other capability")
+    if EMBEDDINGS in given and wire is not WireName.OPENAI:
+        table.refuse(
+            "capabilities", f"has {EMBEDDINGS!r}: embeddings are made over the openai wire only"
+        )
     return frozenset(given)

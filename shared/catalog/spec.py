@@ -16,6 +16,9 @@ from shared.domain.inference import TaskType, Tier
 USUAL_CAPABILITIES: Final = frozenset({"json", "json_schema", "tools", "temperature"})
 """Of a model whose table names none."""
 
+EMBEDDINGS: Final = "embeddings"
+"""The capability that a model has alone, or not at all."""
+
 
 class WireName(StrEnum):
     """The wire formats that have code; everything else about a host is data."""
@@ -99,7 +102,9 @@ class ModelSpec:
 
     upstream: the name sent to the provider. quality: prior in 0..1. latency_s: typical seconds for
     a usual answer. tokenizer: name of an exact tokenizer shipped with the product, None where the
-    bound is bytes. capabilities: of "json", "json_schema", "tools", "logprobs", "temperature".
+    bound is bytes. capabilities: of "json", "json_schema", "tools", "logprobs", "temperature"; or
+    "embeddings" alone, of a model that makes vectors and answers nothing: its window is that of
+    each input.
     """
 
     name: str
@@ -114,6 +119,11 @@ class ModelSpec:
     latency_s: float = 2.0
     tokenizer: str | None = None
     capabilities: frozenset[str] = USUAL_CAPABILITIES
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it makes embeddings, and so answers no prompts."""
+        return EMBEDDINGS in self.capabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +161,15 @@ class Catalog:
         return self.providers[self.models[model].provider]
 
     def models_of(self, tier: Tier) -> tuple[ModelSpec, ...]:
-        """A tier's models in the catalog's order."""
-        return tuple(model for model in self.models.values() if model.tier is tier)
+        """A tier's models that answer prompts, in the catalog's order."""
+        return tuple(m for m in self.models.values() if m.tier is tier and not m.embeds)
 
     @property
     def askable(self) -> tuple[ModelSpec, ...]:
-        """The models whose provider can be asked, in the catalog's order."""
-        return tuple(m for m in self.models.values() if m.provider not in self.unavailable)
+        """Models that answer prompts and whose provider can be asked, in the catalog's order."""
+        return tuple(
+            m for m in self.models.values() if m.provider not in self.unavailable and not m.embeds
+        )
 
     @property
     def strongest(self) -> ModelSpec | None:

@@ -65,7 +65,8 @@ def sift(
     for model in models:
         limit = max_tokens_for(request, demand, model, policy.default_max_tokens)
         reason = (
-            _unavailable(model, catalog)
+            _of_another_kind(model, request)
+            or _unavailable(model, catalog)
             or _not_allowed(model, request, policy)
             or _too_weak_or_slow(model, request)
             or _lacks(model, needed)
@@ -79,6 +80,12 @@ def sift(
             continue
         candidates.append(Candidate(model, limit, expected_cost_nusd(demand, model, limit)))
     return Sifted(tuple(candidates), tuple(excluded))
+
+
+def _of_another_kind(model: ModelSpec, request: Request) -> str | None:
+    if model.embeds == (request.embed is not None):
+        return None
+    return "makes embeddings only" if model.embeds else "makes no embeddings"
 
 
 def _unavailable(model: ModelSpec, catalog: Catalog) -> str | None:

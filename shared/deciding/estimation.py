@@ -44,6 +44,8 @@ class Demand:
 
 def demand_of(request: Request, task_type: TaskType) -> Demand:
     """Measure a request once, for all models."""
+    if request.embed is not None:
+        return _demand_of_embedding(request)
     fields: list[Any] = [request.messages, request.extras, request.response_format]
     body = orjson.dumps(fields)
     size = len(body)
@@ -57,11 +59,34 @@ def demand_of(request: Request, task_type: TaskType) -> Demand:
     )
 
 
+def _demand_of_embedding(request: Request) -> Demand:
+    """Of a request for embeddings, whose window holds each input by itself; nothing is written."""
+    size = len(orjson.dumps(request.embed))
+    longest = max(_tokens_of(one) for one in request.embedded_inputs)
+    return Demand(
+        body_bytes=size + _BODY_FRAME,
+        input_tokens=-(-size // _BYTES_PER_TOKEN),
+        window_tokens=longest,
+        output_tokens=0,
+        choices=1,
+        writes_1h_cache=False,
+    )
+
+
+def _tokens_of(one: str | list[int]) -> int:
+    # Windows are small and a refusal by the provider is free: only what is clearly too long is
+    # kept from it.
+    return -(-len(one.encode()) // _BYTES_PER_TOKEN) if isinstance(one, str) else len(one)
+
+
 def max_tokens_for(request: Request, demand: Demand, model: ModelSpec, default: int) -> int | None:
     """The limit on output tokens sent to this model; None where the request does not fit it.
 
-    The request's own limit, else the default; never above what the model can write.
+    The request's own limit, else the default; never above what the model can write. 0 for a
+    request for embeddings.
     """
+    if request.embed is not None:
+        return 0 if demand.window_tokens <= model.context_window else None
     wanted = request.max_tokens if request.max_tokens is not None else default
     limit = min(wanted, model.max_output_tokens)
     if limit < 1 or demand.window_tokens + limit > model.context_window:

@@ -74,7 +74,11 @@ _GOOD_ENOUGH: Final = 0.75
 
 
 def judge(request: Request, completion: Completion, task_type: TaskType) -> Verdict:
-    """Hold an answer against every check; accepted where none finds a real weakness."""
+    """Hold an answer against every check; accepted where none finds a real weakness. Embeddings
+    say nothing that could be weak.
+    """
+    if request.embed is not None:
+        return Verdict(accepted=True, score=1.0)
     answer = Answer(request, completion, task_type)
     findings = [finding for check in CHECKS if (finding := check(answer)) is not None]
     if not findings:

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 
 from shared.catalog.spec import Catalog
 from shared.deciding.constraints import Candidate, RoutingPolicy, Sifted, rank, sift
-from shared.deciding.estimation import demand_of
+from shared.deciding.estimation import Demand, demand_of
 from shared.deciding.scoring import floor_of, quality_for, ranked, usable
 from shared.domain.decisions import Classification, Mode, NoRoute, Route, Rung
 from shared.domain.inference import Preferences, Request, Tier
@@ -42,6 +42,8 @@ def route(
     NoRoute codes: "model_not_found" (no such name), "no_model" (the constraints leave nothing).
     """
     demand = demand_of(request, classification.task_type)
+    if request.embed is not None:
+        return _embedding(request, demand, catalog, policy)
     if mode_of(request.model) is Mode.MANUAL:
         if request.model not in catalog.models:
             return _not_found(request.model, catalog)
@@ -58,13 +60,35 @@ def route(
     return _chosen(request, sifted, classification, policy)
 
 
+def _embedding(
+    request: Request, demand: Demand, catalog: Catalog, policy: RoutingPolicy
+) -> Route | NoRoute:
+    """One model and nothing behind it: vectors of two models cannot be compared. Unless one is
+    named, the same model is chosen each time: the cheapest of the tier, or of all; or the best.
+    """
+    mode = mode_of(request.model)
+    if mode is Mode.MANUAL and request.model not in catalog.models:
+        return _not_found(request.model, catalog)
+    named = [catalog.models[request.model]] if mode is Mode.MANUAL else catalog.models.values()
+    models = [m for m in named if m.embeds or mode is Mode.MANUAL]
+    sifted = sift(models, request, demand, catalog, policy)
+    tier = _TIERS.get(request.model)
+    found = [c.model for c in sifted.candidates if tier in (None, c.model.tier)]
+    if not found:
+        return _nothing_left(sifted, "no model may make these embeddings")
+    by_price = sorted(found, key=lambda m: (m.price.base.input, m.name))
+    chosen = max(by_price, key=lambda m: m.quality) if mode is Mode.BEST else by_price[0]
+    why = "the model was named" if mode is Mode.MANUAL else f"{mode.value} of those that embed"
+    return Route(mode, (Rung(chosen.tier, (chosen.name,)),), (why,), sifted.excluded, 0)
+
+
 def cheaper_rungs(route: Route, catalog: Catalog) -> tuple[Rung, ...]:
     """What a project that allows it may step down to when its budget cannot carry a route.
 
     Weaker tiers, the strongest first, each with the models that no hard constraint excluded, the
-    better first. None for a named model: that is what was asked for.
+    better first. None for a named model, which is what was asked for, and none for embeddings.
     """
-    if route.mode is Mode.MANUAL:
+    if route.mode is Mode.MANUAL or catalog.models[route.first_model].embeds:
         return ()
     excluded = {name for name, _ in route.excluded}
     below = [tier for tier in reversed(Tier) if rank(tier) < rank(route.rungs[0].tier)]

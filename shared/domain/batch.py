@@ -48,6 +48,13 @@ TERMINAL: Final = frozenset({S.COMPLETED, S.FAILED, S.EXPIRED, S.CANCELLED})
 OPEN: Final = frozenset({S.VALIDATING, S.IN_PROGRESS, S.FINALIZING, S.CANCELLING})
 
 
+class Endpoint(StrEnum):
+    """What can be asked for, by OpenAI's addresses."""
+
+    CHAT = "/v1/chat/completions"
+    EMBEDDINGS = "/v1/embeddings"
+
+
 AWAITED_PREFIX: Final = "chat"
 """Begins the id of a batch that somebody waits for on an open connection: a chat completion or a
 comparison. Its jobs end at once where others are held or wait, nobody is notified of its end, and

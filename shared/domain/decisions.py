@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from shared.domain.inference import TaskType, Tier
 
@@ -62,6 +62,12 @@ class Classification:
             reasons=tuple(stored["reasons"]),
             source=stored["source"],
         )
+
+
+UNCLASSIFIED: Final = Classification(
+    TaskType.SIMPLE_QA, 0.0, 1.0, ("embeddings are not classified",), "endpoint"
+)
+"""Stands where a request for embeddings would have a classification."""
 
 
 class Mode(StrEnum):

@@ -71,6 +71,8 @@ class Request:
     preferences: None where the line gave none (the project's, then the default, apply).
     stream: somebody reads along, so the answer is told piece by piece and cannot be replaced.
     template: "name@version" of the template its texts were made by; decides nothing.
+    embed: of a request for embeddings: input, and dimensions and encoding_format where given, in
+    OpenAI's words; then there are no messages.
     cache: whether an answer to the same request does; None leaves it to `repetition.may_repeat`.
     """
 
@@ -87,6 +89,7 @@ class Request:
     stream: bool = False
     template: str | None = None
     cache: bool | None = None
+    embed: JsonObject | None = None
 
     def to_json(self) -> bytes:
         """The stored form: only what differs from the default."""
@@ -130,6 +133,15 @@ class Request:
         return bool(self.extras.get("tools"))
 
     @property
+    def embedded_inputs(self) -> tuple[str | list[int], ...]:
+        """What a request for embeddings wants a vector of, each: a text or its tokens."""
+        if self.embed is None:
+            return ()
+        given = self.embed["input"]
+        is_one = isinstance(given, str) or isinstance(given[0], int)
+        return (given,) if is_one else tuple(given)
+
+    @property
     def choices(self) -> int:
         """How many answers are asked for at once (`n`); each may use all of max_tokens."""
         return int(self.extras.get("n") or 1)
@@ -148,6 +160,7 @@ _DEFAULTS: dict[str, Any] = {
     "stream": False,
     "template": None,
     "cache": None,
+    "embed": None,
 }
 
 
@@ -201,8 +214,9 @@ class Usage:
 class Completion:
     """A model's answer.
 
-    text: the first choice's text, "" where it has none (tool calls, blocked prompts).
-    body: the answer as an OpenAI `chat.completion` object, whatever the wire was.
+    text: the first choice's text, "" where it has none (tool calls, blocked prompts, embeddings).
+    body: the answer as an OpenAI `chat.completion` object, whatever the wire was; embeddings as
+    OpenAI's list of them.
     mean_logprob: mean log-probability of the answer's tokens where the provider gave them.
     """
 

@@ -35,6 +35,8 @@ def fingerprint(request: Request) -> bytes:
     )
     if request.response_format is not None or request.extras:
         told += orjson.dumps((request.response_format, sorted(request.extras.items())))
+    if request.embed is not None:
+        told += orjson.dumps(request.embed, option=orjson.OPT_SORT_KEYS)
     return _hashed(told)
 
 

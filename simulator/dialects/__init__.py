@@ -4,9 +4,11 @@ from simulator.dialects.anthropic_messages import AnthropicMessages
 from simulator.dialects.cohere_chat import CohereChat
 from simulator.dialects.gemini_content import PATH, GeminiContent
 from simulator.dialects.openai_chat import OpenAIChat
+from simulator.dialects.openai_embeddings import OpenAIEmbeddings
 from simulator.exchange import Dialect
 
 OPENAI: Dialect = OpenAIChat()
+EMBEDDINGS: Dialect = OpenAIEmbeddings()
 ANTHROPIC: Dialect = AnthropicMessages()
 GEMINI: Dialect = GeminiContent()
 COHERE: Dialect = CohereChat()
@@ -16,6 +18,8 @@ def dialect_at(path: str) -> Dialect | None:
     """The wire spoken at a path, whatever stands before its end."""
     if path.endswith("/chat/completions"):
         return OPENAI
+    if path.endswith("/embeddings"):
+        return EMBEDDINGS
     if path.endswith("/v1/messages"):
         return ANTHROPIC
     if path.endswith("/v2/chat"):

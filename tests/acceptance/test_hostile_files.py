@@ -58,7 +58,7 @@ BAD: tuple[tuple[bytes, str | None, str], ...] = (
     (native(preferences={"speed": 1}), "preferences.speed", "unknown_parameter"),
     (native(constraints={"min_tier": "best"}), "constraints.min_tier", "invalid_value"),
     (openai(method="GET"), "method", "invalid_value"),
-    (openai(url="/v1/embeddings"), "url", "url_mismatch"),
+    (openai(url="/v1/responses"), "url", "url_mismatch"),
     (openai(body=[]), "body", "invalid_type"),
     (b'{"prompt": "\xff\xfe"}', None, "invalid_encoding"),
     (b'{"prompt": "\\ud800"}', None, "invalid_encoding"),

@@ -19,7 +19,7 @@ class EncodedCall:
 
     path: appended to the provider's base_url, with a leading slash. warnings: what of the request
     this wire could not say and left out; the attempt records them. streams: the answer is asked
-    for as a stream of events.
+    for as a stream of events. vectors: how many embeddings are asked for; 0 asks for an answer.
     """
 
     path: str
@@ -27,6 +27,7 @@ class EncodedCall:
     headers: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     streams: bool = False
+    vectors: int = 0
 
 
 class Wire(Protocol):

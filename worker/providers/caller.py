@@ -262,6 +262,7 @@ class ModelCaller:
             if hearing is not None and hearing.has_begun:
                 return _completed(hearing.decoder.completion(), prepared)
             completion = wire.decode(body)
+            _check_kind(completion, prepared)
             if hearing is not None:
                 hearing.take_whole(completion)
         except ProviderError:
@@ -270,6 +271,14 @@ class ModelCaller:
             # Not expected of any wire; should it happen, it happened to an answer that was paid.
             raise MaybeBilled("garbage", type(error).__name__) from error
         return _completed(completion, prepared)
+
+
+def _check_kind(completion: Completion, prepared: PreparedCall) -> None:
+    """An answer where an answer was asked for, and as many embeddings as inputs."""
+    vectors = completion.body.get("data") if completion.body.get("object") == "list" else None
+    if (len(vectors) if vectors is not None else 0) != prepared.encoded.vectors:
+        usage = None if completion.body.get("usage") is None else completion.usage
+        raise MaybeBilled("garbage", "the answer has another number of embeddings", billed=usage)
 
 
 def _bounds_of(prepared: PreparedCall) -> Usage | None:
@@ -287,7 +296,8 @@ def _completed(completion: Completion, prepared: PreparedCall) -> Completion:
     An answer without usage is kept and counted at the call's bounds: the most it can have cost.
     """
     body = dict(completion.body)
-    body["created"] = body.get("created") or int(utc_now().timestamp())
+    if not prepared.encoded.vectors:
+        body["created"] = body.get("created") or int(utc_now().timestamp())
     usage = completion.usage
     if body.get("usage") is None:
         usage = Usage(

@@ -30,6 +30,7 @@ from worker.providers.error_table import classify, error_facts
 from worker.providers.errors import MaybeBilled, ProviderError
 from worker.providers.json_body import parse_answer
 from worker.providers.messages import cannot_encode, dump, sampling_of, turns_of
+from worker.providers.openai_embeddings import embeddings_call, embeddings_of, is_embeddings
 
 FINISH: Final[Mapping[str | None, FinishReason]] = {
     "stop": FinishReason.STOP,
@@ -91,6 +92,8 @@ class OpenAIChat:
         self, model: ModelSpec, provider: ProviderSpec, request: Request, max_tokens: int
     ) -> EncodedCall:
         """The request nearly as it is: unknown fields are the host's own and pass through."""
+        if request.embed is not None:
+            return embeddings_call(model, provider, request)
         turns_of(request.messages)  # refuses what may not be sent; the messages go as they are
         given, warnings = sampling_of(model, provider, request)
         _refuse_hosted_tools(given)
@@ -114,6 +117,8 @@ class OpenAIChat:
         """The answer, its body as the host wrote it but for finish reasons and usage."""
         answer = parse_answer(body)
         usage = usage_of(answer.get("usage"))
+        if is_embeddings(answer):
+            return embeddings_of(answer, usage)
         if answer.get("error") and not answer.get("choices"):
             raise MaybeBilled("error_in_answer", error_facts(body).message, billed=usage)
         parsed = read_answer(_Answer, answer, usage, "the answer is no chat.completion")

@@ -12,7 +12,7 @@ from producer.api.asking import Acting, Context, Submitting
 from producer.api.awaiting import Left, Over, Relay, TooLate, Wait
 from producer.api.chat_answers import TIMED_OUT, Chunks, Refused, compared, completion, refused
 from producer.bootstrap import ProducerContext
-from producer.chat import Asked, Conversation, read_chat, read_comparison
+from producer.chat import Asked, Conversation, read_chat, read_comparison, read_embeddings
 from producer.options import MAX_KEY, text
 from shared.clock import unix_seconds
 from shared.domain.job import JobStatus, job_id_of, public_job_id
@@ -48,6 +48,27 @@ _CHAT_BODY: Final[dict[str, Any]] = {
         "stream_options": {"type": "object"},
         "fallback_models": {"type": "array", "items": {"type": "string"}},
         **_SHARED,
+    },
+}
+_EMBEDDINGS_BODY: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["input"],
+    "properties": {
+        "model": {"type": "string", "default": "auto", "example": "auto"},
+        "input": {
+            "oneOf": [
+                {"type": "string", "minLength": 1},
+                {"type": "array", "minItems": 1, "items": {}},
+            ],
+            "example": ["What is the capital of France?", "Who was Ada Lovelace?"],
+        },
+        "dimensions": {"type": "integer", "minimum": 1},
+        "encoding_format": {"enum": ["float", "base64"]},
+        "max_cost_usd": {"oneOf": [{"type": "string"}, {"type": "number"}]},
+        "constraints": {"type": "object"},
+        "metadata": {"type": "object"},
+        "cache": {"type": "boolean"},
+        "user": {"type": "string"},
     },
 }
 _COMPARE_BODY: Final[dict[str, Any]] = {
@@ -98,6 +119,30 @@ async def create_chat_completion(
             include_usage=asked.include_usage,
         )
         return Relay(wait, first, chunks, stack.pop_all(), headers)
+
+
+@router.post("/v1/embeddings", openapi_extra=_body(_EMBEDDINGS_BODY))
+async def create_embeddings(
+    request: Request,
+    context: Context,
+    acting: Submitting,
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Make the vectors of texts, in the order of the inputs.
+
+    A job on the interactive queue. `model` names one, or lets one be chosen (`auto` takes the
+    cheapest each time); nothing stands in for it, for vectors of two models cannot be compared.
+    """
+    asked = read_embeddings(await request.body(), context.catalog)
+    async with AsyncExitStack() as stack:
+        wait, conversation = await _begin(request, context, acting, asked, idempotency_key, stack)
+        end = await wait.the_end()
+        if isinstance(end, Left | TooLate):
+            return _nothing(end)
+        if end.rows[0].status != JobStatus.COMPLETED:
+            return _error(refused(end.rows[0]))
+        job_id = public_job_id(job_id_of(conversation.number, 1))
+        return JsonResponse(completion(end.rows[0]), headers={"x-promptmill-job": job_id})
 
 
 @router.post("/v1/compare", openapi_extra=_body(_COMPARE_BODY))

@@ -33,6 +33,7 @@ from shared.domain.batch import (
     OPEN,
     BatchStatus,
     BatchVerb,
+    Endpoint,
     Priority,
     is_awaited,
 )
@@ -60,6 +61,7 @@ class NewBatch:
     metadata: Mapping[str, Any] | None = None
     input_file_id: str | None = None
     output_expires_after_s: int | None = None
+    endpoint: Endpoint = Endpoint.CHAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ def create(connection: Connection, batch: NewBatch) -> int:
         "expires_at": batch.expires_at,
         "input_file_id": batch.input_file_id,
         "output_expires_after_s": batch.output_expires_after_s,
+        "endpoint": batch.endpoint.value,
     }
     try:
         with connection.begin_nested():

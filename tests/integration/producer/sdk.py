@@ -23,6 +23,12 @@ def line(custom_id: str, *, url: str = CHAT, **body: Any) -> bytes:
     return orjson.dumps({"custom_id": custom_id, "method": "POST", "url": url, "body": asked})
 
 
+def embeddings_line(custom_id: str, **body: Any) -> bytes:
+    asked = {"model": "auto", **body}
+    line = {"custom_id": custom_id, "method": "POST", "url": "/v1/embeddings", "body": asked}
+    return orjson.dumps(line)
+
+
 def lines(count: int, **body: Any) -> bytes:
     return b"\n".join(line(f"c{i}", **body) for i in range(1, count + 1))
 

@@ -159,7 +159,8 @@ def test_a_batch_without_a_single_answer_is_completed_without_an_output_file(
 BAD = [
     (b"not json", "invalid_json_line", None),
     (b'{"custom_id": "x", "url": "/v1/chat/completions", "body": {}}', None, "method"),
-    (sdk.line("x", url="/v1/embeddings"), "url_mismatch", "url"),
+    (sdk.line("x", url="/v1/responses"), "url_mismatch", "url"),
+    (sdk.embeddings_line("x", input="a text"), "url_mismatch", "url"),
     (sdk.line("c1"), "duplicate_custom_id", "custom_id"),
     (sdk.line("x", model="gpt-99"), "model_not_found", "body.model"),
 ]
@@ -239,7 +240,7 @@ def requests_of(context: ProducerContext, batch_id: str, count: int) -> list[Req
         ({"endpoint": None}, 400, "missing_required_parameter", "endpoint"),
         ({"completion_window": None}, 400, "missing_required_parameter", "completion_window"),
         ({"completion_window": "soon"}, 400, "invalid_value", "completion_window"),
-        ({"endpoint": "/v1/embeddings"}, 400, "unsupported_endpoint", "endpoint"),
+        ({"endpoint": "/v1/responses"}, 400, "unsupported_endpoint", "endpoint"),
         ({"endpoint": 7}, 400, "invalid_type", "endpoint"),
         ({"input_file_id": "file-none"}, 404, "file_not_found", "input_file_id"),
         ({"max_cost": "1"}, 400, "unknown_parameter", "max_cost"),

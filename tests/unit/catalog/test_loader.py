@@ -88,7 +88,7 @@ base_url = "{provider.base_url}"
 provider = "{provider.name}"
 upstream = "{model.upstream}"
 tier = "cheap"
-"""
+""" + ('capabilities = ["embeddings"]' if model.embeds else "")
         from_list = load(tmp_path, text).models["x"].price
         assert [t for t, _ in from_list.above] == [t for t, _ in model.price.above], name
         ours = [model.price.base, *(rates for _, rates in model.price.above)]
