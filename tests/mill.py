@@ -38,6 +38,10 @@ MODELS: Mapping[str, tuple[str, str, str, str, str]] = {
 _WIRES = {"acme": "openai", "anthropic": "anthropic", "google": "gemini", "cohere": "cohere"}
 
 
+EMBEDDER = ("embedder", "0.05")
+"""A model on the OpenAI wire that makes embeddings, and its input price."""
+
+
 def write_catalog(
     path: Path,
     url: str,
@@ -68,20 +72,34 @@ def write_catalog(
             "context_window = 128000",
             "max_output_tokens = 8192",
         ]
+    if "acme" in {provider for provider, *_ in models.values()}:
+        name, given = EMBEDDER
+        lines += [
+            f'[models."{name}"]',
+            'provider = "acme"',
+            'tier = "cheap"',
+            f"input_usd_per_mtok = {given}",
+            "output_usd_per_mtok = 0",
+            'capabilities = ["embeddings"]',
+        ]
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
 def prices(models: Mapping[str, tuple[str, str, str, str, str]] = MODELS) -> dict[str, Any]:
     """The same prices for the simulator's own bill."""
+    embedder = {"input_usd_per_mtok": EMBEDDER[1], "output_usd_per_mtok": "0"}
     return {
         "models": {
-            name: {
-                "input_usd_per_mtok": given,
-                "output_usd_per_mtok": taken,
-                "cached_input_usd_per_mtok": cached,
-            }
-            for name, (_, _, given, taken, cached) in models.items()
+            EMBEDDER[0]: embedder,
+            **{
+                name: {
+                    "input_usd_per_mtok": given,
+                    "output_usd_per_mtok": taken,
+                    "cached_input_usd_per_mtok": cached,
+                }
+                for name, (_, _, given, taken, cached) in models.items()
+            },
         }
     }
 

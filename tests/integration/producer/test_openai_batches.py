@@ -43,6 +43,14 @@ def running(client: openai.OpenAI, content: bytes, **more: Any) -> str:
     return batch.id
 
 
+def test_a_batch_of_embeddings_takes_their_lines_and_no_others(client: openai.OpenAI):
+    good = b"\n".join(sdk.embeddings_line(f"c{i}", input=[f"text {i}"]) for i in range(3))
+    batch_id = running(client, good, endpoint="/v1/embeddings")
+    assert client.batches.retrieve(batch_id).endpoint == "/v1/embeddings"
+    (error,) = failed(client, good + b"\n" + sdk.line("x"), endpoint="/v1/embeddings")
+    assert (error.code, error.param, error.line) == ("url_mismatch", "url", 4)
+
+
 def failed(client: openai.OpenAI, content: bytes, **more: Any) -> list[Any]:
     batch = sdk.batch_of(client, content, **more)
     batch = sdk.until(lambda: client.batches.retrieve(batch.id), "in_progress", "failed")
