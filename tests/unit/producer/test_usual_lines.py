@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producer.intake.lines import CHAT_URL, ROUTING_WORDS, read_request
+from producer.intake.lines import ROUTING_WORDS, read_request
 from producer.intake.refusal import Refusal
 from producer.intake.usual import PlainRequest, plain_request
+from shared.domain.batch import Endpoint
 from shared.domain.repetition import fingerprint, may_repeat, plain_fingerprint
 
 MODELS = ("gpt-5.6-luna", "org/model:1")
@@ -39,7 +40,7 @@ openai = st.fixed_dictionaries(
     {
         "custom_id": texts | st.none(),
         "method": st.sampled_from(["POST", "GET"]),
-        "url": st.sampled_from([CHAT_URL, "/v1/embeddings"]),
+        "url": st.sampled_from([Endpoint.CHAT, "/v1/embeddings"]),
         "body": st.fixed_dictionaries({}, optional={**fields, **rare}) | odd,
     },
     optional={"extra": odd},
@@ -49,7 +50,7 @@ openai = st.fixed_dictionaries(
 @settings(deadline=None, max_examples=300)
 @given(native | openai)
 def test_the_short_way_gives_what_the_whole_reading_gives_or_nothing(raw: dict[str, Any]):
-    short = plain_request(raw, WORDS, CHAT_URL)
+    short = plain_request(raw, WORDS, Endpoint.CHAT)
     if short is None:
         return
     whole = read_request(raw, MODELS)
@@ -65,7 +66,7 @@ def test_what_is_refused_never_takes_the_short_way(raw: dict[str, Any]):
     try:
         read_request(raw, MODELS)
     except Refusal:
-        assert plain_request(raw, WORDS, CHAT_URL) is None
+        assert plain_request(raw, WORDS, Endpoint.CHAT) is None
 
 
 @pytest.mark.parametrize(
@@ -74,12 +75,12 @@ def test_what_is_refused_never_takes_the_short_way(raw: dict[str, Any]):
         {"prompt": "hi"},
         {"prompt": "hi", "custom_id": "a", "max_tokens": 9, "model": "cheap", "temperature": 0.2},
         {"messages": [USER, {"content": "x", "role": "assistant"}], "model": MODELS[0]},
-        {"custom_id": "a", "method": "POST", "url": CHAT_URL,
+        {"custom_id": "a", "method": "POST", "url": Endpoint.CHAT,
          "body": {"model": "auto", "messages": [USER], "max_tokens": 9}},
     ],
 )  # fmt: skip
 def test_plain_lines_take_the_short_way(raw: dict[str, Any]):
-    assert isinstance(plain_request(raw, WORDS, CHAT_URL), PlainRequest)
+    assert isinstance(plain_request(raw, WORDS, Endpoint.CHAT), PlainRequest)
 
 
 @pytest.mark.parametrize(
@@ -91,9 +92,9 @@ def test_plain_lines_take_the_short_way(raw: dict[str, Any]):
         {"prompt": "hi", "max_tokens": True},
         {"prompt": "hi", "model": ["cheap"]},
         {"messages": [{"role": ["user"], "content": "hi"}]},
-        {"custom_id": None, "method": "POST", "url": CHAT_URL, "body": {"messages": [USER]}},
+        {"custom_id": None, "method": "POST", "url": Endpoint.CHAT, "body": {"messages": [USER]}},
         {"prompt": "hi", "temperature": 2.1},
     ],
 )
 def test_other_lines_do_not(raw: dict[str, Any]):
-    assert plain_request(raw, WORDS, CHAT_URL) is None
+    assert plain_request(raw, WORDS, Endpoint.CHAT) is None
