@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -20,6 +20,7 @@ from typing import Final
 import redis
 import structlog
 
+from producer.options import Allowance
 from shared.db.engine import Database
 from shared.db.repositories import projects
 from shared.db.repositories.projects import DEFAULT_PROJECT, KeyRow
@@ -51,16 +52,40 @@ class TooManyRequestsError(PromptmillError):
         super().__init__(
             f"this key may make {limit} requests a minute; try again in {retry_after_s} s"
         )
+        self.limit = limit
         self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """A key's requests of the present minute, which ends in `reset_s` seconds."""
+
+    limit: int
+    remaining: int
+    reset_s: int
+
+    def headers(self) -> dict[str, str]:
+        """As OpenAI tells them."""
+        return {
+            "x-ratelimit-limit-requests": str(self.limit),
+            "x-ratelimit-remaining-requests": str(self.remaining),
+            "x-ratelimit-reset-requests": f"{self.reset_s}s",
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever asks. `project_id` is None for the admin key, which belongs to no project."""
+    """Whoever asks. `project_id` is None for the admin key, which belongs to no project.
+
+    allowance: what it submits counts against its own limits, where it has any. rate: how many
+    requests it may still make, where that is limited and known.
+    """
 
     key_id: str
     project_id: str | None
     rights: frozenset[str]
+    allowance: Allowance = field(default_factory=Allowance)
+    rate: Rate | None = None
 
     @property
     def is_admin(self) -> bool:
@@ -114,9 +139,16 @@ class Access:
             raise AccessError("this key is not known here, or it was revoked")
         if row.expires_at is not None and row.expires_at <= now:
             raise AccessError("this key has expired", code="expired_api_key")
+        rate = None
         if row.requests_per_minute is not None:
-            self._count(row.id, row.requests_per_minute, now)
-        return Caller(row.id, row.project_id, frozenset(row.scopes))
+            rate = self._count(row.id, row.requests_per_minute, now)
+        return Caller(
+            row.id,
+            row.project_id,
+            frozenset(row.scopes),
+            _allowance_of(row),
+            rate,
+        )
 
     def project(self, caller: Caller, *named: str | None) -> str:
         """The project to act in: the key's own; for the admin key the first one named, otherwise
@@ -162,7 +194,7 @@ class Access:
                 self._cache[digest] = now, row
         return row
 
-    def _count(self, key_id: str, limit: int, now: datetime) -> None:
+    def _count(self, key_id: str, limit: int, now: datetime) -> Rate | None:
         minute, second = divmod(int(now.timestamp()), _MINUTE_S)
         name = f"promptmill:requests:{key_id}:{minute}"
         try:
@@ -172,9 +204,16 @@ class Access:
                 used = int(pipeline.execute()[0])
         except UnavailableError as error:
             log.warning("requests per minute are not counted", reason=error.message)
-            return
+            return None
         if used > limit:
             raise TooManyRequestsError(limit, _MINUTE_S - second)
+        return Rate(limit, limit - used, _MINUTE_S - second)
+
+
+def _allowance_of(row: KeyRow) -> Allowance:
+    if row.spend_limit_nusd is None and row.tokens_per_day is None:
+        return Allowance()
+    return Allowance(row.id, row.tokens_per_day, row.spend_limit_nusd)
 
 
 def ensure_default_project(database: Database, now: datetime) -> None:

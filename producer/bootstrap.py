@@ -20,6 +20,7 @@ from producer.files import Files
 from producer.filling import Filler
 from producer.gauges import Gauges
 from producer.intake import IntakeLimits
+from producer.key_limits import KeyLimits
 from producer.local.admin_key import admin_key
 from producer.purse import Budget
 from producer.results import ResultReader
@@ -91,12 +92,20 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
     publisher = Publisher(make_celery_app(settings))
     filler = Filler(database, publisher, chunk_size=settings.chunk_size, clock=clock)
     limits = IntakeLimits(settings.max_line_bytes)
+    key_limits = KeyLimits(
+        database,
+        ledger,
+        client,
+        default_max_tokens=catalog.routing.default_max_tokens,
+        clock=clock,
+    )
     templates = TemplateShelf(database, catalog, clock=clock)
     submission = Submission(
         database,
         catalog,
         filler,
         templates,
+        key_limits,
         limits=limits,
         webhook_allowed_cidrs=settings.webhook_allowed_cidrs,
         clock=clock,
@@ -119,17 +128,26 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
         results=results,
         budget=Budget(database, ledger, clock=clock),
         conversations=Conversations(
-            database, publisher, steering, patience_s=settings.answer_within_s, clock=clock
+            database,
+            publisher,
+            steering,
+            key_limits,
+            patience_s=settings.answer_within_s,
+            clock=clock,
         ),
         files=Files(database, storage, results, max_bytes=settings.max_upload_bytes, clock=clock),
         file_batches=FileBatches(
-            database, webhook_allowed_cidrs=settings.webhook_allowed_cidrs, clock=clock
+            database,
+            key_limits,
+            webhook_allowed_cidrs=settings.webhook_allowed_cidrs,
+            clock=clock,
         ),
         file_intake=FileIntake(
             database=database,
             storage=storage,
             filler=filler,
             templates=templates,
+            key_limits=key_limits,
             known_models=frozenset(catalog.models),
             limits=limits,
             max_lines=settings.max_batch_lines,

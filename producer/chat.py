@@ -16,7 +16,8 @@ from producer.cancellation import Steering
 from producer.intake.json_line import parse_line
 from producer.intake.lines import read_body, read_embeddings_body
 from producer.intake.refusal import Refusal
-from producer.options import usd
+from producer.key_limits import KeyLimits, worst_case_tokens
+from producer.options import Allowance, usd
 from shared.catalog.spec import Catalog
 from shared.chunking import ranges_text
 from shared.db.engine import Database
@@ -127,6 +128,7 @@ class Conversations:
         database: Database,
         publisher: Publisher,
         steering: Steering,
+        key_limits: KeyLimits,
         *,
         patience_s: int,
         clock: Callable[[], datetime],
@@ -134,6 +136,7 @@ class Conversations:
         self._database = database
         self._publisher = publisher
         self._steering = steering
+        self._key_limits = key_limits
         self._patience_s = patience_s
         self._clock = clock
 
@@ -143,15 +146,32 @@ class Conversations:
         return new_id(AWAITED_PREFIX)
 
     def begin(
-        self, batch_id: str, asked: Asked, project_id: str, idempotency_key: str | None
+        self,
+        batch_id: str,
+        asked: Asked,
+        project_id: str,
+        idempotency_key: str | None,
+        allowance: Allowance,
     ) -> Conversation:
         """Write the jobs and send them to the workers.
 
         Or the conversation that was begun under the same key: its answer is not bought twice.
-        Raises ConflictError (`idempotency_conflict`) for a key that was used for something else.
+        Raises ConflictError (`idempotency_conflict`) for a key that was used for something else,
+        BudgetRefusedError and TooManyTokensError where the API key's own limits do not carry it.
         """
+        tokens = self._take_tokens(batch_id, asked, allowance)
+        new = self._new_batch(batch_id, asked, project_id, idempotency_key)
+        new = replace(new, key_id=allowance.key_id, counted_tokens=tokens)
+        begun = self._written(new, asked)
+        if begun.id != batch_id:
+            self._key_limits.release_tokens(allowance, batch_id)
+        return begun
+
+    def _new_batch(
+        self, batch_id: str, asked: Asked, project_id: str, idempotency_key: str | None
+    ) -> NewBatch:
         now = self._clock()
-        new = NewBatch(
+        return NewBatch(
             id=batch_id,
             project_id=project_id,
             content_sha256=asked.digest(),
@@ -162,18 +182,23 @@ class Conversations:
             idempotency_key=idempotency_key,
             max_cost_nusd=asked.max_cost_nusd,
         )
+
+    def _written(self, new: NewBatch, asked: Asked) -> Conversation:
+        key = new.idempotency_key
         requests = [request.to_json().decode() for request in asked.requests]
         try:
             with self._database.transaction() as connection:
-                if idempotency_key is not None:
-                    known = batches.by_idempotency_key(connection, project_id, idempotency_key)
+                if key is not None:
+                    known = batches.by_idempotency_key(connection, new.project_id, key)
                     if known is not None:
                         return _same(known, new)
-                number = awaited.open_batch(connection, new, requests, now + _MESSAGE_LEASE)
+                number = awaited.open_batch(
+                    connection, new, requests, new.created_at + _MESSAGE_LEASE
+                )
         except ConflictError:
             return self._earlier(new)  # two at once under one key: the other was first
-        conversation = Conversation(batch_id, number, len(requests))
-        self._publish(conversation, project_id)
+        conversation = Conversation(new.id, number, len(requests))
+        self._publish(conversation, new.project_id)
         return conversation
 
     def ended(self, conversation: Conversation) -> Sequence[Any]:
@@ -189,6 +214,15 @@ class Conversations:
             pass  # it has ended by itself
         except UnavailableError as error:
             log.warning("a conversation could not be called off", reason=error.message)
+
+    def _take_tokens(self, batch_id: str, asked: Asked, allowance: Allowance) -> int | None:
+        self._key_limits.check_spend(allowance)
+        if allowance.tokens_per_day is None:
+            return None
+        default = self._key_limits.default_max_tokens
+        tokens = sum(worst_case_tokens(request, default) for request in asked.requests)
+        self._key_limits.take_tokens(allowance, batch_id, tokens)
+        return tokens
 
     def _publish(self, conversation: Conversation, project_id: str) -> None:
         lines = ranges_text(range(1, conversation.lines + 1))

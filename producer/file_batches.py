@@ -16,7 +16,8 @@ import orjson
 from producer.files import BATCH_PURPOSE, checked_expiry
 from producer.intake import fields
 from producer.intake.refusal import Refusal
-from producer.options import MAX_NAME, MAX_URL, metadata, priority, text, usd, window_of
+from producer.key_limits import KeyLimits
+from producer.options import MAX_NAME, MAX_URL, Allowance, metadata, priority, text, usd, window_of
 from producer.submission import WebhookOfSubmission, webhook_of
 from shared.catalog.spec import Catalog
 from shared.db.engine import Connection, Database
@@ -89,11 +90,13 @@ class FileBatches:
     def __init__(
         self,
         database: Database,
+        key_limits: KeyLimits,
         *,
         webhook_allowed_cidrs: Sequence[str],
         clock: Callable[[], datetime],
     ) -> None:
         self._database = database
+        self._key_limits = key_limits
         self._allowed_cidrs = webhook_allowed_cidrs
         self._clock = clock
 
@@ -105,6 +108,7 @@ class FileBatches:
         key: str | None,
         caller: str,
         is_repetition: bool,
+        allowance: Allowance,
     ) -> MadeBatch:
         """Make the batch, or find the one that this very request has made before.
 
@@ -119,6 +123,7 @@ class FileBatches:
             earlier = self._earlier(connection, project_id, key, digest, again=is_repetition)
             if earlier is not None:
                 return self._found(connection, earlier, wanted)
+        self._key_limits.check_spend(allowance)
         if wanted.webhook_url is not None:
             url_guard.check(wanted.webhook_url, self._allowed_cidrs)
         with self._database.transaction() as connection:
@@ -127,7 +132,7 @@ class FileBatches:
             if earlier is not None:
                 return self._found(connection, earlier, wanted)
             try:
-                return self._make(connection, wanted, project_id, key, digest)
+                return self._make(connection, wanted, project_id, key, digest, allowance)
             except ConflictError as error:
                 earlier = self._earlier(connection, project_id, key, digest, again=False)
                 if error.code != "idempotency_key_taken" or earlier is None:
@@ -141,6 +146,7 @@ class FileBatches:
         project_id: str,
         key: str | None,
         digest: str,
+        allowance: Allowance,
     ) -> MadeBatch:
         now = self._clock()
         _check_file(connection, wanted.input_file_id, project_id, now)
@@ -159,6 +165,7 @@ class FileBatches:
             input_file_id=wanted.input_file_id,
             output_expires_after_s=wanted.output_expires_after_s,
             endpoint=wanted.endpoint,
+            key_id=allowance.key_id,
         )
         number = batches.create(connection, new)
         intakes.add(connection, number, wanted.input_file_id, wanted.intake_options())

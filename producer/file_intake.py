@@ -21,10 +21,12 @@ import structlog
 from producer.filling import EndedMeanwhileError, Filler
 from producer.intake import IntakeLimits, Line, RejectedLine, read_lines
 from producer.intake.templates import no_templates
+from producer.key_limits import KeyLimits, TooManyTokensError, worst_case_tokens
+from producer.options import Allowance
 from producer.storage import Storage
 from producer.templates import ProjectTemplates, TemplateShelf
 from shared.db.engine import Connection, Database
-from shared.db.repositories import batches, intakes, jobs
+from shared.db.repositories import batches, intakes, jobs, key_use, projects
 from shared.db.repositories.batches import BatchRow
 from shared.db.repositories.intakes import IntakeRow
 from shared.domain.batch import BatchStatus, Endpoint, Priority
@@ -79,6 +81,7 @@ class FileIntake:
     storage: Storage
     filler: Filler
     templates: TemplateShelf
+    key_limits: KeyLimits
     known_models: frozenset[str]
     limits: IntakeLimits
     max_lines: int
@@ -151,7 +154,7 @@ class _Reading:
         self._templates = self._parts.templates.of(batch.project_id)
         self._endpoint = Endpoint(batch.endpoint)
         try:
-            errors = self._errors() if not done else []
+            errors = self._errors(batch) if not done else []
             if errors:
                 self._fail(errors)
             else:
@@ -160,10 +163,11 @@ class _Reading:
             message = "The input file is gone: it was deleted or has expired."
             self._fail([_error("input_file_gone", message)])
 
-    def _errors(self) -> list[dict[str, Any]]:
+    def _errors(self, batch: BatchRow) -> list[dict[str, Any]]:
         """Why the batch fails, as OpenAI tells it; nothing where it runs."""
+        allowance = self._allowance_of(batch)
         errors: list[dict[str, Any]] = []
-        bad = total = 0
+        bad = total = tokens = 0
         for line in self._lines():
             total += 1
             if total > self._parts.max_lines:
@@ -173,14 +177,36 @@ class _Reading:
                 bad += 1
                 if len(errors) < ERRORS_SHOWN:
                     errors.append(_error(line.code, line.message, line.field, line.line))
+            elif allowance.tokens_per_day is not None:
+                default = self._parts.key_limits.default_max_tokens
+                tokens += worst_case_tokens(line.request, default)
         if not total:
             return [_error("empty_file", "The file has no lines.")]
-        if self._is_partial and bad < total:
-            return []
+        if not bad or (self._is_partial and bad < total):
+            return self._counted(batch, allowance, tokens)
         if bad > len(errors):
             message = f"{bad - len(errors)} further lines are not valid either."
             errors.append(_error("more_errors", message))
         return errors
+
+    def _allowance_of(self, batch: BatchRow) -> Allowance:
+        if batch.key_id is None:
+            return Allowance()
+        with self._database.reading() as connection:
+            key = projects.get_key(connection, batch.key_id)
+        return Allowance(batch.key_id, None if key is None else key.tokens_per_day)
+
+    def _counted(self, batch: BatchRow, allowance: Allowance, tokens: int) -> list[dict[str, Any]]:
+        """Count the file against its API key's tokens of the day; why it fails, if it does."""
+        if allowance.tokens_per_day is None:
+            return []
+        try:
+            self._parts.key_limits.take_tokens(allowance, batch.id, tokens)
+        except TooManyTokensError as error:
+            return [_error(error.code, error.message)]
+        with self._database.transaction() as connection:
+            key_use.set_counted(connection, batch.number, tokens)
+        return []
 
     def _fill(self, batch: BatchRow, done: int) -> None:
         self._parts.filler.fill(

@@ -27,6 +27,15 @@ _LONGEST_S: Final = 30 * 86400
 
 
 @dataclass(frozen=True, slots=True)
+class Allowance:
+    """The API key whose limits a submission counts against, where it has any."""
+
+    key_id: str | None = None
+    tokens_per_day: int | None = None
+    spend_limit_nusd: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """How a file is run, in its project."""
 
@@ -40,9 +49,10 @@ class Options:
     webhook_url: str | None = None
     idempotency_key: str | None = None
     deduplicate: bool | None = None
+    allowance: Allowance = field(default_factory=Allowance)
 
     def fingerprint(self) -> bytes:
-        """What makes a submission the same one, apart from its lines and its key."""
+        """What makes a submission the same one, apart from its lines, its key and its allowance."""
         told: dict[str, Any] = {
             "priority": self.priority.value,
             "strict": self.strict,

@@ -7,12 +7,13 @@ from typing import Any, Final
 import structlog
 
 from shared.budget.ledger import Ledger
-from shared.budget.model import Balance, Scope
+from shared.budget.model import Balance, Scope, ScopeKind
 from shared.budget.windows import scopes_for
 from shared.db.engine import Database
-from shared.db.repositories import budgets
+from shared.db.repositories import budgets, projects
+from shared.db.repositories.projects import KeyRow
 from shared.domain.money import usd_from_nusd
-from shared.errors import UnavailableError
+from shared.errors import ConflictError, NotFoundError, UnavailableError
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +66,30 @@ class Budget:
         for window, limit in new.items():
             self._ledger.set_limit(scopes[window], limit)
         return self.read(project_id)
+
+    def set_key_limit(self, project_id: str | None, key_id: str, limit_nusd: int) -> KeyRow:
+        """Change the spend limit of an API key (with a project, only of that one's), in the same
+        order; jobs it held go on by themselves. Raises NotFoundError, ConflictError for a key
+        without a spend limit: what it has submitted so far does not draw on one.
+        """
+        with self._database.reading() as connection:
+            key = projects.get_key(connection, key_id)
+        if key is None or project_id not in (None, key.project_id):
+            raise NotFoundError("there is no such key in this project", code="key_not_found")
+        if key.spend_limit_nusd is None:
+            raise ConflictError(
+                "this key was made without a spend limit: make another one",
+                code="key_without_limit",
+            )
+        scope = Scope(ScopeKind.KEY, key_id)
+        if _is_lower(limit_nusd, key.spend_limit_nusd):
+            self._ledger.set_limit(scope, limit_nusd)
+        with self._database.transaction() as connection:
+            budgets.set_key_limit(connection, key_id, limit_nusd)
+        self._ledger.set_limit(scope, limit_nusd)
+        with self._database.reading() as connection:
+            changed = projects.get_key(connection, key_id)
+        return changed or key
 
     def _from_database(self, scope: Scope) -> Balance:
         with self._database.reading() as connection:

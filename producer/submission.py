@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from producer.filling import REJECTED_SHOWN, Filler
 from producer.intake import IntakeLimits, Line, RejectedLine, read_lines
+from producer.key_limits import KeyLimits
 from producer.options import MAX_LABEL, Options, window_of
 from producer.spool import Spool
 from producer.templates import ProjectTemplates, TemplateShelf
@@ -71,6 +72,7 @@ class Submission:
         catalog: Catalog,
         filler: Filler,
         templates: TemplateShelf,
+        key_limits: KeyLimits,
         *,
         limits: IntakeLimits,
         webhook_allowed_cidrs: Sequence[str],
@@ -80,6 +82,7 @@ class Submission:
         self._known_models = frozenset(catalog.models)
         self._filler = filler
         self._templates = templates
+        self._key_limits = key_limits
         self._limits = limits
         self._allowed_cidrs = webhook_allowed_cidrs
         self._clock = clock
@@ -90,7 +93,8 @@ class Submission:
         Raises UsageError for what is wrong with the whole (an empty file, options, a forbidden
         webhook address), BadLinesError where `strict` was asked for, ConflictError
         (`idempotency_conflict`) for a key that was used for something else, UnavailableError for
-        one whose batch is being given up as lost right now.
+        one whose batch is being given up as lost right now; BudgetRefusedError and
+        TooManyTokensError where the API key's own limits do not carry it.
         """
         window = window_of(options.completion_window)
         spool.rewind()
@@ -104,15 +108,30 @@ class Submission:
         templates = self._templates.of(options.project_id)
         if options.strict:
             self._check_all(spool, templates)
+        batch_id = new_id("batch")
+        tokens = self._take_tokens(batch_id, spool, options, templates)
         try:
-            number, webhook = self._create(options, digest, window)
+            number, webhook = self._create(batch_id, options, digest, window, tokens)
         except ConflictError as error:
+            self._key_limits.release_tokens(options.allowance, batch_id)
             earlier = self._earlier(options, digest)
             if error.code != "idempotency_key_taken" or earlier is None:
                 raise
             return earlier  # two submissions under one key at once: the other was first
         reach(FaultPoint.AFTER_BATCH_ROW)
         return self._fill(number, spool, options, webhook, templates)
+
+    def _take_tokens(
+        self, batch_id: str, spool: Spool, options: Options, templates: ProjectTemplates
+    ) -> int | None:
+        """Hold the submission against the limits of its API key; what was counted, if anything."""
+        allowance = options.allowance
+        self._key_limits.check_spend(allowance)
+        if allowance.tokens_per_day is None:
+            return None
+        tokens = self._key_limits.worst_case_of(self._lines(spool, templates))
+        self._key_limits.take_tokens(allowance, batch_id, tokens)
+        return tokens
 
     def _carried_on(
         self, earlier: Submitted, spool: Spool, options: Options, digest: str
@@ -176,11 +195,16 @@ class Submission:
             raise BadLinesError(bad, count)
 
     def _create(
-        self, options: Options, digest: str, window: timedelta
+        self,
+        batch_id: str,
+        options: Options,
+        digest: str,
+        window: timedelta,
+        counted_tokens: int | None,
     ) -> tuple[int, WebhookOfSubmission | None]:
         now = self._clock()
         new = NewBatch(
-            id=new_id("batch"),
+            id=batch_id,
             project_id=options.project_id,
             content_sha256=digest,
             priority=options.priority,
@@ -191,6 +215,8 @@ class Submission:
             name=options.name,
             max_cost_nusd=options.max_cost_nusd,
             metadata=options.metadata,
+            key_id=options.allowance.key_id,
+            counted_tokens=counted_tokens,
         )
         with self._database.transaction() as connection:
             number = batches.create(connection, new)

@@ -258,6 +258,7 @@ class ChunkRunner:
             is_capped=batch.max_cost_nusd is not None,
             has_duplicates=batch.duplicates > 0,
             caching=_caching_of(project),
+            key_id=batch.key_id,
         )
         return _Claimed(claimed, earlier, context)
 

@@ -32,6 +32,8 @@ def purse_of(connection: Connection, scope: Scope) -> Purse:
     """A scope as the database sees it."""
     if scope.kind is ScopeKind.BATCH:
         return budgets.batch_purse(connection, scope.key)
+    if scope.kind is ScopeKind.KEY:
+        return budgets.key_purse(connection, scope.key)
     return budgets.window_purse(connection, scope.key, scope.kind.value, scope.period)
 
 

@@ -83,7 +83,8 @@ class Opener(Protocol):
 @dataclass(frozen=True, slots=True)
 class Payer:
     """On whose account and under which claim an attempt is made. draws_on_batch: the batch has a
-    purse of its own, which may be raised or given a limit while it runs.
+    purse of its own, which may be raised or given a limit while it runs. key_id: the API key whose
+    spend limit it counts against, if any.
     """
 
     job_id: int
@@ -91,6 +92,7 @@ class Payer:
     project_id: str
     batch_id: str
     draws_on_batch: bool = True
+    key_id: str | None = None
 
 
 class Meter:
@@ -189,7 +191,12 @@ class Meter:
             now = self._clock()
             request = ReserveRequest(
                 attempt_id(),
-                scopes_for(payer.project_id, payer.batch_id if payer.draws_on_batch else None, now),
+                scopes_for(
+                    payer.project_id,
+                    payer.batch_id if payer.draws_on_batch else None,
+                    now,
+                    payer.key_id,
+                ),
                 prepared.worst_case_nusd,
             )
             outcome = await self._ask(request)

@@ -69,7 +69,7 @@ class BatchContext:
 
     announces_jobs: an endpoint wants an event of each answer. is_capped: it has a limit of its own.
     has_duplicates: some of its jobs wait for the end of others. caching: None where the project
-    keeps no answers.
+    keeps no answers. key_id: the API key whose limits it draws on.
     """
 
     number: int
@@ -80,6 +80,7 @@ class BatchContext:
     is_capped: bool = True
     has_duplicates: bool = False
     caching: Caching | None = None
+    key_id: str | None = None
 
     @property
     def is_awaited(self) -> bool:
@@ -189,7 +190,7 @@ class Pipeline:
         """Classify and route, once per job: a job that ran before remembers both."""
         # A counter in Redis for each chat without a cap would cost more than it could ever refuse.
         draws = batch.is_capped or not batch.is_awaited
-        payer = Payer(job.id, job.claim_token, batch.project_id, batch.id, draws)
+        payer = Payer(job.id, job.claim_token, batch.project_id, batch.id, draws, batch.key_id)
         if job.decision is not None and "route" in job.decision:
             classification = Classification.from_dict(job.decision["classification"])
             routed: Route | NoRoute = Route.from_dict(job.decision["route"])

@@ -6,6 +6,7 @@ from fastapi import Depends, Header, Query, Request
 from fastapi.security import HTTPBearer
 
 from producer.access import Caller, Right
+from producer.api.frame import RATE_HEADERS
 from producer.bootstrap import ProducerContext
 
 # Only for the button in /docs: the header is read and judged by `Access`.
@@ -24,7 +25,11 @@ Context = Annotated[ProducerContext, Depends(context_of)]
 def _caller(
     request: Request, context: Context, _shown: Annotated[object, Depends(_BEARER)]
 ) -> Caller:
-    return context.access.caller(request.headers.get("authorization"))
+    caller = context.access.caller(request.headers.get("authorization"))
+    if caller.rate is not None:
+        # Whatever the answer will be: `Frame` tells them with it.
+        setattr(request.state, RATE_HEADERS, caller.rate.headers())
+    return caller
 
 
 Asking = Annotated[Caller, Depends(_caller)]

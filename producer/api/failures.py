@@ -11,9 +11,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from producer.access import TooManyRequestsError
+from producer.access import Rate, TooManyRequestsError
 from producer.api.answers import JsonResponse, error_response
 from producer.api.objects import rejected_lines
+from producer.key_limits import TooManyTokensError
 from producer.spool import TooLargeError
 from producer.submission import BadLinesError
 from shared.errors import (
@@ -31,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 _STATUS: Final[tuple[tuple[type[PromptmillError], int], ...]] = (
     (TooManyRequestsError, 429),
+    (TooManyTokensError, 429),
     (BudgetRefusedError, 402),
     (UnavailableError, 503),
     (TooLargeError, 413),
@@ -70,7 +72,16 @@ async def _ours(_request: Request, error: Exception) -> JsonResponse:
     if isinstance(error, ConflictError | BudgetRefusedError):
         headers = _NOT_AGAIN
     if isinstance(error, TooManyRequestsError):
-        headers = {"retry-after": str(error.retry_after_s)}
+        rate = Rate(error.limit, 0, error.retry_after_s)
+        headers = {"retry-after": str(error.retry_after_s), **rate.headers()}
+    if isinstance(error, TooManyTokensError):
+        headers = {
+            "retry-after": str(error.retry_after_s),
+            "x-ratelimit-limit-tokens": str(error.limit),
+            "x-ratelimit-remaining-tokens": str(error.remaining),
+            "x-ratelimit-reset-tokens": f"{error.retry_after_s}s",
+            **_NOT_AGAIN,
+        }
     if isinstance(error, BadLinesError):
         more = {
             "rejected": rejected_lines(error.rejected),

@@ -19,6 +19,9 @@ from producer.intake.refusal import Refusal
 
 log = structlog.get_logger(__name__)
 
+RATE_HEADERS: Final = "rate_headers"
+"""Where a request's state keeps the headers that tell of its key's requests per minute."""
+
 _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 UPLOADS: Final = frozenset({"/v1/batches", "/v1/files", "/v1/plan"})
 """Paths whose bodies are streamed to where they are kept, which has its own bound."""
@@ -117,7 +120,9 @@ class _Exchange:
             return  # what the app makes of the cut body is not the answer
         if message["type"] == "http.response.start":
             self._started = True
-            MutableHeaders(scope=message)["x-request-id"] = self._id
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self._id
+            headers.update(self._scope.get("state", {}).get(RATE_HEADERS, {}))
         await self._send(message)
 
     async def _answer(self, status: int, message: str, code: str) -> None:

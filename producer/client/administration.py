@@ -58,10 +58,15 @@ class Administration:
         return self._listed(path("keys"), project=project)
 
     async def create_key(self, /, **fields: object) -> Json:
-        """Make a key: `project, name, scopes, spend_limit_usd, expires_in_s, ...`; its `key` is
-        shown this once.
+        """Make a key: `project, name, scopes, requests_per_minute, tokens_per_day, spend_limit_usd,
+        expires_in_s`; its `key` is shown this once.
         """
         return await self._json(calls.post(path("keys"), fields))
+
+    async def limit_key(self, key_id: str, spend_limit_usd: Usd) -> Json:
+        """Change the spend limit of a key that has one."""
+        body = {"spend_limit_usd": str(spend_limit_usd)}
+        return await self._json(calls.patch(path("keys", key_id), body))
 
     async def revoke_key(self, key_id: str) -> Json:
         """Make a key useless."""

@@ -81,6 +81,11 @@ def put(path: str, body: Mapping[str, Any]) -> Call:
     return Call("PUT", path, body=dict(body))
 
 
+def patch(path: str, body: Mapping[str, Any]) -> Call:
+    """A call that changes what it names."""
+    return Call("PATCH", path, body=dict(body))
+
+
 def delete(path: str) -> Call:
     """A call that removes a thing."""
     return Call("DELETE", path)

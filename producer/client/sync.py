@@ -169,6 +169,7 @@ class Promptmill:
     create_project = _verb(AsyncPromptmill.create_project)
     api_keys = _listing(AsyncPromptmill.api_keys)
     create_key = _verb(AsyncPromptmill.create_key)
+    limit_key = _verb(AsyncPromptmill.limit_key)
     revoke_key = _verb(AsyncPromptmill.revoke_key)
     models = _listing(AsyncPromptmill.models)
     providers = _listing(AsyncPromptmill.providers)

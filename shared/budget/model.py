@@ -7,18 +7,19 @@ from functools import lru_cache
 
 from shared.domain.money import MAX_NUSD
 
-MAX_SCOPES = 4
+MAX_SCOPES = 5
 _NAME = re.compile(r"[A-Za-z0-9_.-]+\Z")
 _ATTEMPT = re.compile(r"[0-9a-f]{32}\Z")
 
 
 class ScopeKind(StrEnum):
-    """What a limit is about: a project's calendar window, all its time, or one batch."""
+    """What a limit is about: a project's calendar window or all its time, a batch, an API key."""
 
     DAY = "day"
     MONTH = "month"
     TOTAL = "total"
     BATCH = "batch"
+    KEY = "key"
 
 
 _PERIOD = {
@@ -26,12 +27,13 @@ _PERIOD = {
     ScopeKind.MONTH: re.compile(r"\d{4}-\d{2}\Z"),
     ScopeKind.TOTAL: re.compile(r"\Z"),
     ScopeKind.BATCH: re.compile(r"\Z"),
+    ScopeKind.KEY: re.compile(r"\Z"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One limited purse; `key` is a project id (day, month, total) or a batch id.
+    """One limited purse; `key` is a project id (day, month, total), or a batch's or API key's id.
 
     Its text, `day:acme:2026-11-21` or `batch:b1`, names it in Redis, so key and period hold no
     separator: other characters than letters, digits, `_`, `.` and `-` raise ValueError.
@@ -85,7 +87,7 @@ def checked_attempt(attempt_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReserveRequest:
-    """The worst case of one attempt, wanted from one to four different scopes at once."""
+    """The worst case of one attempt, wanted from one to five different scopes at once."""
 
     attempt_id: str
     scopes: tuple[Scope, ...]

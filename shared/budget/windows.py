@@ -13,16 +13,21 @@ def periods(now: datetime) -> tuple[str, str]:
     return day, day[:7]
 
 
-def scopes_for(project_id: str, batch_id: str | None, now: datetime) -> tuple[Scope, ...]:
-    """Day, month and total of the project, and the batch's cap where there is a batch.
+def scopes_for(
+    project_id: str, batch_id: str | None, now: datetime, key_id: str | None = None
+) -> tuple[Scope, ...]:
+    """Day, month and total of the project, the batch's cap where there is a batch, and the spend
+    limit of the API key where it has one.
 
     An attempt keeps the scopes of the moment it was reserved in, also when it settles after
     midnight.
     """
     day, month = periods(now)
-    windows = (
+    windows: tuple[Scope, ...] = (
         Scope(ScopeKind.DAY, project_id, day),
         Scope(ScopeKind.MONTH, project_id, month),
         Scope(ScopeKind.TOTAL, project_id),
     )
-    return windows if batch_id is None else (*windows, Scope(ScopeKind.BATCH, batch_id))
+    if batch_id is not None:
+        windows = (*windows, Scope(ScopeKind.BATCH, batch_id))
+    return windows if key_id is None else (*windows, Scope(ScopeKind.KEY, key_id))

@@ -56,6 +56,8 @@ api_keys = Table(
     Column("requests_per_minute", Integer),
     Column("tokens_per_day", BigInteger),
     Column("spend_limit_nusd", BigInteger),
+    # what its batches cost that were deleted by age
+    Column("pruned_nusd", BigInteger, nullable=False, server_default="0"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime),
     Column("revoked_at", UtcDateTime),
@@ -124,10 +126,21 @@ batches = Table(
     Column("output_expires_after_s", Integer),
     # what its lines ask for, by OpenAI's address of it
     Column("endpoint", String(64), nullable=False, server_default="/v1/chat/completions"),
+    # the API key it draws on, where that has a spend limit or a limit of tokens
+    Column("key_id", String(40)),
+    # the most tokens it may use, as they were counted against the key's limit of its first day
+    Column("counted_tokens", BigInteger),
     UniqueConstraint("project_id", "idempotency_key"),
     one_of("status", BatchStatus, "status"),
     one_of("priority", Priority, "priority"),
     Index(None, "project_id", "number"),
+    Index(
+        "ix_batches_key",
+        "key_id",
+        "created_at",
+        sqlite_where=text("key_id IS NOT NULL"),
+        postgresql_where=text("key_id IS NOT NULL"),
+    ),
     Index(
         "ix_batches_open",
         "status",

@@ -100,6 +100,7 @@ async def submit(
         metadata=metadata(_json(metadata_, "metadata")),
         webhook_url=text(webhook_url, "webhook_url", MAX_URL),
         idempotency_key=text(idempotency_key, "Idempotency-Key", MAX_KEY),
+        allowance=acting.caller.allowance,
         deduplicate=deduplicate,
     )
     with await run_in_threadpool(context.spool) as spool:
@@ -235,6 +236,7 @@ def _made(
         key=text(key, "Idempotency-Key", MAX_KEY),
         caller=acting.caller.key_id,
         is_repetition=request.headers.get(_RETRY_COUNT, "0") != "0",
+        allowance=acting.caller.allowance,
     )
     reach(FaultPoint.AFTER_FILE_BATCH)
     with context.database.reading() as connection:

@@ -200,7 +200,7 @@ def _written(
     project = acting.project
     if asked.project is not None:
         project = context.access.project(acting.caller, acting.seen, asked.project)
-    return context.conversations.begin(wanted, asked, project, key)
+    return context.conversations.begin(wanted, asked, project, key, acting.caller.allowance)
 
 
 def _nothing(why: Left | TooLate) -> Response:

@@ -66,6 +66,12 @@ class NewKeyBody(_Body):
     expires_in_s: int | None = Field(default=None, ge=1, le=10 * 366 * 86400)
 
 
+class KeyChange(_Body):
+    """A key's new spend limit."""
+
+    spend_limit_usd: Usd
+
+
 @router.post("/v1/projects")
 def create_project(context: Context, caller: Asking, body: NewProject) -> Response:
     """Make a project (admin key only)."""
@@ -127,6 +133,13 @@ def list_keys(
         rows = projects.keys_page(connection, acting.project, limit=limit + 1, after=after)
     found = [key_object(row) for row in rows[:limit]]
     return JsonResponse(list_object(found, has_more=len(rows) > limit))
+
+
+@router.patch("/v1/keys/{key_id}")
+def change_key(key_id: str, context: Context, acting: Administering, body: KeyChange) -> Response:
+    """Change a key's spend limit; jobs that it held go on by themselves."""
+    limit = usd(body.spend_limit_usd, "spend_limit_usd")
+    return JsonResponse(key_object(context.budget.set_key_limit(acting.seen, key_id, limit)))
 
 
 @router.delete("/v1/keys/{key_id}")

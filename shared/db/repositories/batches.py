@@ -62,6 +62,8 @@ class NewBatch:
     input_file_id: str | None = None
     output_expires_after_s: int | None = None
     endpoint: Endpoint = Endpoint.CHAT
+    key_id: str | None = None
+    counted_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,8 @@ def create(connection: Connection, batch: NewBatch) -> int:
         "input_file_id": batch.input_file_id,
         "output_expires_after_s": batch.output_expires_after_s,
         "endpoint": batch.endpoint.value,
+        "key_id": batch.key_id,
+        "counted_tokens": batch.counted_tokens,
     }
     try:
         with connection.begin_nested():

@@ -12,8 +12,9 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from shared.db.repositories.batches import id_range
-from shared.db.tables import attempts, batches, budget_announcements, projects, spend
+from shared.db.tables import api_keys, attempts, batches, budget_announcements, projects, spend
 from shared.domain.attempt import AttemptStatus
+from shared.domain.job import LINE_BITS, MAX_LINES
 
 WINDOWS = ("day", "month", "total")
 
@@ -61,6 +62,33 @@ def batch_purse(connection: Connection, batch_id: str) -> Purse:
         attempts.c.job_id.between(*id_range(row.number)),
     )
     return Purse(row.max_cost_nusd, row.cost_nusd, _amounts(connection, open_query))
+
+
+def key_purse(connection: Connection, key_id: str) -> Purse:
+    """An API key's spend limit, over all its time."""
+    key = connection.execute(
+        select(api_keys.c.spend_limit_nusd, api_keys.c.pruned_nusd).where(api_keys.c.id == key_id)
+    ).one_or_none()
+    if key is None:
+        return Purse(0, 0, {})
+    kept = connection.execute(
+        select(func.coalesce(func.sum(batches.c.cost_nusd), 0)).where(batches.c.key_id == key_id)
+    ).scalar_one()
+    first = batches.c.number * (1 << LINE_BITS)
+    open_query = (
+        select(attempts.c.id, attempts.c.reserved_nusd)
+        .join(batches, attempts.c.job_id.between(first, first + MAX_LINES))
+        .where(attempts.c.status == AttemptStatus.OPEN, batches.c.key_id == key_id)
+    )
+    spent_nusd = int(kept) + int(key.pruned_nusd)
+    return Purse(key.spend_limit_nusd, spent_nusd, _amounts(connection, open_query))
+
+
+def set_key_limit(connection: Connection, key_id: str, limit_nusd: int) -> None:
+    """Change the spend limit of an API key."""
+    connection.execute(
+        update(api_keys).where(api_keys.c.id == key_id).values(spend_limit_nusd=limit_nusd)
+    )
 
 
 def _amounts(connection: Connection, query: Any) -> dict[str, int]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, literal, select, union_all
 
-from shared.db.tables import batches, jobs, projects, spend
+from shared.db.tables import api_keys, batches, jobs, projects, spend
 from shared.domain.job import JobStatus
 
 
@@ -76,9 +76,10 @@ def limited_windows(connection: Connection, day: str, month: str) -> Sequence[An
 
 
 def project_of_scope(connection: Connection, kind: str, key: str) -> str | None:
-    """Whose money a scope holds: its key, or for a batch the batch's project."""
-    if kind != "batch":
+    """Whose money a scope holds: its key, or the project of the batch or the API key."""
+    table = {"batch": batches, "key": api_keys}.get(kind)
+    if table is None:
         return key
-    query = select(batches.c.project_id).where(batches.c.id == key)
+    query = select(table.c.project_id).where(table.c.id == key)
     project: str | None = connection.execute(query).scalar_one_or_none()
     return project

@@ -109,6 +109,11 @@ def find_key(connection: Connection, key_hash: str) -> KeyRow | None:
     return connection.execute(select(api_keys).where(api_keys.c.key_hash == key_hash)).one_or_none()
 
 
+def get_key(connection: Connection, key_id: str) -> KeyRow | None:
+    """A key by its id, whether or not it is still good."""
+    return connection.execute(select(api_keys).where(api_keys.c.id == key_id)).one_or_none()
+
+
 def revoke_key(
     connection: Connection, key_id: str, project_id: str | None, now: datetime
 ) -> KeyRow | None:

@@ -26,8 +26,12 @@ def scopes_with_open_intents(connection: Connection) -> set[str]:
             f"month:{row.project_id}:{row.month}",
             f"total:{row.project_id}",
         }
-    ids = connection.execute(select(batches.c.id).where(batches.c.number.in_(numbers)))
-    return texts | {f"batch:{batch_id}" for batch_id in ids.scalars()}
+    query = select(batches.c.id, batches.c.key_id).where(batches.c.number.in_(numbers))
+    for batch in connection.execute(query):
+        texts.add(f"batch:{batch.id}")
+        if batch.key_id is not None:
+            texts.add(f"key:{batch.key_id}")
+    return texts
 
 
 def prices(connection: Connection, ids: Collection[str]) -> dict[str, tuple[AttemptStatus, int]]:

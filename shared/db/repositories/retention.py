@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, or_, select, update
 
 from shared.db.repositories.batches import id_range
 from shared.db.tables import (
+    api_keys,
     attempts,
     batches,
     budget_announcements,
@@ -45,7 +46,18 @@ def delete_jobs(connection: Connection, number: int, limit: int) -> int:
 
 
 def delete_batch(connection: Connection, number: int) -> None:
-    """Delete the row of a batch whose jobs are gone; its number is never given out again."""
+    """Delete the row of a batch whose jobs are gone; its number is never given out again. What it
+    cost stays with the API key that it drew on.
+    """
+    batch = connection.execute(
+        select(batches.c.key_id, batches.c.cost_nusd).where(batches.c.number == number)
+    ).one_or_none()
+    if batch is not None and batch.key_id is not None:
+        connection.execute(
+            update(api_keys)
+            .where(api_keys.c.id == batch.key_id)
+            .values(pruned_nusd=api_keys.c.pruned_nusd + batch.cost_nusd)
+        )
     connection.execute(delete(batches).where(batches.c.number == number))
 
 

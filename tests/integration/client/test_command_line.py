@@ -21,7 +21,7 @@ COMMANDS = [
         "project list",
         "key create",
     ),
-    *("key list", "key revoke", "webhook create", "webhook list", "webhook test"),
+    *("key list", "key limit", "key revoke", "webhook create", "webhook list", "webhook test"),
     *("webhook redeliver", "webhook deliveries"),
     *("template create", "template list", "template show", "template delete"),
 ]

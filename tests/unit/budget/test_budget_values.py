@@ -75,7 +75,7 @@ AN_ID = "0123456789abcdef" * 2
         (AN_ID, (DAY, DAY), 1),
         (
             AN_ID,
-            (DAY, TOTAL, BATCH, Scope(ScopeKind.TOTAL, "b"), Scope(ScopeKind.TOTAL, "c")),
+            (DAY, TOTAL, BATCH, *(Scope(ScopeKind.KEY, key) for key in "abc")),
             1,
         ),
         (AN_ID, (DAY,), -1),
