@@ -12,6 +12,7 @@ import pytest
 from producer.bootstrap import ProducerContext
 from producer.file_batches import read_file_batch
 from producer.filling import LINES_PER_TRANSACTION, Filler
+from producer.options import Allowance
 from producer.result_lines import Format
 from shared.db.repositories import batches, intakes, jobs, retention
 from shared.domain.inference import Constraints, Preferences, Request, Tier
@@ -407,7 +408,7 @@ def waiting(context: ProducerContext, content: bytes) -> int:
     body = {"input_file_id": file.id, "endpoint": sdk.CHAT, "completion_window": "24h"}
     wanted = read_file_batch(body, context.catalog)
     made = context.file_batches.create(
-        wanted, "default", key=None, caller="me", is_repetition=False
+        wanted, "default", key=None, caller="me", is_repetition=False, allowance=Allowance()
     )
     return int(made.batch.number)
 

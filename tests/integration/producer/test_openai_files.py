@@ -15,6 +15,7 @@ from producer.api.multipart import MultipartForm
 from producer.bootstrap import ProducerContext
 from producer.file_batches import read_file_batch
 from producer.files import ABANDONED_AFTER
+from producer.options import Allowance
 from producer.storage import Storage
 from shared.db.repositories import batches
 from shared.db.repositories import files as rows
@@ -207,7 +208,7 @@ def test_a_file_that_a_batch_has_yet_to_read_stays_although_it_is_deleted(
     body = {"input_file_id": file.id, "endpoint": sdk.CHAT, "completion_window": "24h"}
     wanted = read_file_batch(body, context.catalog)
     made = context.file_batches.create(
-        wanted, "default", key=None, caller="me", is_repetition=False
+        wanted, "default", key=None, caller="me", is_repetition=False, allowance=Allowance()
     )
     context.files.delete(file.id, "default")
     assert stored(context) == [file.id]
