@@ -22,7 +22,7 @@ from worker.maintenance.job_stager import PROJECT_WINDOW
 
 CHUNK = 1
 IN_FLIGHT = 16
-CROWDS = {"whale": 2000, "tuna": 1000, "shark": 400, "cod": 200, "shrimp": 100}
+CROWDS = {"whale": 1200, "tuna": 200, "shark": 100, "cod": 80, "shrimp": 80}
 SMALL = {"sprat": 20, "krill": 10, "plankton": 5, "copepod": 5, "orca": 5}
 """Whale, shark and orca share a lane, as do tuna and sprat, cod and plankton, shrimp and copepod;
 krill has one of its own."""

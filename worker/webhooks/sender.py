@@ -153,7 +153,7 @@ class Sender:
             return float(text[:9])
         try:
             moment = email.utils.parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
             return None
         aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return max(0.0, (aware - self._clock()).total_seconds())

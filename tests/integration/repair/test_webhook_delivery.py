@@ -188,6 +188,28 @@ async def test_a_receivers_retry_after_is_kept(
     assert hook.delivery.next_try_at == clock() + timedelta(seconds=120)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Feb 99999999999999999999 00:00:00 99999999999999999999  -2359 GMT",
+        "Mon, 01 Jan 0001 00:00:00 +2359",
+        "9" * 400,
+        "-5",
+        "1e9",
+        "\u00b2",
+        ",",
+    ],
+)
+async def test_a_strange_retry_after_does_not_lose_the_try(
+    hook: Hook, dispatcher: Dispatcher, receiver: Receiver, clock: Clock, said: str
+):
+    receiver.answers = [answer(503, Retry_After=said), answer(200)]
+    hook.announce()
+    await dispatcher.run_once(clock())
+    assert [row.status_code for row in hook.log] == [503]
+    assert clock() < hook.delivery.next_try_at <= clock() + timedelta(hours=10)
+
+
 async def test_an_endpoint_that_fails_for_days_is_disabled(
     hook: Hook, dispatcher: Dispatcher, receiver: Receiver, clock: Clock
 ):
