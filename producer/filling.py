@@ -13,16 +13,15 @@ from typing import Any, Final
 
 import structlog
 
-from producer.intake import FirstLines, Line, PlainRequest, RejectedLine, ValidLine
+from producer.intake import FirstLines, Line, RejectedLine, ValidLine
+from producer.intake.repeated import asked_once
 from shared.chunking import chunks_of, ranges_text
 from shared.db.engine import Connection, Database
 from shared.db.repositories import batches, jobs
 from shared.db.repositories.batches import BatchRow
 from shared.db.repositories.jobs import TakenLine
 from shared.domain.batch import BatchStatus, Priority
-from shared.domain.inference import Request
 from shared.domain.job import job_id_of
-from shared.domain.repetition import fingerprint, may_repeat, plain_fingerprint
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 from shared.queue.messages import ChunkMessage
@@ -186,20 +185,9 @@ def _with_leaders(
     for line in lines:
         digest = None
         if deduplicate is not False and isinstance(line, ValidLine):
-            digest = _asked_once(line.asked, deduplicate is True)
+            digest = asked_once(line.asked, even_for_variety=deduplicate is True)
         first = line.line if digest is None else seen.first(digest, line.line)
         yield line, None if first == line.line else first
-
-
-def _asked_once(asked: PlainRequest | Request, even_for_variety: bool) -> bytes | None:
-    """What all lines share that one answer does for; None for a line that needs its own."""
-    if isinstance(asked, PlainRequest):
-        if asked.temperature and not even_for_variety:
-            return None
-        return plain_fingerprint(*asked)
-    if may_repeat(asked) or (even_for_variety and asked.cache is None):
-        return fingerprint(asked)
-    return None
 
 
 _Block = list[tuple[RejectedLine | None, TakenLine]]

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from producer.intake import Line, RejectedLine
+from producer.intake import FirstLines, Line, RejectedLine, ValidLine
+from producer.intake.repeated import asked_once
 from shared.catalog.spec import Catalog
 from shared.deciding.classification.classifier import Classifier
 from shared.deciding.classification.trained import TrainedClassifier
@@ -91,15 +92,22 @@ class Preview:
                 yield self.route(line.request, line.custom_id)
 
     def plan(self, lines: Iterable[Line], expected_lines: int = 0) -> dict[str, Any]:
-        """What a file might cost; `expected_lines` (about) lets a long one be sampled."""
+        """What a file might cost, where lines that ask the same are asked once; `expected_lines`
+        (about) lets a long one be sampled.
+        """
         stride = max(1, -(-expected_lines // EXAMINED))
         sums = _Sums()
-        for index, line in enumerate(lines):
-            sums.lines += 1
-            if isinstance(line, RejectedLine):
-                sums.rejected += 1
-            elif index % stride == 0:
-                self._estimate(line.request, sums)
+        with FirstLines() as seen:
+            for line in lines:
+                sums.lines += 1
+                if isinstance(line, RejectedLine):
+                    sums.rejected += 1
+                elif _is_repeated(line, seen):
+                    sums.duplicates += 1
+                else:
+                    if sums.asked % stride == 0:
+                        self._estimate(line.request, sums)
+                    sums.asked += 1
         return sums.told()
 
     def _decide(self, request: Request) -> tuple[Classification, Route | NoRoute]:
@@ -143,6 +151,8 @@ class _Sums:
 
     lines: int = 0
     rejected: int = 0
+    duplicates: int = 0
+    asked: int = 0
     examined: int = 0
     unroutable: int = 0
     expected: float = 0.0
@@ -154,7 +164,7 @@ class _Sums:
     def told(self) -> dict[str, Any]:
         """The plan. `seconds`: all calls' usual time, 256 in flight, on one worker process."""
         jobs = self.lines - self.rejected
-        scale = jobs / self.examined if self.examined else 0.0
+        scale = self.asked / self.examined if self.examined else 0.0
         worst = math.ceil(self.worst * scale)
         p50 = math.ceil(self.expected * scale)
         p95 = math.ceil(self.expected * scale + _P95 * math.sqrt(self.variance * scale))
@@ -165,6 +175,7 @@ class _Sums:
             "lines": self.lines,
             "jobs": jobs,
             "rejected": self.rejected,
+            "duplicates": self.duplicates,
             "examined": self.examined,
             "unroutable": round(self.unroutable * scale),
             "cost_nusd": costs,
@@ -187,6 +198,12 @@ def _everywhere(catalog: Catalog) -> Catalog:
         if not catalog.providers[name].base_url
     }
     return replace(catalog, unavailable=missing)
+
+
+def _is_repeated(line: ValidLine, seen: FirstLines) -> bool:
+    """Whether an earlier line asks the same, so that this one is not asked."""
+    digest = asked_once(line.asked)
+    return digest is not None and seen.first(digest, line.line) != line.line
 
 
 def _refused(line: RejectedLine) -> dict[str, Any]:

@@ -121,6 +121,8 @@ def plan(
     print_table("asked first", ("model", ">jobs"), rows)
     if found["unpriced"]:
         say(f"without a price: {', '.join(found['unpriced'])}")
+    if found.get("duplicates"):
+        say(f"of them {found['duplicates']} ask what an earlier line asks, and cost nothing")
     if found.get("rejected"):
         say(f"bad lines: {found['rejected']}; `promptmill route --jsonl {file}` says why")
     if found.get("unroutable"):

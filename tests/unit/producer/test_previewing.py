@@ -39,7 +39,8 @@ def test_without_a_key_the_true_decision_is_that_nothing_can_be_asked(catalog: C
 
 def test_a_plan_rises_from_likely_to_worst_and_scales_what_it_sampled(catalog: Catalog):
     preview = Preview(catalog, everywhere=True)
-    content = b'{"prompt":"What is the capital of France?"}\n' * (EXAMINED + 1000)
+    numbers = range(10_000, 10_000 + EXAMINED + 1000)
+    content = b"".join(b'{"prompt":"What is the sum of %d and 2?"}\n' % i for i in numbers)
     whole = preview.plan(lines(catalog, content))
     sampled = preview.plan(lines(catalog, content), EXAMINED + 1000)
     assert whole["examined"] == EXAMINED + 1000
@@ -48,6 +49,17 @@ def test_a_plan_rises_from_likely_to_worst_and_scales_what_it_sampled(catalog: C
     assert sampled["models"] == whole["models"]
     cost = whole["cost_nusd"]
     assert 0 < cost["p50"] < cost["p95"] <= cost["worst"]
+
+
+def test_a_plan_counts_what_is_asked_twice_once(catalog: Catalog):
+    preview = Preview(catalog, everywhere=True)
+    once = b'{"prompt":"What is the capital of France?"}\n{"prompt":"Who was Ada Lovelace?"}\n'
+    sampled = b'{"prompt":"Who was Ada Lovelace?","temperature":1}\n'
+    plain = preview.plan(lines(catalog, once))
+    repeated = preview.plan(lines(catalog, once * 50))
+    assert (repeated["jobs"], repeated["duplicates"], repeated["examined"]) == (100, 98, 2)
+    assert repeated["cost_nusd"] == plain["cost_nusd"]
+    assert preview.plan(lines(catalog, sampled * 3))["duplicates"] == 0
 
 
 def test_a_plan_of_bad_lines_only_costs_nothing(catalog: Catalog):
