@@ -47,6 +47,16 @@ def ended(plant: Plant) -> int:
     return int(row.jobs)
 
 
+def ended_before(plant: Plant, number: int) -> int:
+    """Jobs of others that ended before this batch's last one."""
+    (row,) = plant.rows(
+        "SELECT count(*) AS jobs FROM results WHERE job_id >> 24 <> :number AND ended_at <="
+        " (SELECT max(ended_at) FROM results WHERE job_id >> 24 = :number)",
+        number=number,
+    )
+    return int(row.jobs)
+
+
 def submit(plant: Plant, projects: dict[str, int]) -> dict[str, int]:
     return {
         project: plant.submit(questions(jobs, start=1 + 10_000 * place), project)
@@ -67,16 +77,9 @@ def test_small_projects_wait_for_no_more_than_what_was_out_before_them(plant: Pl
 
     before = ended(plant)
     small = submit(plant, SMALL)
-    waited: dict[str, int] = {}
-
-    def all_ended() -> bool:
-        now = ended(plant)
-        for name, number in small.items():
-            if name not in waited and plant.has_ended(number):
-                waited[name] = now - before - SMALL[name]
-        return len(waited) == len(small)
-
-    plant.wait_for(all_ended, "the small ones end")
+    for number in small.values():
+        plant.wait_for_batch(number)
+    waited = {name: ended_before(plant, number) - before for name, number in small.items()}
     assert max(waited.values()) <= BOUND, waited
     assert plant.count(crowds["whale"], "queued") > 0, "the crowd is still there"
 
