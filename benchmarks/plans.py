@@ -25,6 +25,7 @@ from benchmarks.growth import PROJECT, Grown, grow
 from shared.clock import utc_now
 from shared.db.engine import Connection, Database
 from shared.db.repositories import (
+    analytics,
     attempts,
     batches,
     budgets,
@@ -86,6 +87,12 @@ def questions(grown: Grown) -> dict[str, Question]:
         "batches: overdue": lambda c: batches.overdue(c, now),
         "batches: counts of one": lambda c: batches.counts(c, _row(c, number)),
         "results: a page": lambda c: list(results.pieces(c, done, after_line=10, limit=100)),
+        "requests: a page": lambda c: analytics.ended_requests(
+            c, [done, number], before=None, wanted={}, limit=50
+        ),
+        "requests: a later page": lambda c: analytics.ended_requests(
+            c, [done, number], before=job_id_of(done, 100), wanted={"status": "failed"}, limit=50
+        ),
         "files: a page": lambda c: files.page(c, PROJECT, now, limit=50),
         "files: to be removed": lambda c: files.removable(c, now, 200),
         "files: to be read": lambda c: intakes.any_due(c, now),

@@ -7,10 +7,10 @@ a page costs the same however many there are.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, literal_column, select
 
 from shared.db.tables import batches, jobs, results, usage
-from shared.domain.job import MAX_LINES
+from shared.domain.job import LINE_BITS, job_id_of
 
 DIMENSIONS: Final = ("day", "model", "provider", "project", "purpose")
 SUMS: Final = (
@@ -104,21 +104,49 @@ def ended_requests(
     """Ended jobs of these batches, the last lines first, those before a job's id; wanted: values
     of FILTERS. Rows hold batch_id, project_id and custom_id beside the figures of the result.
     """
-    first = batches.c.number * (MAX_LINES + 1)
-    between = results.c.job_id.between(first, first + MAX_LINES)
+    rows: list[Any] = []
+    for oldest, newest in _runs(numbers):
+        first, last = job_id_of(oldest, 0), job_id_of(newest + 1, 0) - 1
+        if before is not None:
+            last = min(last, before - 1)
+        if len(rows) < limit:
+            rows += _ended_between(connection, first, last, wanted, limit - len(rows))
+    return rows
+
+
+def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """The numbers as runs without a gap (first, last), the newest run first."""
+    runs: list[tuple[int, int]] = []
+    for number in sorted(set(numbers), reverse=True):
+        if runs and runs[-1][0] == number + 1:
+            runs[-1] = (number, runs[-1][1])
+        else:
+            runs.append((number, number))
+    return runs
+
+
+def _ended_between(
+    connection: Connection, first: int, last: int, wanted: Mapping[str, Any], limit: int
+) -> Sequence[Any]:
+    # One walk back along the results' key, which stops at the limit: of several batches at once all
+    # results would be read and sorted. The names are looked up one by one: joined by merging, they
+    # would be read of all jobs that have not ended, too.
+    custom_id = select(jobs.c.custom_id).where(jobs.c.id == results.c.job_id)
+    number = results.c.job_id.op(">>")(literal_column(str(LINE_BITS)))
     query = (
         select(
             *(results.c[name] for name in _REQUEST),
-            jobs.c.custom_id,
+            custom_id.scalar_subquery().label("custom_id"),
             batches.c.id.label("batch_id"),
             batches.c.project_id,
         )
-        .join(batches, between)
-        .join(jobs, jobs.c.id == results.c.job_id)
-        .where(batches.c.number.in_(numbers), *(results.c[n] == v for n, v in wanted.items()))
+        .select_from(results)
+        .join(batches, batches.c.number == number)
+        .where(
+            results.c.job_id.between(first, last),
+            *(results.c[name] == value for name, value in wanted.items()),
+        )
         .order_by(results.c.job_id.desc())
         .limit(limit)
     )
-    if before is not None:
-        query = query.where(results.c.job_id < before)
     return connection.execute(query).all()
