@@ -18,12 +18,17 @@ from typing import Any
 
 import pytest
 import redis
+from hypothesis import settings as hypothesis_settings
 
 import migrations
 from shared.settings import Settings
 from tests.servers.postgres import PostgresServer
 from tests.servers.simulator import SimulatorServer
 from tests.servers.valkey import ValkeyServer
+
+# No test depends on time: on a busy machine any single example may take a second.
+hypothesis_settings.register_profile("patient", deadline=None)
+hypothesis_settings.load_profile("patient")
 
 
 def _refuse_the_network(event: str, arguments: tuple[Any, ...]) -> None:
