@@ -33,6 +33,7 @@ from shared.catalog.loader import load_catalog
 from shared.catalog.spec import Catalog
 from shared.clock import utc_now
 from shared.db.engine import Database
+from shared.deciding.classification.plugged import Classifiers
 from shared.queue.celery_app import make_celery_app
 from shared.queue.publisher import Publisher
 from shared.redis_client import connect
@@ -48,6 +49,7 @@ class ProducerContext:
     settings: Settings
     database: Database
     catalog: Catalog
+    classifiers: Classifiers
     ledger: Ledger
     redis: "redis.Redis"
     publisher: Publisher
@@ -117,6 +119,7 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
         settings=settings,
         database=database,
         catalog=catalog,
+        classifiers=Classifiers(settings.classifiers, settings.difficulties),
         ledger=ledger,
         redis=client,
         publisher=publisher,

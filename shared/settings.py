@@ -55,6 +55,11 @@ class Settings(BaseSettings):
     """How long a client of a chat completion is kept waiting before it is called off."""
     max_deaths: Annotated[int, Field(ge=1)] = 3
 
+    classifiers: dict[str, str] = {}
+    """Classifiers of others: JSON, project id (or "*") to import path, `package.module:name`."""
+    difficulties: dict[str, str] = {}
+    """The same for difficulty functions."""
+
     webhook_allowed_cidrs: Annotated[tuple[str, ...], NoDecode] = ()
     retention_days: Annotated[int, Field(ge=1)] = 30
 

@@ -25,7 +25,7 @@ from shared.catalog.spec import Catalog
 from shared.clock import utc_now
 from shared.db.engine import Database
 from shared.db.repositories import workers
-from shared.deciding.classification.trained import TrainedClassifier
+from shared.deciding.classification.plugged import Classifiers
 from shared.deciding.project_policy import policy_of
 from shared.redis_client import connect, connect_async
 from shared.settings import Settings
@@ -143,7 +143,7 @@ async def _make(
     meter = Meter(caller, money, recorder, opener, slots)
     pipeline = Pipeline(
         catalog,
-        TrainedClassifier(),
+        Classifiers(settings.classifiers, settings.difficulties),
         Asking(catalog, caller, meter),
         meter,
         Speaker(redis),

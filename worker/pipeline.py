@@ -29,7 +29,7 @@ from shared.clock import utc_now
 from shared.db.repositories.attempts import Closing
 from shared.db.repositories.duplicates import Family
 from shared.db.repositories.jobs import CANCELLED_ERROR, EXPIRED_ERROR, ClaimedJob
-from shared.deciding.classification.classifier import Classifier
+from shared.deciding.classification.plugged import Classifiers
 from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.escalation import next_step
 from shared.deciding.judging import judge
@@ -101,7 +101,7 @@ class Pipeline:
     def __init__(
         self,
         catalog: Catalog,
-        classifier: Classifier,
+        classifiers: Classifiers,
         asking: Asking,
         meter: Meter,
         speaker: Speaker,
@@ -111,7 +111,7 @@ class Pipeline:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._catalog = catalog
-        self._classifier = classifier
+        self._classifiers = classifiers
         self._asking = asking
         self._meter = meter
         self._speaker = speaker
@@ -195,9 +195,9 @@ class Pipeline:
             classification = Classification.from_dict(job.decision["classification"])
             routed: Route | NoRoute = Route.from_dict(job.decision["route"])
         else:
-            classification = (
-                self._classifier.classify(request) if request.embed is None else UNCLASSIFIED
-            )
+            classification = UNCLASSIFIED
+            if request.embed is None:
+                classification = self._classifiers.of(batch.project_id).classify(request)
             routed = route(request, classification, self._catalog, batch.policy)
         story = Story(job, payer, request, classification, routed, batch.policy, earlier)
         story.is_announced = batch.announces_jobs

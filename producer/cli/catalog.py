@@ -139,7 +139,7 @@ def _planned(source: "Source", project: str | None) -> dict[str, Any]:
         if error.code != "no_address":
             raise
     note("no Promptmill is running here: estimated by the catalog on this machine")
-    preview, names = _preview()
+    preview, names = _preview(project)
     with opened(source) as file:
         expected = sum(1 for _ in file)
         file.seek(0)
@@ -158,7 +158,7 @@ def _decisions(prompt: str | None, jsonl: str | None) -> Iterator[dict[str, Any]
         yield from preview.routes(_lines(file, names))
 
 
-def _preview() -> "tuple[Preview, frozenset[str]]":
+def _preview(project: str | None = None) -> "tuple[Preview, frozenset[str]]":
     """The deciders on this machine's catalog; where no provider can be used, as `up` would then
     run: with the simulator in the place of all that only lack a key.
     """
@@ -167,12 +167,14 @@ def _preview() -> "tuple[Preview, frozenset[str]]":
     from producer.client.address import read_settings
     from producer.previewing import Preview
     from shared.catalog.loader import load_catalog
+    from shared.deciding.classification.plugged import ANY_PROJECT, Classifiers
 
     settings = read_settings()
     catalog = load_catalog(settings.catalog, os.environ, simulator_url=settings.simulator_url)
     if all(model.provider in catalog.unavailable for model in catalog.models.values()):
         catalog = load_catalog(settings.catalog, os.environ, simulator_url=_NOWHERE)
-    return Preview(catalog), frozenset(catalog.models)
+    classifier = Classifiers(settings.classifiers, settings.difficulties).of(project or ANY_PROJECT)
+    return Preview(catalog, classifier=classifier), frozenset(catalog.models)
 
 
 def _lines(source: Any, names: frozenset[str]) -> "Iterator[Line]":

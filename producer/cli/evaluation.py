@@ -38,17 +38,20 @@ def evaluate(  # noqa: PLR0917 - typer gives options by name
     as_json: AsJson = False,
 ) -> None:
     """What routing would have made of recorded outcomes: quality, cost, and how it compares."""
+    from producer.client.address import read_settings
     from producer.evaluating.outcomes import read_outcomes, with_answers, with_costs
     from producer.evaluating.plot import frontier_svg
     from producer.evaluating.replay import cast
     from producer.evaluating.replay import evaluate as replay
-    from shared.deciding.classification.trained import TrainedClassifier
+    from shared.deciding.classification.plugged import ANY_PROJECT, Classifiers
 
     outcomes = read_outcomes(_lines(file, "FILE"))
     if responses is not None:
         outcomes = list(with_answers(outcomes, _lines(responses, "--responses")))
     outcomes = list(with_costs(outcomes, _costs(cost or [])))
-    told = replay(outcomes, cast(outcomes, weak, strong, peer or []), TrainedClassifier(), target)
+    settings = read_settings()
+    classifier = Classifiers(settings.classifiers, settings.difficulties).of(ANY_PROJECT)
+    told = replay(outcomes, cast(outcomes, weak, strong, peer or []), classifier, target)
     if plot is not None:
         plot.write_text(frontier_svg(told), "utf-8")
     if as_json:

@@ -75,4 +75,5 @@ def _planned(context: ProducerContext, spool: Spool, project_id: str) -> dict[st
 def _preview(context: ProducerContext, project_id: str) -> Preview:
     with context.database.reading() as connection:
         project = projects.get(connection, project_id)
-    return Preview(context.catalog, None if project is None else project.routing)
+    wishes = None if project is None else project.routing
+    return Preview(context.catalog, wishes, classifier=context.classifiers.of(project_id))
