@@ -145,6 +145,7 @@ class Meter:
             refused = await self._make_durable(payer, intent, reserved)
             if refused is not None:
                 return refused
+            await self._caller.await_turn(admission)
             await self._slots.enter()
             sent = True
             return await self._send(prepared, admission, intent, listener)

@@ -31,6 +31,9 @@ from worker.providers.http import HttpSender
 from worker.providers.registry import ProviderKey, ProviderRegistry
 from worker.providers.throttle import Delay, Permit, Throttle
 
+_LEAD_S: Final = 0.5
+"""How long before its turn a call is admitted, so that reserving and recording it do not delay it:
+calls that all leave late leave together, and a provider that counts seconds refuses them."""
 _THINKING: Final = frozenset({"reasoning_effort", "thinking", "reasoning"})
 
 
@@ -52,11 +55,14 @@ class PreparedCall:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Leave to send one call with one key; give it back by `send` or by `abandon`."""
+    """Leave to send one call with one key, not before `turn_at` in the loop's time; give it back by
+    `send` or by `abandon`.
+    """
 
     key: ProviderKey
     permit: Permit
     is_probe: bool = False
+    turn_at: float = 0.0
 
     @property
     def key_id(self) -> str:
@@ -120,7 +126,8 @@ class ModelCaller:
         return PreparedCall(model, provider, encoded, bound, output, worst, thinks)
 
     async def admit(self, prepared: PreparedCall) -> Admission:
-        """Leave to send, with a healthy key, after waiting for its rate for a few seconds at most.
+        """Leave to send, with a healthy key, after waiting for its rate for a few seconds at most;
+        shortly before its turn, which `await_turn` waits for.
 
         Raises ProviderBusy or ProviderDown when that would take longer, UnavailableError when
         limits are set and Redis does not answer.
@@ -151,6 +158,12 @@ class ModelCaller:
                 return again
             delays[soonest] = again.seconds
         raise ProviderBusy(min(delays.values()), f"the limits of {provider.name} are reached")
+
+    async def await_turn(self, admission: Admission) -> None:
+        """Wait for what is left until the call may leave; call it right before `send`."""
+        left_s = admission.turn_at - asyncio.get_running_loop().time()
+        if left_s > 0:
+            await asyncio.sleep(left_s)
 
     async def send(
         self, prepared: PreparedCall, admission: Admission, listener: Listener | None = None
@@ -207,8 +220,9 @@ class ModelCaller:
             )
             if isinstance(outcome, Delay):
                 return outcome
-            await self._await_turn(outcome)
-            admission = Admission(key, outcome, found.is_probe)
+            turn_at = asyncio.get_running_loop().time() + outcome.wait_s
+            await self._come_near(outcome)
+            admission = Admission(key, outcome, found.is_probe, turn_at)
             return admission
         finally:
             if admission is None:
@@ -227,11 +241,11 @@ class ModelCaller:
 
         return min(delays, key=order)
 
-    async def _await_turn(self, permit: Permit) -> None:
-        if permit.wait_s <= 0:
+    async def _come_near(self, permit: Permit) -> None:
+        if permit.wait_s <= _LEAD_S:
             return
         try:
-            await asyncio.sleep(permit.wait_s)
+            await asyncio.sleep(permit.wait_s - _LEAD_S)
         except BaseException:
             self._throttle.cancel(permit)
             raise
