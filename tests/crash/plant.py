@@ -233,8 +233,11 @@ class Plant:
         *,
         max_cost_nusd: int | None = LIMIT_NUSD,
         limit_nusd: int | None = LIMIT_NUSD,
+        each_times: int = 1,
     ) -> int:
-        """Put a batch into the database as the intake does; returns its number."""
+        """Put a batch into the database as the intake does; returns its number. each_times: so many
+        lines ask the same.
+        """
         with self.database.reading() as connection:
             known = projects.get(connection, project) is not None
         if not known:
@@ -250,14 +253,22 @@ class Plant:
             now + timedelta(days=1),
             max_cost_nusd=max_cost_nusd,
         )
+        asked = len(requests)
         lines = [
-            TakenLine(i, f"c{i}", request.to_json().decode())
-            for i, request in enumerate(requests, 1)
+            TakenLine(
+                i + 1,
+                f"c{i + 1}",
+                requests[i % asked].to_json().decode(),
+                duplicate_of=None if i < asked else i % asked + 1,
+            )
+            for i in range(asked * each_times)
         ]
         with self.database.transaction() as connection:
             number = batches.create(connection, new)
             jobs.insert_lines(connection, number, lines, now)
-            batches.add_taken(connection, number, lines=len(lines), rejected=0)
+            batches.add_taken(
+                connection, number, lines=len(lines), rejected=0, duplicates=len(lines) - asked
+            )
             batches.seal(connection, number, now)
         self.numbers.append(number)
         return number
