@@ -6,9 +6,11 @@ itself only puts batches into the database, waits for events, and looks.
 
 import os
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -127,7 +129,8 @@ class Plant:
     ) -> ChildProcess:
         """Returns at once; see `wait_until_ready`. An armed one is whole, whatever is left out."""
         is_crippled = bool(self.without) and not fault
-        app = app or ("tests.servers.crippled_worker" if is_crippled else "worker.app")
+        usual = "tests.servers.one_at_a_time" if changes.get("max_in_flight") == 1 else "worker.app"
+        app = app or ("tests.servers.crippled_worker" if is_crippled else usual)
         options = ["-P", "threads", "-c", str(threads), "-n", f"{name}@crash"]
         options += ["-Q", ",".join(queues), "--without-mingle", "--without-gossip"]
         command = [sys.executable, "-m", "celery", "-A", app, "worker", *options]
@@ -191,6 +194,26 @@ class Plant:
         )
         self.children.append(child)
         return child
+
+    def stop_between_writes(self, child: ChildProcess) -> None:
+        """SIGSTOP, at a moment at which it does not hold SQLite's one write lock."""
+        stop(child)
+        while self.is_locked():
+            resume(child)
+            time.sleep(0.05)
+            stop(child)
+
+    def is_locked(self) -> bool:
+        """Whether somebody holds SQLite's write lock and does not let go of it."""
+        if not self.database.is_sqlite:
+            return False
+        with closing(sqlite3.connect(self.database.engine.url.database or "", timeout=2)) as own:
+            try:
+                own.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            own.rollback()
+        return False
 
     def wait_for_end_of(self, child: ChildProcess) -> int:
         """Its exit code; negative where a signal ended it."""

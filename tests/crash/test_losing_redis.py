@@ -80,7 +80,7 @@ def test_redis_may_be_full(plant_on_own_redis: Plant) -> None:
     plant = plant_on_own_redis
     number = begin(plant)
     plant.redis.config_set("maxmemory", "1mb")
-    plant.wait_for(lambda: _said(plant, "does not answer"), "somebody notices")
+    plant.wait_for(lambda: _said(plant, "does not answer", "maxmemory"), "somebody notices")
     plant.redis.config_set("maxmemory", "0")
     finish(plant, number)
 

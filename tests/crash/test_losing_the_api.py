@@ -14,7 +14,7 @@ from producer.filling import LINES_PER_TRANSACTION
 from shared.domain.batch import BatchStatus
 from shared.fault_points import FaultPoint
 from tests.crash.invariants import check
-from tests.crash.plant import ADMIN_KEY, ON_BOTH, Plant, on_one_database, resume, stop
+from tests.crash.plant import ADMIN_KEY, ON_BOTH, Plant, on_one_database, resume
 from tests.integration.producer import sdk
 
 CaseT = TypeVar("CaseT")
@@ -65,6 +65,10 @@ class Uploads:
             method(url)
         assert self.plant.wait_for_end_of(armed) == -signal.SIGKILL
 
+    def close(self) -> None:
+        for client in self.clients.values():
+            client.close()
+
     def client(self, url: str) -> httpx.Client:
         if url not in self.clients:
             headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
@@ -105,13 +109,12 @@ class Uploads:
 def uploads(plant: Plant) -> Iterator[Uploads]:
     uploads = Uploads(plant)
     yield uploads
-    for client in uploads.clients.values():
-        client.close()
+    uploads.close()
 
 
 def native(count: int, bad: tuple[int, ...] = ()) -> bytes:
-    line = b'{"prompt": "What is 1 + 1?", "model": "tiny", "max_tokens": 40}'
-    return b"\n".join(b'{"prompt": 7}' if n in bad else line for n in range(1, count + 1))
+    line = b'{"prompt": "What is %d + 1?", "model": "tiny", "max_tokens": 40}'
+    return b"\n".join(b'{"prompt": 7}' if n in bad else line % n for n in range(1, count + 1))
 
 
 @pytest.mark.parametrize("database_url", on_one_database("sqlite"), indirect=True)
@@ -164,8 +167,8 @@ def test_a_file_whose_api_died_becomes_one_whole_batch(plant: Plant, uploads: Up
     file_id = uploads.file(uploads.healthy, content)
     for point, made in some(FILE_BATCH, (FILE_BATCH[0], FILE_BATCH[3])):
         known = {batch["id"] for batch in uploads.listed()}
-        stop(healthy)  # so that the armed one surely reads the file
-        uploads.die(point.value, lambda url: _create_and_wait(uploads, url, file_id))
+        plant.stop_between_writes(healthy)  # so that the armed one surely reads the file
+        uploads.die(point.value, lambda url: create_and_wait(uploads, url, file_id))
         resume(healthy)
         new = {batch["id"] for batch in uploads.listed()} - known
         assert len(new) == made
@@ -180,7 +183,7 @@ def test_a_file_whose_api_died_becomes_one_whole_batch(plant: Plant, uploads: Up
         assert_whole(plant, batch, rejected=0)
 
 
-def _create_and_wait(uploads: Uploads, url: str, file_id: str) -> None:
+def create_and_wait(uploads: Uploads, url: str, file_id: str) -> None:
     """The answer may come before the process dies of what it does in the background."""
     uploads.batch_of(url, file_id)
     while True:

@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 
 from shared.fault_points import FaultPoint
+from tests.crash import test_losing_the_api as api
 from tests.crash import test_maintenance_fault_points as leaders
 from tests.crash import test_worker_fault_points as workers
 from tests.crash.invariants import check
 from tests.crash.plant import Plant, on_databases
 from tests.crash.receiver import Receiver
+from tests.integration.producer import sdk
 from worker.ledger_opening import purse_of
 
 pytestmark = [
@@ -31,6 +33,14 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
+IN_AN_UPLOAD = {
+    FaultPoint.AFTER_BATCH_ROW,
+    FaultPoint.AFTER_BLOCK,
+    FaultPoint.BEFORE_SEAL_COMMIT,
+    FaultPoint.AFTER_SEAL,
+    FaultPoint.AFTER_FILE_BATCH,
+    FaultPoint.AFTER_INTAKE_CLAIM,
+}
 STILL_S = 8.0
 """Four leases of the workers that die, and longer than every other repairer's period."""
 
@@ -57,6 +67,14 @@ def _proof(point: FaultPoint, without: str, *broken: str) -> Proof:
 
 
 PROOFS = [
+    _proof(FaultPoint.AFTER_BATCH_ROW, "batch_closer", LOST_JOBS),
+    _proof(FaultPoint.AFTER_BLOCK, "batch_closer", LOST_JOBS),
+    _proof(FaultPoint.BEFORE_SEAL_COMMIT, "batch_closer", LOST_JOBS),
+    _proof(FaultPoint.AFTER_SEAL, "job_stager", LOST_JOBS),
+    _proof(FaultPoint.AFTER_FILE_BATCH, "file_intake", LOST_JOBS),
+    _proof(FaultPoint.AFTER_INTAKE_CLAIM, "file_intake", LOST_JOBS),
+    _proof(FaultPoint.AFTER_BLOCK, "file_intake", LOST_JOBS),
+    _proof(FaultPoint.BEFORE_SEAL_COMMIT, "file_intake", LOST_JOBS),
     _proof(FaultPoint.AFTER_CLAIM, "job_rescuer", LOST_JOBS),
     _proof(FaultPoint.AFTER_RESERVE, "job_rescuer", LOST_JOBS),
     _proof(FaultPoint.AFTER_RESERVE, "ledger_reconciler", RESERVED),
@@ -98,11 +116,15 @@ def test_what_a_death_leaves_is_mended_by_its_repairer_alone(
     if leader is not None:
         receiver: Receiver = request.getfixturevalue("receiver")
         leaders.kill_the_leader(plant, receiver, leader)
+    elif proof.point in IN_AN_UPLOAD:
+        die_in_an_upload(plant, proof)
     elif proof.point is FaultPoint.IN_REBUILD:
         workers.rebuild_and_die(plant)
     else:
         (case,) = (case for case in workers.CASES if case.point is proof.point)
         workers.run_and_die(plant, f"{case.point.value}:{case.nth}")
+    if CLOSED not in proof.broken:
+        plant.wait_for(plant.ledger.epoch, "the other repairers are at work")
     wait_until_nothing_moves(plant)
     assert what_is_broken(plant) == proof.broken
 
@@ -114,9 +136,29 @@ def test_what_a_death_leaves_is_mended_by_its_repairer_alone(
         child.kill()
     plant.start_maintenance("whole")
     plant.start_worker("also-whole", threads=4, lease_s=30)
+    if proof.without == "file_intake":
+        plant.start_api("reading", lease_s=1)
     plant.wait_for(lambda: not what_is_broken(plant), "everything is mended")
     figures = check(plant)
-    assert figures.completed == figures.jobs
+    given_up = proof.without == "batch_closer"
+    assert figures.completed == (0 if given_up else figures.jobs)
+
+
+def die_in_an_upload(plant: Plant, proof: Proof) -> None:
+    """An API process dies; the worker and the repairers go on, no other API process is there."""
+    uploads = api.Uploads(plant)
+    if proof.without == "file_intake":
+        content = sdk.lines(7, model="tiny", max_tokens=40)
+        uploads.die(
+            proof.point.value,
+            lambda url: api.create_and_wait(uploads, url, uploads.file(url, content)),
+        )
+    else:
+        uploads.die(proof.point.value, lambda url: uploads.submit(url, api.native(7)))
+    uploads.close()
+    plant.numbers += [row.number for row in plant.rows("SELECT number FROM batches")]
+    plant.start_maintenance()
+    plant.start_worker("worker")
 
 
 def wait_until_nothing_moves(plant: Plant) -> None:

@@ -13,7 +13,7 @@ from shared.fault_points import FaultPoint
 from shared.queue.celery_app import KEY_PREFIX, make_celery_app
 from shared.queue.publisher import Publisher
 from tests.crash.invariants import check
-from tests.crash.plant import Plant, on_databases, questions, resume, stop
+from tests.crash.plant import Plant, on_databases, questions, resume
 
 JOBS = 40
 _QUIET_LOOKS = 10
@@ -56,7 +56,7 @@ def run_and_die(plant: Plant, fault: str) -> int:
     healthy = plant.start_worker("healthy", threads=4, lease_s=30)
     plant.start_maintenance()
     plant.wait_until_ready(armed, healthy)
-    stop(healthy)  # so that the armed one surely gets work
+    plant.stop_between_writes(healthy)  # so that the armed one surely gets work
     number = plant.submit(questions(JOBS))
     assert plant.wait_for_end_of(armed) == -signal.SIGKILL
     if fault.startswith(FaultPoint.BEFORE_ACK.value):
@@ -116,7 +116,7 @@ def rebuild_and_die(plant: Plant) -> int:
     healthy = plant.start_worker("healthy", threads=4, lease_s=30)
     plant.wait_until_ready(armed, healthy)
     plant.wait_for(plant.ledger.epoch, "the maintenance opens the ledger")
-    stop(healthy)
+    plant.stop_between_writes(healthy)
     plant.redis.flushall()
     number = plant.submit(questions(JOBS))
     assert plant.wait_for_end_of(armed) == -signal.SIGKILL
