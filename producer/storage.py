@@ -12,7 +12,7 @@ from typing import IO, Any, Final
 
 import fsspec
 
-from shared.errors import ConfigurationError, NotFoundError, UnavailableError
+from shared.errors import ConfigurationError, NotFoundError, PromptmillError, UnavailableError
 
 BLOCK_BYTES: Final = 256 * 1024
 _PREFIX: Final = "file-"
@@ -119,6 +119,14 @@ def _mapped_errors() -> Iterator[None]:
         ) from error
     except OSError as error:
         # Addresses and paths are for the log of whoever runs it, not for a client.
-        raise UnavailableError(f"the file storage does not answer: {type(error).__name__}") from (
-            error
-        )
+        raise _unavailable(error) from error
+    except Exception as error:
+        # What a backend's own library raises (no endpoint, no credentials) is no OSError; what
+        # Python itself raises otherwise is a mistake of ours.
+        if isinstance(error, PromptmillError) or type(error).__module__ == "builtins":
+            raise
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> UnavailableError:
+    return UnavailableError(f"the file storage does not answer: {type(error).__name__}")

@@ -16,10 +16,9 @@ from producer.bootstrap import ProducerContext
 from producer.file_batches import read_file_batch
 from producer.files import ABANDONED_AFTER
 from producer.options import Allowance
-from producer.storage import Storage
 from shared.db.repositories import batches
 from shared.db.repositories import files as rows
-from shared.errors import ConfigurationError, UsageError
+from shared.errors import UsageError
 from tests.integration.producer import sdk
 from tests.integration.producer.conftest import ADMIN_KEY
 
@@ -245,17 +244,3 @@ def test_another_body_than_a_form_is_refused(api: httpx.Client):
     assert api.post("/v1/files", json={"purpose": "batch"}).status_code == 400
     with pytest.raises(UsageError):
         MultipartForm("multipart/form-data", bytearray().extend)
-
-
-def test_files_can_be_kept_wherever_fsspec_reaches():
-    storage = Storage("memory://promptmill-tests/files")
-    file_id = rows.new_file_id()
-    writer = storage.writer(file_id)
-    writer.write(b"one\n")
-    writer.write(b"two\n")
-    writer.finish()
-    assert b"".join(storage.blocks(storage.reader(file_id))) == b"one\ntwo\n"
-    storage.remove(file_id)
-    storage.remove(file_id)
-    with pytest.raises(ConfigurationError, match="PROMPTMILL_FILES_URL"):
-        Storage("no-such-protocol://x")
