@@ -46,11 +46,12 @@ class Report:
         return "\n\n".join((self.machine, _columns(rows), _columns(single)))
 
     def write(self, folder: Path) -> None:
-        """Write bench.txt, bench.json and bench.svg."""
+        """Write bench.txt, bench.json and, where anything was contested, bench.svg."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "bench.txt").write_text(self.text() + "\n")
         (folder / "bench.json").write_bytes(orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2))
-        (folder / "bench.svg").write_text(self.svg())
+        if self.runs:
+            (folder / "bench.svg").write_text(self.svg())
 
     def svg(self) -> str:
         """Bars of CPU-milliseconds a job on a linear scale, stacked by process."""
