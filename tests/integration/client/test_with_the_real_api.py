@@ -234,3 +234,19 @@ def test_a_table_is_submitted_and_planned_with_a_template(
     assert refused.returncode == 1
     assert "--template" in refused.stderr
     assert run_cli("submit", "people.csv", "--template", "a b", env=env).returncode == 2
+
+
+def test_a_key_is_limited_and_its_limit_raised_from_the_command_line(
+    real: RealApi, run_cli: Cli
+) -> None:
+    env = {"PROMPTMILL_API_URL": real.url, "PROMPTMILL_API_KEY": real.key}
+    limits = ("--rpm", "60", "--tokens-per-day", "5000", "--spend-limit", "2.5")
+    made = json.loads(run_cli("key", "create", *limits, "--json", env=env).stdout)
+    told = (made["requests_per_minute"], made["tokens_per_day"], made["spend_limit_nusd"])
+    assert told == (60, 5000, 2_500_000_000)
+    raised = run_cli("key", "limit", made["id"], "--spend-limit", "4", env=env)
+    assert raised.stdout == f"{made['id']} may spend $4 in all its time\n"
+    listed = run_cli("key", "list", env=env).stdout
+    assert "5,000" in listed
+    assert "$4" in listed
+    assert run_cli("key", "limit", made["id"], "--spend-limit", "much", env=env).returncode == 2
