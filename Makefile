@@ -49,6 +49,11 @@ crash-proof: $(DEV_STAMP) ## Every crash test on both databases, and each with i
 	@CRASH_ON_BOTH=1 CRASH_WITHOUT_REPAIRERS=1 \
 		$(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) tests/crash
 
+FUZZ_EXAMPLES ?= 100
+.PHONY: fuzz-api
+fuzz-api: $(DEV_STAMP) ## Ask the API thousands of times by its own OpenAPI page: shapes, statuses, no 5xx
+	@exec $(BIN)/python -m tests.fuzz_api --examples $(FUZZ_EXAMPLES)
+
 .PHONY: check
 check: $(DEV_STAMP) ## Lint, formatting, types, walls between the rooms, known vulnerabilities
 	@echo "ruff check" && $(BIN)/ruff check --quiet .

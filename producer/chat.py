@@ -73,7 +73,8 @@ class Conversation:
 def read_chat(body: bytes, catalog: Catalog) -> Asked:
     """What the body of a chat completion asks for. Raises UsageError."""
     raw = _parsed(body)
-    options = raw.get("stream_options") or {}
+    options = raw.get("stream_options")
+    options = {} if options is None else options
     stream = raw.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise UsageError("stream must be true or false", code="invalid_type", param="stream")
@@ -106,7 +107,10 @@ def read_comparison(body: bytes, catalog: Catalog) -> Asked:
         message = f"models is a list of 1 to {MAX_COMPARED} different models"
         raise UsageError(message, code="invalid_value", param="models")
     prompt = raw.pop("prompt", None)
-    if prompt is not None and raw.get("messages") is None:
+    if prompt is not None:
+        if raw.get("messages") is not None:
+            message = "give prompt or messages, not both"
+            raise UsageError(message, code="prompt_and_messages", param="prompt")
         raw["messages"] = [{"role": "user", "content": prompt}]
     named = list(dict.fromkeys(map(str, models)))
     requests = [_request({**raw, "model": model}, catalog.models) for model in named]

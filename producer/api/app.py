@@ -13,6 +13,7 @@ from producer.api import failures
 from producer.api.background import Background
 from producer.api.frame import Frame
 from producer.api.listening import Ear
+from producer.api.openapi import ALWAYS, describe
 from producer.api.routes import (
     analytics,
     batches,
@@ -43,7 +44,6 @@ _ROOMS = (
     templates,
     catalog,
     webhooks,
-    health,
 )
 _JSON_BODY_BYTES = 64 * 1024  # beside the longest line, which /v1/route takes
 
@@ -80,7 +80,9 @@ def create_app(context: ProducerContext) -> FastAPI:
     app.state.at_head = False
     app.state.background = Background(context)
     for room in _ROOMS:
-        app.include_router(room.router)
+        app.include_router(room.router, responses=ALWAYS)
+    app.include_router(health.router)
+    describe(app)
     failures.install(app)
     app.add_middleware(Frame, max_body_bytes=context.settings.max_line_bytes + _JSON_BODY_BYTES)
     return app

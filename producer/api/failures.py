@@ -10,6 +10,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from producer.access import Rate, TooManyRequestsError
 from producer.api.answers import JsonResponse, error_response
@@ -112,11 +113,24 @@ async def _invalid(_request: Request, error: Exception) -> JsonResponse:
     return error_response(400, message, code=code, param=param)
 
 
-async def _http(_request: Request, error: Exception) -> JsonResponse:
+async def _http(request: Request, error: Exception) -> JsonResponse:
     if not isinstance(error, HTTPException):
         raise error
     code = _HTTP_CODES.get(error.status_code, "error")
     message = str(error.detail)
     if error.status_code == 404:  # noqa: PLR2004  (HTTP's own number)
         message = "there is nothing at this path"
-    return error_response(error.status_code, message, code=code, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:  # noqa: PLR2004
+        # The router names the methods of the first endpoint at the path; there may be others.
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    return error_response(error.status_code, message, code=code, headers=headers)
+
+
+def _methods(request: Request) -> set[str]:
+    return {
+        method
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }

@@ -17,6 +17,7 @@ import pytest
 from openai.types import Batch
 
 from tests.acceptance.openai_mill import OpenaiMill
+from tests.fuzz_api import fuzz
 from tests.integration.producer import sdk
 from tests.servers.simulator import SimulatorServer
 
@@ -267,3 +268,8 @@ def test_a_large_file_runs_whole_and_the_api_stays_small(
         f"{(most - before) >> 20} MiB"
     )
     assert most - before < 100 << 20
+
+
+def test_the_api_keeps_to_its_own_page(mill: OpenaiMill):
+    cases, _ = fuzz(mill, phases="fuzzing", examples=1, seed=1)
+    assert cases >= 45  # at least one of nearly every operation

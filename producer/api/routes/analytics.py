@@ -9,6 +9,8 @@ from starlette.responses import Response
 from producer.analytics import Analytics, Period, Wanted
 from producer.api.answers import JsonResponse, list_object
 from producer.api.asking import After, Context, Limit, Reading
+from producer.api.shapes.analytics import RequestShape, StatsShape, UsageShape
+from producer.api.shapes.basics import Page
 from producer.spreadsheet import table
 from shared.domain.inference import TaskType
 from shared.domain.job import TERMINAL
@@ -25,6 +27,9 @@ GroupBy = Annotated[
 ]
 
 
+_AS_CSV = {"content": {"text/csv": {"schema": {"type": "string"}, "example": "day,attempts\r\n"}}}
+
+
 class UsageFormat(StrEnum):
     """How groups are written."""
 
@@ -35,7 +40,7 @@ class UsageFormat(StrEnum):
 Ended = StrEnum("Ended", {status.name: status.value for status in sorted(TERMINAL)})  # type: ignore[misc]
 
 
-@router.get("/v1/analytics/usage")
+@router.get("/v1/analytics/usage", response_model=UsageShape, responses={200: _AS_CSV})
 def usage(
     context: Context,
     acting: Reading,
@@ -56,7 +61,7 @@ def usage(
     return JsonResponse({"object": "usage", "from": period.first, "to": period.last, "data": rows})
 
 
-@router.get("/v1/analytics/models")
+@router.get("/v1/analytics/models", response_model=UsageShape)
 def models(context: Context, acting: Reading, from_: From = None, to: To = None) -> Response:
     """Usage and costs by model."""
     period = Period.read(from_, to, context.clock())
@@ -83,7 +88,7 @@ def _filters(
     return {name: value for name, value in given.items() if value is not None}
 
 
-@router.get("/v1/analytics/requests")
+@router.get("/v1/analytics/requests", response_model=Page[RequestShape])
 def requests(
     context: Context,
     acting: Reading,
@@ -99,7 +104,7 @@ def requests(
     return JsonResponse({**page, "last_id": following or page["last_id"]})
 
 
-@router.get("/v1/stats")
+@router.get("/v1/stats", response_model=StatsShape)
 def stats(context: Context, acting: Reading, from_: From = None, to: To = None) -> Response:
     """Everything in a few figures."""
     period = Period.read(from_, to, context.clock())

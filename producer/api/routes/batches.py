@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request
-from pydantic import BaseModel, ConfigDict, StrictFloat, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
@@ -12,6 +12,10 @@ from starlette.responses import Response, StreamingResponse
 from producer.api.answers import JsonResponse, list_object
 from producer.api.asking import Acting, After, Context, Limit, Reading, Submitting
 from producer.api.objects import batch_object, made_object, submitted_object, usage_object
+from producer.api.openapi import errors
+from producer.api.shapes.basics import Page, Usd
+from producer.api.shapes.batches import BatchShape, MadeBatchShape, ReportShape
+from producer.api.shapes.bodies import BATCH_OF_FILE, JSONL_BODY, JSONL_TYPES, body_of
 from producer.bootstrap import ProducerContext
 from producer.cancellation import find
 from producer.file_batches import named_project, read_file_batch
@@ -38,7 +42,6 @@ from shared.fault_points import FaultPoint, reach
 
 router = APIRouter(tags=["batches"])
 
-JSONL_TYPES: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 JSON_TYPE: Final = "application/json"
 _RETRY_COUNT: Final = "x-stainless-retry-count"
 """How often OpenAI's SDK has sent this request before."""
@@ -57,16 +60,32 @@ _OPTIONS: Final = frozenset(
 )  # fmt: skip
 
 
+_RESULT_LINES: Final[dict[str, Any]] = {
+    "content": {
+        "application/x-ndjson": {
+            "schema": {"type": "string", "description": "A result a line."},
+            "example": '{"custom_id": "1", "line": 1, "status": "completed", ...}\n',
+        },
+        "text/csv": {"schema": {"type": "string"}, "example": "line,custom_id,status,text\r\n"},
+    }
+}
+
+
 class Resume(BaseModel):
     """A new cap for a batch, if any."""
 
     model_config = ConfigDict(extra="forbid")
 
-    max_cost_usd: StrictStr | StrictInt | StrictFloat | None = None
+    max_cost_usd: Usd | None = None
     project: str | None = None
 
 
-@router.post("/v1/batches", openapi_extra={"requestBody": {"content": {JSONL_TYPES[0]: {}}}})
+@router.post(
+    "/v1/batches",
+    response_model=MadeBatchShape,
+    responses=errors(402, 409, 415),
+    openapi_extra=body_of({JSON_TYPE: BATCH_OF_FILE, **JSONL_BODY}),
+)
 async def submit(
     *,
     request: Request,
@@ -109,7 +128,7 @@ async def submit(
     return JsonResponse(answer)
 
 
-@router.get("/v1/batches")
+@router.get("/v1/batches", response_model=Page[BatchShape])
 def list_batches(
     context: Context,
     acting: Reading,
@@ -127,7 +146,7 @@ def list_batches(
     return JsonResponse(list_object(found, has_more=len(rows) > limit))
 
 
-@router.get("/v1/batches/{batch_id}")
+@router.get("/v1/batches/{batch_id}", response_model=BatchShape)
 def get_batch(batch_id: str, context: Context, acting: Reading) -> Response:
     """A batch as it stands; its usage once it has ended."""
     with context.database.reading() as connection:
@@ -135,19 +154,19 @@ def get_batch(batch_id: str, context: Context, acting: Reading) -> Response:
         return JsonResponse(_full_object(connection, row))
 
 
-@router.post("/v1/batches/{batch_id}/cancel")
+@router.post("/v1/batches/{batch_id}/cancel", response_model=BatchShape, responses=errors(409))
 def cancel(batch_id: str, context: Context, acting: Submitting) -> Response:
     """Start nothing more of a batch."""
     return _changed(context, context.steering.cancel(batch_id, acting.seen))
 
 
-@router.post("/v1/batches/{batch_id}/retry")
+@router.post("/v1/batches/{batch_id}/retry", response_model=BatchShape, responses=errors(409))
 def retry(batch_id: str, context: Context, acting: Submitting) -> Response:
     """Run the failed jobs of a completed batch again."""
     return _changed(context, context.steering.retry(batch_id, acting.seen))
 
 
-@router.post("/v1/batches/{batch_id}/resume")
+@router.post("/v1/batches/{batch_id}/resume", response_model=BatchShape, responses=errors(409))
 def resume(
     batch_id: str, context: Context, acting: Submitting, body: Resume | None = None
 ) -> Response:
@@ -157,7 +176,9 @@ def resume(
     return _changed(context, context.steering.resume(batch_id, acting.seen, cap))
 
 
-@router.get("/v1/batches/{batch_id}/results")
+@router.get(
+    "/v1/batches/{batch_id}/results", response_class=Response, responses={200: _RESULT_LINES}
+)
 def read_results(
     batch_id: str,
     context: Context,
@@ -173,7 +194,7 @@ def read_results(
     return StreamingResponse(blocks, media_type=MEDIA_TYPES[form])
 
 
-@router.get("/v1/batches/{batch_id}/report")
+@router.get("/v1/batches/{batch_id}/report", response_model=ReportShape)
 def report(batch_id: str, context: Context, acting: Reading) -> Response:
     """What a batch cost, and where the money went."""
     with context.database.reading() as connection:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from producer.api.answers import JsonResponse
 from producer.api.asking import Administering, Context, Reading
+from producer.api.shapes.projects import CacheShape
 from producer.bootstrap import ProducerContext
 from shared.db.repositories import projects
 
@@ -25,13 +26,13 @@ class CacheChange(BaseModel):
     project: str | None = None
 
 
-@router.get("/v1/cache")
+@router.get("/v1/cache", response_model=CacheShape)
 def read_cache(context: Context, acting: Reading) -> Response:
     """For how long the project keeps answers; `keep_s` is null where it keeps none."""
     return JsonResponse(_told(context, acting.project))
 
 
-@router.put("/v1/cache")
+@router.put("/v1/cache", response_model=CacheShape)
 def set_cache(context: Context, acting: Administering, body: CacheChange) -> Response:
     """Keep answers for so many seconds, beginning with an empty cache; null keeps none."""
     where = context.access.project(acting.caller, body.project, acting.seen)

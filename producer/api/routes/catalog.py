@@ -8,6 +8,8 @@ from producer.access import Right
 from producer.api.answers import JsonResponse, list_object
 from producer.api.asking import Asking, Context
 from producer.api.objects import model_object, provider_object
+from producer.api.shapes.basics import Page
+from producer.api.shapes.catalog import ModelShape, ProviderShape
 from shared.errors import NotFoundError, UnavailableError
 from shared.provider_health import read_all
 
@@ -16,7 +18,7 @@ router = APIRouter(tags=["catalog"])
 log = structlog.get_logger(__name__)
 
 
-@router.get("/v1/models")
+@router.get("/v1/models", response_model=Page[ModelShape])
 def list_models(context: Context, caller: Asking) -> Response:
     """The catalog's models."""
     caller.require(Right.READ)
@@ -26,7 +28,7 @@ def list_models(context: Context, caller: Asking) -> Response:
     )
 
 
-@router.get("/v1/models/{name:path}")
+@router.get("/v1/models/{name:path}", response_model=ModelShape)
 def get_model(name: str, context: Context, caller: Asking) -> Response:
     """A model by its name, which may hold slashes."""
     caller.require(Right.READ)
@@ -36,7 +38,7 @@ def get_model(name: str, context: Context, caller: Asking) -> Response:
     return JsonResponse(model_object(model, context.catalog))
 
 
-@router.get("/v1/providers")
+@router.get("/v1/providers", response_model=Page[ProviderShape])
 def list_providers(context: Context, caller: Asking) -> Response:
     """The catalog's providers: whether they can be asked, and how they are."""
     caller.require(Right.READ)

@@ -11,6 +11,9 @@ from producer.api.answers import JsonResponse
 from producer.api.asking import Acting, Context, Submitting
 from producer.api.awaiting import Left, Over, Relay, TooLate, Wait
 from producer.api.chat_answers import TIMED_OUT, Chunks, Refused, compared, completion, refused
+from producer.api.openapi import passed_on
+from producer.api.shapes.bodies import CHAT, COMPARISON, EMBEDDINGS, body_of
+from producer.api.shapes.chat import ComparisonShape, CompletionShape, EmbeddingsShape
 from producer.bootstrap import ProducerContext
 from producer.chat import Asked, Conversation, read_chat, read_comparison, read_embeddings
 from producer.options import MAX_KEY, text
@@ -20,75 +23,22 @@ from shared.domain.job import JobStatus, job_id_of, public_job_id
 router = APIRouter(tags=["chat"])
 
 _CLOSED_REQUEST: Final = 499
-_MESSAGES: Final[dict[str, Any]] = {
-    "type": "array",
-    "minItems": 1,
-    "items": {"type": "object", "required": ["role"]},
-    "example": [{"role": "user", "content": "What is the capital of France?"}],
-}
-_SHARED: Final[dict[str, Any]] = {
-    "max_tokens": {"type": "integer", "minimum": 1},
-    "max_completion_tokens": {"type": "integer", "minimum": 1},
-    "temperature": {"type": "number", "minimum": 0, "maximum": 2},
-    "response_format": {"type": "object"},
-    "tools": {"type": "array", "items": {"type": "object"}},
-    "max_cost_usd": {"oneOf": [{"type": "string"}, {"type": "number"}]},
-    "preferences": {"type": "object"},
-    "constraints": {"type": "object"},
-    "metadata": {"type": "object"},
-}
-_CHAT_BODY: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["messages"],
-    "additionalProperties": True,
-    "properties": {
-        "model": {"type": "string", "default": "auto", "example": "auto"},
-        "messages": _MESSAGES,
-        "stream": {"type": "boolean"},
-        "stream_options": {"type": "object"},
-        "fallback_models": {"type": "array", "items": {"type": "string"}},
-        **_SHARED,
-    },
-}
-_EMBEDDINGS_BODY: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["input"],
-    "properties": {
-        "model": {"type": "string", "default": "auto", "example": "auto"},
-        "input": {
-            "oneOf": [
-                {"type": "string", "minLength": 1},
-                {"type": "array", "minItems": 1, "items": {}},
-            ],
-            "example": ["What is the capital of France?", "Who was Ada Lovelace?"],
-        },
-        "dimensions": {"type": "integer", "minimum": 1},
-        "encoding_format": {"enum": ["float", "base64"]},
-        "max_cost_usd": {"oneOf": [{"type": "string"}, {"type": "number"}]},
-        "constraints": {"type": "object"},
-        "metadata": {"type": "object"},
-        "cache": {"type": "boolean"},
-        "user": {"type": "string"},
-    },
-}
-_COMPARE_BODY: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["models"],
-    "additionalProperties": True,
-    "properties": {
-        "models": {"type": "array", "minItems": 1, "items": {"type": "string"}},
-        "prompt": {"type": "string"},
-        "messages": _MESSAGES,
-        **_SHARED,
-    },
+_STREAM: Final[dict[str, Any]] = {
+    "content": {
+        "text/event-stream": {
+            "schema": {"type": "string", "description": "`data: <chunk>` events, then [DONE]."},
+            "example": 'data: {"object": "chat.completion.chunk", ...}\n\ndata: [DONE]\n\n',
+        }
+    }
 }
 
 
-def _body(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-@router.post("/v1/chat/completions", openapi_extra=_body(_CHAT_BODY))
+@router.post(
+    "/v1/chat/completions",
+    response_model=CompletionShape,
+    responses={200: _STREAM, **passed_on()},
+    openapi_extra=body_of({"application/json": CHAT}),
+)
 async def create_chat_completion(
     request: Request,
     context: Context,
@@ -121,7 +71,12 @@ async def create_chat_completion(
         return Relay(wait, first, chunks, stack.pop_all(), headers)
 
 
-@router.post("/v1/embeddings", openapi_extra=_body(_EMBEDDINGS_BODY))
+@router.post(
+    "/v1/embeddings",
+    response_model=EmbeddingsShape,
+    responses=passed_on(),
+    openapi_extra=body_of({"application/json": EMBEDDINGS}),
+)
 async def create_embeddings(
     request: Request,
     context: Context,
@@ -145,7 +100,12 @@ async def create_embeddings(
         return JsonResponse(completion(end.rows[0]), headers={"x-promptmill-job": job_id})
 
 
-@router.post("/v1/compare", openapi_extra=_body(_COMPARE_BODY))
+@router.post(
+    "/v1/compare",
+    response_model=ComparisonShape,
+    responses=passed_on(),
+    openapi_extra=body_of({"application/json": COMPARISON}),
+)
 async def compare(
     request: Request,
     context: Context,

@@ -10,6 +10,10 @@ from producer.api.answers import JsonResponse, list_object
 from producer.api.asking import Acting, After, Context, Reading, Submitting
 from producer.api.multipart import MultipartForm
 from producer.api.objects import file_object
+from producer.api.openapi import errors
+from producer.api.shapes.basics import Page
+from producer.api.shapes.bodies import body_of
+from producer.api.shapes.files import UPLOAD_FORM, DeletedShape, FileShape
 from producer.bootstrap import ProducerContext
 from producer.files import FileInfo, Upload, checked_expiry, checked_name, checked_purpose
 from shared.errors import UsageError
@@ -21,21 +25,15 @@ _PAGE_MAX: Final = 10_000
 _ANCHOR: Final = "expires_after[anchor]"
 _SECONDS: Final = "expires_after[seconds]"
 _FIELDS: Final = frozenset({"purpose", _ANCHOR, _SECONDS, "project"})
-_FORM: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["purpose", "file"],
-    "properties": {
-        "purpose": {"type": "string"},
-        "file": {"type": "string", "format": "binary"},
-        _ANCHOR: {"type": "string", "enum": ["created_at"]},
-        _SECONDS: {"type": "integer"},
-    },
+_BYTES: Final[dict[str, Any]] = {
+    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 }
 
 
 @router.post(
     "/v1/files",
-    openapi_extra={"requestBody": {"content": {"multipart/form-data": {"schema": _FORM}}}},
+    response_model=FileShape,
+    openapi_extra=body_of({"multipart/form-data": UPLOAD_FORM}),
 )
 async def upload(request: Request, context: Context, acting: Submitting) -> Response:
     """Upload a file; it is streamed into the storage."""
@@ -58,7 +56,7 @@ async def upload(request: Request, context: Context, acting: Submitting) -> Resp
     return JsonResponse(file_object(file))
 
 
-@router.get("/v1/files")
+@router.get("/v1/files", response_model=Page[FileShape])
 def list_files(
     *,
     context: Context,
@@ -75,20 +73,20 @@ def list_files(
     return JsonResponse(list_object([file_object(file) for file in found], has_more=has_more))
 
 
-@router.get("/v1/files/{file_id}")
+@router.get("/v1/files/{file_id}", response_model=FileShape)
 def get_file(file_id: str, context: Context, acting: Reading) -> Response:
     """A file's object; `bytes` of a running batch's files are counted when the batch has ended."""
     return JsonResponse(file_object(context.files.info(file_id, acting.seen)))
 
 
-@router.get("/v1/files/{file_id}/content")
+@router.get("/v1/files/{file_id}/content", response_class=Response, responses={200: _BYTES})
 def read_content(file_id: str, context: Context, acting: Reading) -> Response:
     """A file's bytes; of a running batch's files the lines that are there."""
     _, blocks = context.files.content(file_id, acting.seen)
     return StreamingResponse(blocks, media_type="application/octet-stream")
 
 
-@router.delete("/v1/files/{file_id}")
+@router.delete("/v1/files/{file_id}", response_model=DeletedShape, responses=errors(409))
 def delete_file(file_id: str, context: Context, acting: Submitting) -> Response:
     """Delete a file."""
     context.files.delete(file_id, acting.seen)

@@ -3,18 +3,26 @@
 No key is asked for but for the figures: they tell projects and what they spend.
 """
 
+from typing import Any, Final
+
 import redis
 import structlog
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
 import migrations
 from producer.api.answers import JsonResponse
 from producer.api.asking import Asking, Context
+from producer.api.openapi import errors
+from producer.api.shapes.catalog import LiveShape, ReadyShape
 from producer.bootstrap import ProducerContext
 from shared.errors import UnavailableError
 from shared.redis_client import mapped_redis_errors
+
+_FIGURES: Final[dict[str, Any]] = {
+    "content": {"text/plain": {"schema": {"type": "string"}, "example": "# TYPE ..."}}
+}
 
 router = APIRouter(tags=["health"])
 
@@ -24,13 +32,17 @@ log = structlog.get_logger(__name__)
 _SILENT = "does not answer"
 
 
-@router.get("/health/live")
+@router.get("/health/live", response_model=LiveShape)
 def live() -> Response:
     """The process answers."""
     return JsonResponse({"status": "ok"})
 
 
-@router.get("/health/ready")
+@router.get(
+    "/health/ready",
+    response_model=ReadyShape,
+    responses={503: {"model": ReadyShape, "description": "Something is missing."}},
+)
 def ready(request: Request, context: Context) -> Response:
     """Database, its schema and Redis answer: 200; otherwise 503 and what is missing."""
     checks = {"database": _database(request, context), "redis": _redis(context.redis)}
@@ -39,7 +51,11 @@ def ready(request: Request, context: Context) -> Response:
     return JsonResponse(body, 200 if is_ready else 503)
 
 
-@router.get("/metrics", response_class=PlainTextResponse)
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: _FIGURES, **errors(401, 403, 429, 503)},
+)
 def metrics(context: Context, caller: Asking) -> Response:
     """The mill's state for Prometheus, to the admin key alone."""
     caller.require_admin()

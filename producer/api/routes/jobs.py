@@ -5,12 +5,15 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Body, Request
+from pydantic import WithJsonSchema
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from producer.api.answers import JsonResponse
 from producer.api.asking import Context, Reading
 from producer.api.routes.batches import take_in
+from producer.api.shapes.bodies import JSONL_BODY, LINE, body_of
+from producer.api.shapes.jobs import DecisionShape, JobShape, PlanShape
 from producer.bootstrap import ProducerContext
 from producer.intake import read_lines
 from producer.previewing import Preview
@@ -20,15 +23,19 @@ from shared.errors import UsageError
 
 router = APIRouter(tags=["jobs"])
 
+InputLine = Annotated[dict[str, Any], Body(), WithJsonSchema(LINE)]
 
-@router.get("/v1/jobs/{job_id}")
+
+@router.get("/v1/jobs/{job_id}", response_model=JobShape)
 def get_job(job_id: str, context: Context, acting: Reading) -> Response:
     """A job's whole story."""
     return JsonResponse(context.results.job(job_id, acting.seen))
 
 
-@router.post("/v1/route")
-def route(context: Context, acting: Reading, line: Annotated[dict[str, Any], Body()]) -> Response:
+@router.post("/v1/route", response_model=DecisionShape)
+def route(
+    context: Context, acting: Reading, line: Annotated[dict[str, Any], Body(), WithJsonSchema(LINE)]
+) -> Response:
     """Where an input line would go, and why; nothing is sent."""
     (decision,) = _preview(context, acting.project).routes(
         read_lines(
@@ -54,6 +61,7 @@ def _line_of(line: Mapping[str, Any]) -> bytes:
 
 
 @router.post("/v1/plan")
+@router.post("/v1/plan", response_model=PlanShape, openapi_extra=body_of(JSONL_BODY))
 async def plan(request: Request, context: Context, acting: Reading) -> Response:
     """What a file might cost (an estimate): the body is the JSONL file; nothing is kept."""
     with await run_in_threadpool(context.spool) as spool:

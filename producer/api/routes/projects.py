@@ -4,13 +4,17 @@ from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from producer.access import Right, checked_project_id
 from producer.api.answers import JsonResponse, list_object
 from producer.api.asking import Administering, After, Asking, Context, Limit, Reading
 from producer.api.objects import key_object, project_object
+from producer.api.openapi import errors
+from producer.api.shapes.basics import Page, Usd
+from producer.api.shapes.files import DeletedShape
+from producer.api.shapes.projects import BudgetShape, KeyShape, NewKeyShape, ProjectShape
 from producer.options import MAX_LABEL, text, usd
 from producer.purse import WINDOWS
 from shared.db.repositories import projects
@@ -18,9 +22,6 @@ from shared.db.repositories.projects import NewKey
 from shared.errors import ConflictError, NotFoundError, UsageError
 
 router = APIRouter(tags=["projects"])
-
-# Strict: true is no amount, although Python would count it as one.
-Usd = StrictStr | StrictInt | StrictFloat
 
 
 class _Body(BaseModel):
@@ -66,6 +67,7 @@ class NewKeyBody(_Body):
     expires_in_s: int | None = Field(default=None, ge=1, le=10 * 366 * 86400)
 
 
+<<<<<<< HEAD
 class KeyChange(_Body):
     """A key's new spend limit."""
 
@@ -73,6 +75,9 @@ class KeyChange(_Body):
 
 
 @router.post("/v1/projects")
+=======
+@router.post("/v1/projects", response_model=ProjectShape, responses=errors(409))
+>>>>>>> 4185c5a (Hold the API to its own OpenAPI page by fuzzing, and mend what that found)
 def create_project(context: Context, caller: Asking, body: NewProject) -> Response:
     """Make a project (admin key only)."""
     caller.require_admin()
@@ -86,7 +91,7 @@ def create_project(context: Context, caller: Asking, body: NewProject) -> Respon
         return JsonResponse(project_object(projects.get(connection, name)))
 
 
-@router.get("/v1/projects")
+@router.get("/v1/projects", response_model=Page[ProjectShape])
 def list_projects(
     context: Context, caller: Asking, after: After = None, limit: Limit = 100
 ) -> Response:
@@ -101,7 +106,7 @@ def list_projects(
     return JsonResponse(list_object(found, has_more=len(rows) > limit))
 
 
-@router.post("/v1/keys")
+@router.post("/v1/keys", response_model=NewKeyShape)
 def create_key(context: Context, acting: Administering, body: NewKeyBody) -> Response:
     """Make a key; its text is in this answer and nowhere else."""
     now = context.clock()
@@ -124,7 +129,7 @@ def create_key(context: Context, acting: Administering, body: NewKeyBody) -> Res
     return JsonResponse(key_object(row, key))
 
 
-@router.get("/v1/keys")
+@router.get("/v1/keys", response_model=Page[KeyShape])
 def list_keys(
     context: Context, acting: Administering, after: After = None, limit: Limit = 100
 ) -> Response:
@@ -135,7 +140,8 @@ def list_keys(
     return JsonResponse(list_object(found, has_more=len(rows) > limit))
 
 
-@router.patch("/v1/keys/{key_id}")
+<<<<<<< HEAD
+@router.patch("/v1/keys/{key_id}", response_model=KeyShape, responses=errors(409))
 def change_key(key_id: str, context: Context, acting: Administering, body: KeyChange) -> Response:
     """Change a key's spend limit; jobs that it held go on by themselves."""
     limit = usd(body.spend_limit_usd, "spend_limit_usd")
@@ -143,6 +149,9 @@ def change_key(key_id: str, context: Context, acting: Administering, body: KeyCh
 
 
 @router.delete("/v1/keys/{key_id}")
+=======
+@router.delete("/v1/keys/{key_id}", response_model=DeletedShape)
+>>>>>>> 4185c5a (Hold the API to its own OpenAPI page by fuzzing, and mend what that found)
 def revoke_key(key_id: str, context: Context, acting: Administering) -> Response:
     """Make a key useless."""
     with context.database.transaction() as connection:
@@ -153,13 +162,13 @@ def revoke_key(key_id: str, context: Context, acting: Administering) -> Response
     return JsonResponse({"id": key_id, "object": "key.deleted", "deleted": True})
 
 
-@router.get("/v1/budget")
+@router.get("/v1/budget", response_model=BudgetShape)
 def read_budget(context: Context, acting: Reading) -> Response:
     """A project's windows with limit, spent, reserved and remaining amounts."""
     return JsonResponse(context.budget.read(acting.project))
 
 
-@router.put("/v1/budget")
+@router.put("/v1/budget", response_model=BudgetShape)
 def set_budget(
     context: Context,
     acting: Administering,

@@ -9,6 +9,10 @@ from starlette.responses import Response
 from producer.api.answers import JsonResponse, list_object
 from producer.api.asking import Acting, After, Context, Limit, Reading, Submitting
 from producer.api.objects import template_object
+from producer.api.shapes.basics import Page
+from producer.api.shapes.bodies import body_of
+from producer.api.shapes.files import DeletedShape
+from producer.api.shapes.projects import TemplateShape
 from producer.bootstrap import ProducerContext
 from producer.intake.json_line import parse_line
 from producer.intake.refusal import Refusal
@@ -34,9 +38,8 @@ _BODY: Final[dict[str, Any]] = {
 
 @router.post(
     "/v1/templates",
-    openapi_extra={
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}}
-    },
+    response_model=TemplateShape,
+    openapi_extra=body_of({"application/json": _BODY}),
 )
 async def create_template(request: Request, context: Context, acting: Submitting) -> Response:
     """Make a template, or the next version of it: a text, or a line's fields with texts.
@@ -60,7 +63,7 @@ def _made(raw: bytes, context: ProducerContext, acting: Acting) -> Response:
                 param=given[:64],
             )
     name, project = body.get("name"), body.get("project")
-    for at, value in (("name", name), ("project", project or "")):
+    for at, value in (("name", name), ("project", "" if project is None else project)):
         if not isinstance(value, str):
             raise UsageError(f"{at} must be a string", code="invalid_type", param=at)
     where = context.access.project(acting.caller, project, acting.seen)
@@ -68,7 +71,7 @@ def _made(raw: bytes, context: ProducerContext, acting: Acting) -> Response:
     return JsonResponse(template_object(row))
 
 
-@router.get("/v1/templates")
+@router.get("/v1/templates", response_model=Page[TemplateShape])
 def list_templates(
     context: Context, acting: Reading, after: After = None, limit: Limit = 100
 ) -> Response:
@@ -78,20 +81,20 @@ def list_templates(
     return JsonResponse(list_object(found, has_more=len(rows) > limit))
 
 
-@router.get("/v1/templates/{reference}")
+@router.get("/v1/templates/{reference}", response_model=TemplateShape)
 def get_template(reference: str, context: Context, acting: Reading) -> Response:
     """A template by its name, or a version of it by `name@version`."""
     return JsonResponse(template_object(context.templates.get(acting.project, reference)))
 
 
-@router.get("/v1/templates/{name}/versions")
+@router.get("/v1/templates/{name}/versions", response_model=Page[TemplateShape])
 def list_template_versions(name: str, context: Context, acting: Reading) -> Response:
     """All versions of a template, the newest first."""
     rows = context.templates.versions(acting.project, name)
     return JsonResponse(list_object([template_object(row) for row in rows], has_more=False))
 
 
-@router.delete("/v1/templates/{name}")
+@router.delete("/v1/templates/{name}", response_model=DeletedShape)
 def delete_template(name: str, context: Context, acting: Submitting) -> Response:
     """Take a template with all its versions out of use. Jobs keep the texts they were made of,
     and the numbers of its versions are not given out again.

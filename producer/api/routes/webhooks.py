@@ -10,6 +10,9 @@ from starlette.responses import Response
 from producer.api.answers import JsonResponse, list_object
 from producer.api.asking import Acting, After, Context, Limit, Reading, Submitting
 from producer.api.objects import delivery_object, endpoint_object
+from producer.api.shapes.basics import Page
+from producer.api.shapes.files import DeletedShape
+from producer.api.shapes.webhooks import DeliveryShape, EndpointShape, EventTypesShape, TrialShape
 from producer.bootstrap import ProducerContext
 from producer.options import MAX_LABEL, text
 from shared.db.engine import Connection
@@ -59,13 +62,13 @@ class Trial(_Body):
     event_type: str = Field(default="batch.completed")
 
 
-@router.get("/v1/webhook_event_types")
+@router.get("/v1/webhook_event_types", response_model=EventTypesShape)
 def list_event_types(_acting: Reading) -> Response:
     """The types an endpoint can ask for."""
     return JsonResponse({"object": "list", "data": list(events.ALL_TYPES)})
 
 
-@router.post("/v1/webhook_endpoints")
+@router.post("/v1/webhook_endpoints", response_model=EndpointShape)
 def create_endpoint(context: Context, acting: Submitting, body: NewEndpoint) -> Response:
     """Make an endpoint; its signing secret is in this answer and nowhere else."""
     _check(context, body.url)
@@ -78,7 +81,7 @@ def create_endpoint(context: Context, acting: Submitting, body: NewEndpoint) -> 
     return JsonResponse(endpoint_object(row, secret))
 
 
-@router.get("/v1/webhook_endpoints")
+@router.get("/v1/webhook_endpoints", response_model=Page[EndpointShape])
 def list_endpoints(
     context: Context, acting: Reading, after: After = None, limit: Limit = 20
 ) -> Response:
@@ -89,14 +92,14 @@ def list_endpoints(
     return JsonResponse(list_object(found, has_more=len(rows) > limit))
 
 
-@router.get("/v1/webhook_endpoints/{endpoint_id}")
+@router.get("/v1/webhook_endpoints/{endpoint_id}", response_model=EndpointShape)
 def get_endpoint(endpoint_id: str, context: Context, acting: Reading) -> Response:
     """An endpoint."""
     with context.database.reading() as connection:
         return JsonResponse(endpoint_object(_found(connection, endpoint_id, acting)))
 
 
-@router.post("/v1/webhook_endpoints/{endpoint_id}")
+@router.post("/v1/webhook_endpoints/{endpoint_id}", response_model=EndpointShape)
 def update_endpoint(
     endpoint_id: str, context: Context, acting: Submitting, body: EndpointChange
 ) -> Response:
@@ -120,7 +123,7 @@ def update_endpoint(
         return JsonResponse(endpoint_object(_found(connection, endpoint_id, acting)))
 
 
-@router.delete("/v1/webhook_endpoints/{endpoint_id}")
+@router.delete("/v1/webhook_endpoints/{endpoint_id}", response_model=DeletedShape)
 def delete_endpoint(endpoint_id: str, context: Context, acting: Submitting) -> Response:
     """Remove an endpoint with its log."""
     with context.database.transaction() as connection:
@@ -130,7 +133,7 @@ def delete_endpoint(endpoint_id: str, context: Context, acting: Submitting) -> R
     return JsonResponse(gone)
 
 
-@router.post("/v1/webhook_endpoints/{endpoint_id}/rotate_secret")
+@router.post("/v1/webhook_endpoints/{endpoint_id}/rotate_secret", response_model=EndpointShape)
 def rotate_secret(
     endpoint_id: str, context: Context, acting: Submitting, body: Rotation | None = None
 ) -> Response:
@@ -142,7 +145,7 @@ def rotate_secret(
         return JsonResponse(endpoint_object(_found(connection, endpoint_id, acting), secret))
 
 
-@router.post("/v1/webhook_endpoints/{endpoint_id}/test")
+@router.post("/v1/webhook_endpoints/{endpoint_id}/test", response_model=TrialShape)
 def try_endpoint(
     endpoint_id: str, context: Context, acting: Submitting, body: Trial | None = None
 ) -> Response:
@@ -168,7 +171,7 @@ def try_endpoint(
     )
 
 
-@router.get("/v1/webhook_endpoints/{endpoint_id}/deliveries")
+@router.get("/v1/webhook_endpoints/{endpoint_id}/deliveries", response_model=Page[DeliveryShape])
 def list_deliveries(
     endpoint_id: str, context: Context, acting: Reading, after: After = None, limit: Limit = 20
 ) -> Response:
@@ -185,7 +188,7 @@ def list_deliveries(
     return JsonResponse(list_object(found, has_more=len(rows) > limit))
 
 
-@router.post("/v1/webhook_deliveries/{delivery_id}/redeliver")
+@router.post("/v1/webhook_deliveries/{delivery_id}/redeliver", response_model=DeliveryShape)
 def redeliver(delivery_id: str, context: Context, acting: Submitting) -> Response:
     """Send a delivery again, now and by the whole schedule."""
     with context.database.transaction() as connection:
