@@ -67,17 +67,13 @@ class NewKeyBody(_Body):
     expires_in_s: int | None = Field(default=None, ge=1, le=10 * 366 * 86400)
 
 
-<<<<<<< HEAD
 class KeyChange(_Body):
     """A key's new spend limit."""
 
     spend_limit_usd: Usd
 
 
-@router.post("/v1/projects")
-=======
 @router.post("/v1/projects", response_model=ProjectShape, responses=errors(409))
->>>>>>> 4185c5a (Hold the API to its own OpenAPI page by fuzzing, and mend what that found)
 def create_project(context: Context, caller: Asking, body: NewProject) -> Response:
     """Make a project (admin key only)."""
     caller.require_admin()
@@ -140,7 +136,6 @@ def list_keys(
     return JsonResponse(list_object(found, has_more=len(rows) > limit))
 
 
-<<<<<<< HEAD
 @router.patch("/v1/keys/{key_id}", response_model=KeyShape, responses=errors(409))
 def change_key(key_id: str, context: Context, acting: Administering, body: KeyChange) -> Response:
     """Change a key's spend limit; jobs that it held go on by themselves."""
@@ -148,10 +143,7 @@ def change_key(key_id: str, context: Context, acting: Administering, body: KeyCh
     return JsonResponse(key_object(context.budget.set_key_limit(acting.seen, key_id, limit)))
 
 
-@router.delete("/v1/keys/{key_id}")
-=======
 @router.delete("/v1/keys/{key_id}", response_model=DeletedShape)
->>>>>>> 4185c5a (Hold the API to its own OpenAPI page by fuzzing, and mend what that found)
 def revoke_key(key_id: str, context: Context, acting: Administering) -> Response:
     """Make a key useless."""
     with context.database.transaction() as connection:
