@@ -60,7 +60,6 @@ def _line_of(line: Mapping[str, Any]) -> bytes:
         ) from None
 
 
-@router.post("/v1/plan")
 @router.post("/v1/plan", response_model=PlanShape, openapi_extra=body_of(JSONL_BODY))
 async def plan(request: Request, context: Context, acting: Reading) -> Response:
     """What a file might cost (an estimate): the body is the JSONL file; nothing is kept."""

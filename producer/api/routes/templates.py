@@ -31,7 +31,7 @@ _BODY: Final[dict[str, Any]] = {
             "oneOf": [{"type": "string"}, {"type": "object"}],
             "example": "Summarize in {{ words }} words: {{ text }}",
         },
-        "project": {"type": "string"},
+        "project": {"anyOf": [{"type": "string"}, {"type": "null"}]},
     },
 }
 
