@@ -163,8 +163,13 @@ class Conversations:
         Raises ConflictError (`idempotency_conflict`) for a key that was used for something else,
         BudgetRefusedError and TooManyTokensError where the API key's own limits do not carry it.
         """
-        tokens = self._take_tokens(batch_id, asked, allowance)
         new = self._new_batch(batch_id, asked, project_id, idempotency_key)
+        if allowance.key_id is not None:
+            # An answer that was paid for is told again, whatever is left to the key by now.
+            known = self._known(new)
+            if known is not None:
+                return known
+        tokens = self._take_tokens(batch_id, asked, allowance)
         new = replace(new, key_id=allowance.key_id, counted_tokens=tokens)
         begun = self._written(new, asked)
         if begun.id != batch_id:
@@ -237,14 +242,18 @@ class Conversations:
             # Not lost: the stager finds the jobs when their lease is over, if anybody still waits.
             log.warning("a conversation waits for the broker", reason=error.message)
 
-    def _earlier(self, new: NewBatch) -> Conversation:
+    def _known(self, new: NewBatch) -> Conversation | None:
+        if new.idempotency_key is None:
+            return None
         with self._database.reading() as connection:
-            known = batches.by_idempotency_key(
-                connection, new.project_id, new.idempotency_key or ""
-            )
+            known = batches.by_idempotency_key(connection, new.project_id, new.idempotency_key)
+        return None if known is None else _same(known, new)
+
+    def _earlier(self, new: NewBatch) -> Conversation:
+        known = self._known(new)
         if known is None:
             raise UnavailableError("the conversation under this key is gone: try again")
-        return _same(known, new)
+        return known
 
 
 def _same(known: BatchRow, new: NewBatch) -> Conversation:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from producer.bootstrap import ProducerContext
+from producer.chat import read_chat
 from producer.key_limits import KeyLimits, TooManyTokensError, worst_case_tokens
 from producer.options import Allowance
 from shared.budget.ledger import Ledger
@@ -96,6 +97,20 @@ def test_the_same_submission_again_counts_nothing(keyed: Callable[..., httpx.Cli
     for _ in range(3):
         assert client.post("/v1/batches", content=line, headers=headers).status_code == 200
     assert code_of(submit(client)) == (429, "token_limit_exceeded")
+
+
+def test_a_conversation_is_told_again_although_its_key_has_nothing_left(
+    context: ProducerContext, api: httpx.Client
+):
+    key = api.post("/v1/keys", json={"tokens_per_day": 1200}).json()["id"]
+    allowance = Allowance(key, 1200)
+    body = b'{"messages": [{"role": "user", "content": "a"}]}'
+    asked = read_chat(body, context.catalog)
+    chats = context.conversations
+    first = chats.begin(chats.new_id(), asked, "default", "once", allowance)
+    assert chats.begin(chats.new_id(), asked, "default", "once", allowance) == first
+    with pytest.raises(TooManyTokensError):
+        chats.begin(chats.new_id(), asked, "default", "other", allowance)
 
 
 def test_a_file_beyond_the_keys_tokens_fails_its_batch(keyed: Callable[..., httpx.Client]):
