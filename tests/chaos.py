@@ -84,6 +84,7 @@ class Chaos:
         for share, project in zip((0.6, 0.1, 0.3), PROJECTS, strict=True):
             self._raise_the_limit(project, int(jobs * share))
             self._submit(int(jobs * share), project)
+        plant.wait_for(lambda: self.clients.are_served, "the first files are taken in")
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self._act()
