@@ -6,6 +6,7 @@ module connects to nothing, so Flower can import it too.
 
 import gc
 import os
+import sys
 from typing import Any
 
 import structlog
@@ -27,6 +28,10 @@ REPLACE_ME = 69
 _YOUNG_OBJECTS = 20_000
 """Made before the collector looks: a job leaves hardly a cycle behind, and looking after every 700
 objects, as Python does by itself, cost a fifth of a worker's time."""
+
+_TURN_S = 0.0005
+"""How long a thread may keep the interpreter from another: at Python's 5 ms a commit waits for the
+busy loop at each of its statements (measured in docs/performance.md)."""
 
 settings = Settings()
 app = make_celery_app(settings)
@@ -64,6 +69,7 @@ def _start(sender: str, instance: Any, **_: Any) -> None:
         )
     )
     _collect_seldom()
+    sys.setswitchinterval(_TURN_S)
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]
