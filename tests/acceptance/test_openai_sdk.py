@@ -273,3 +273,19 @@ def test_a_large_file_runs_whole_and_the_api_stays_small(
 def test_the_api_keeps_to_its_own_page(mill: OpenaiMill):
     cases, _ = fuzz(mill, phases="fuzzing", examples=1, seed=1)
     assert cases >= 45  # at least one of nearly every operation
+
+
+def test_the_sdk_manages_webhook_endpoints(client: openai.OpenAI, hooks: Hooks):
+    made = client.webhooks.create(url=hooks.url, name="n", event_types=["batch.completed"])
+    assert [each.id for each in client.webhooks.list(limit=1)] == [made.id]
+    assert client.webhooks.update(made.id, name="m").name == "m"
+    fresh = client.webhooks.rotate_secret(made.id, keep_old_secret_active_for_24_hours=True)
+    assert client.webhooks.test(made.id, event_type="batch.completed").success
+    hooks.wait_for(1)
+    body, headers = hooks.received[0]
+    for secret in (made.signing_secret, fresh.signing_secret):
+        event = client.webhooks.unwrap(body, headers, secret=secret)
+        assert event.type == "batch.completed"
+    assert client.webhooks.delete(made.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        client.webhooks.retrieve(made.id)
