@@ -10,7 +10,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
+from starlette.routing import Match
 
 from producer.access import Rate, TooManyRequestsError
 from producer.api.answers import JsonResponse, error_response
@@ -49,6 +49,7 @@ _HTTP_CODES: Final = {
     413: "request_too_large",
     415: "unsupported_media_type",
 }
+_METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _NOT_AGAIN: Final = {"x-should-retry": "false"}
 """OpenAI's SDK would repeat a 409 twice; these answers stay the same until somebody acts."""
 
@@ -130,7 +131,7 @@ async def _http(request: Request, error: Exception) -> JsonResponse:
 def _methods(request: Request) -> set[str]:
     return {
         method
+        for method in _METHODS
         for route in request.app.routes
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
-        for method in route.methods or ()
+        if route.matches({**request.scope, "method": method})[0] is Match.FULL
     }

@@ -113,6 +113,7 @@ def test_a_parsed_answer_fits_its_schema(client: openai.OpenAI, wire: str) -> No
         ({"model": "no-such-model"}, "model", openai.NotFoundError),
         ({"messages": []}, "messages", openai.BadRequestError),
         ({"stream_options": {"include_usage": True}}, "stream_options", openai.BadRequestError),
+        ({"extra_body": {"stream_options": []}}, "stream_options", openai.BadRequestError),
         ({"extra_body": {"max_cost_usd": "much"}}, "max_cost_usd", openai.BadRequestError),
         ({"extra_body": {"constraints": {"max": 1}}}, "constraints.max", openai.BadRequestError),
     ],
@@ -286,7 +287,12 @@ def test_one_failing_side_does_not_spoil_a_comparison(mill: ChatMill) -> None:
     good, bad = answer.json()["data"]
     assert (good["status"], bad["status"]) == ("completed", "failed")
     assert bad["error"]["type"] == "invalid_request_error"
-    for wrong in ({"models": []}, {"models": ["tiny"]}, {"models": ["x"], "prompt": "y"}):
+    for wrong in (
+        {"models": []},
+        {"models": ["tiny"]},
+        {"models": ["x"], "prompt": "y"},
+        {"models": ["tiny"], "prompt": "x", "messages": CAPITAL},
+    ):
         refused = httpx.post(
             f"{mill.url}/v1/compare",
             json=wrong,

@@ -240,3 +240,9 @@ def test_a_request_id_of_the_client_is_kept_and_a_strange_one_replaced(api: http
 def test_health_tells_what_is_missing(api: httpx.Client):
     assert api.get("/health/ready").json()["checks"] == {"database": "ok", "redis": "ok"}
     assert api.get("/docs").status_code == 200
+
+
+def test_a_wrong_method_is_told_all_the_right_ones(api: httpx.Client):
+    refused = api.request("PATCH", "/v1/files")
+    assert error_of(refused, 405)["code"] == "method_not_allowed"
+    assert set(refused.headers["allow"].split(", ")) == {"GET", "POST"}
