@@ -71,7 +71,7 @@ def main() -> int:
         mill.reset()
         _, told = fuzz(
             mill,
-            phases="examples,coverage,fuzzing,stateful",
+            phases="coverage,fuzzing,stateful",
             examples=given.examples,
             seed=given.seed,
         )

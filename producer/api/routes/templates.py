@@ -94,10 +94,10 @@ def list_template_versions(name: str, context: Context, acting: Reading) -> Resp
     return JsonResponse(list_object([template_object(row) for row in rows], has_more=False))
 
 
-@router.delete("/v1/templates/{name}", response_model=DeletedShape)
-def delete_template(name: str, context: Context, acting: Submitting) -> Response:
+@router.delete("/v1/templates/{reference}", response_model=DeletedShape)
+def delete_template(reference: str, context: Context, acting: Submitting) -> Response:
     """Take a template with all its versions out of use. Jobs keep the texts they were made of,
     and the numbers of its versions are not given out again.
     """
-    context.templates.delete(acting.project, name)
-    return JsonResponse({"id": name, "object": "template.deleted", "deleted": True})
+    context.templates.delete(acting.project, reference)
+    return JsonResponse({"id": reference, "object": "template.deleted", "deleted": True})

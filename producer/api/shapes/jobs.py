@@ -137,6 +137,7 @@ class PlanShape(Shape):
     lines: int
     jobs: int
     rejected: int
+    duplicates: int
     examined: int
     unroutable: int
     cost_nusd: ThreeCostsShape
