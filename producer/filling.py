@@ -148,6 +148,7 @@ class Filler:
         now = self._clock()
         with self._database.transaction() as connection:
             fence(connection)
+            batches.lock(connection, number)  # two who took in the last line must not both seal
             batch = _still_ours(connection, number, taken.lines)
             sealed(connection)
             good = batch.total - batch.rejected - batch.duplicates
@@ -213,6 +214,8 @@ def _blocks(lines: Iterable[tuple[Line, int | None]], after: int) -> Iterator[_B
 
 def _still_ours(connection: Connection, number: int, lines: int) -> BatchRow:
     batch = batches.by_number(connection, number)
+    if batch is not None and batch.in_progress_at is not None:
+        raise _OvertakenError
     # Lines of it are cancelled while it is being given up as lost, before its status says so.
     if batch is None or batch.status != BatchStatus.VALIDATING or batch.cancelled:
         raise EndedMeanwhileError

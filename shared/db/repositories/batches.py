@@ -229,6 +229,11 @@ def add_taken(
     )
 
 
+def lock(connection: Connection, number: int) -> None:
+    """Whoever else changes this batch waits until the caller's transaction is over."""
+    connection.execute(select(batches.c.number).where(batches.c.number == number).with_for_update())
+
+
 def seal(connection: Connection, number: int, now: datetime) -> None:
     """The last line is in: the jobs may run (and a batch of rejected lines only is over)."""
     _move(connection, number, BatchVerb.SEAL, in_progress_at=now)
