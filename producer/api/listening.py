@@ -23,6 +23,9 @@ _NOBODY: Final = channel_of("")
 """Always subscribed to, so that there is always something to wait for."""
 _SUBSCRIBED_WITHIN_S: Final = 1.0
 _LISTEN_AGAIN_S: Final = 0.5
+_MOST_FRAMES: Final = 2_000
+"""Kept for a client that reads slowly. What does not fit is dropped, and counts as not heard: the
+rest of the answer is read from the database when it is all there."""
 
 
 class Attention:
@@ -30,7 +33,7 @@ class Attention:
 
     def __init__(self, ear: "Ear") -> None:
         self._ear = ear
-        self._frames: asyncio.Queue[LiveFrame] = asyncio.Queue()
+        self._frames: asyncio.Queue[LiveFrame] = asyncio.Queue(_MOST_FRAMES)
         self.subscribed = asyncio.Event()
 
     @property
@@ -43,8 +46,9 @@ class Attention:
         return await self._frames.get()
 
     def hear(self, frame: LiveFrame) -> None:
-        """Keep a frame until it is asked for."""
-        self._frames.put_nowait(frame)
+        """Keep a frame until it is asked for, unless too many wait already."""
+        with contextlib.suppress(asyncio.QueueFull):
+            self._frames.put_nowait(frame)
 
 
 class Ear:
