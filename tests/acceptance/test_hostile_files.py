@@ -21,18 +21,18 @@ def openai(**changes: Any) -> bytes:
 
 
 GOOD = (
-    b"\xef\xbb\xbf" + native(custom_id="after-a-mark"),
-    native(custom_id="windows") + b"\r",
+    b"\xef\xbb\xbf" + native(custom_id="after-a-mark", prompt="After a mark?"),
+    native(custom_id="windows", prompt="On Windows?") + b"\r",
     openai(custom_id="openai"),
-    native(),
-    native(),
-    b" \t" + native(custom_id="blanks") + b"  ",
+    native(prompt="Nameless?"),
+    native(prompt="Nameless, too?"),
+    b" \t" + native(custom_id="blanks", prompt="Between blanks?") + b"  ",
     native(custom_id="\u00fc\u2713\U0001f600", prompt="Gr\u00fc\u00dfe \U0001f600"),
     native(custom_id="brackets", prompt="[[[{{{((( " * 500),
     native(custom_id="'; DROP TABLE jobs; --", prompt="\x1b[31mred <script>alert(1)</script>"),
     native(custom_id="all", model="mid", max_tokens=20, temperature=0, metadata={"k": "v"},
            preferences={"cost": 1}, constraints={"max_cost_usd": 1, "min_tier": "mid"}),
-    native(custom_id="twice"),
+    native(custom_id="twice", prompt="Twice?"),
 )  # fmt: skip
 BAD: tuple[tuple[bytes, str | None, str], ...] = (
     (b"no json", None, "invalid_json_line"),
@@ -82,7 +82,7 @@ def mixed() -> tuple[bytes, dict[int, int], dict[int, tuple[str | None, str]]]:
     for content, field, code in BAD:
         lines.append(content)
         bad[len(lines)] = (field, code)
-    lines.append(native(custom_id="without-an-end"))
+    lines.append(native(custom_id="without-an-end", prompt="Without an end?"))
     good[len(lines)] = len(GOOD)
     return b"\n".join(lines), good, bad
 

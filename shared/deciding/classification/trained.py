@@ -7,6 +7,7 @@ be believed was learned, and measured on sources unseen in training (docs/model_
 from math import log1p
 from typing import Final
 
+from shared.deciding.classification.certain import certain
 from shared.deciding.classification.difficulty import difficulty_of
 from shared.deciding.classification.features import Features, read_features
 from shared.deciding.classification.model import Models, shipped
@@ -43,6 +44,8 @@ class TrainedClassifier:
 
     def classify_text(self, prompt: str) -> Classification:
         """Classify a prompt's text alone."""
+        if (known := certain(prompt)) is not None:
+            return known
         features = read_features(prompt)
         if is_blank(features):
             return NOTHING_TO_READ

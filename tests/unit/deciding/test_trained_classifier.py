@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.deciding.classification import model
+from shared.deciding.classification.certain import certain
 from shared.deciding.classification.classifier import Classifier
 from shared.deciding.classification.difficulty import difficulty_of
 from shared.deciding.classification.features import read_features
@@ -148,3 +149,18 @@ def _cpu_s(prompts: list[str]) -> float:
     for prompt in prompts:
         CLASSIFIER.classify_text(prompt)
     return time.process_time() - begun
+
+
+@pytest.mark.parametrize(
+    "prompt", ["What is 2 + 3?", "what's 7 times 8", "12 x 12 =", "How much is 40 minus 2?", "9-4"]
+)
+def test_a_sum_known_by_heart_is_no_reasoning(prompt: str) -> None:
+    found = CLASSIFIER.classify_text(prompt)
+    assert (found.task_type, found.difficulty < 0.1) == (TaskType.SIMPLE_QA, True)
+
+
+@pytest.mark.parametrize(
+    "prompt", ["What is 2 + 3? Explain how an abacus adds.", "What is 391 * 17?", "x + 3 = 5"]
+)
+def test_more_than_a_sum_is_weighed(prompt: str) -> None:
+    assert certain(prompt) is None
