@@ -61,12 +61,17 @@ class CallSlots:
         """Wait for a slot."""
         await self._calls.acquire()
 
-    def leave(self, called_s: float) -> None:
-        """Give the slot back after a call that took so long."""
+    def leave(self, called_s: float | None) -> None:
+        """Give the slot back after a call that took so long; None for one that was not answered.
+
+        From failures nothing is learned: they come fast, and more jobs begun because of them would
+        be more calls to a provider that is down before its circuit opens.
+        """
         self._calls.release()
-        self._called_s = self._called_s * self._forgetting + called_s
         self._waited_s *= self._forgetting
-        self._fit()
+        if called_s is not None:
+            self._called_s = self._called_s * self._forgetting + called_s
+            self._fit()
 
     def waited(self, seconds: float) -> None:
         """A job waited so long for something that is not its call."""

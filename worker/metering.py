@@ -310,12 +310,14 @@ class Meter:
         listener: Listener | None,
     ) -> Answered | Failed:
         began = monotonic()
+        took_s: float | None = None
         try:
             completion = await self._caller.send(prepared, admission, listener)
+            took_s = monotonic() - began
         except ProviderError as error:
             return Failed(error, cost_rows.failed(intent, prepared, error, self._clock()))
         finally:
-            self._slots.leave(monotonic() - began)
+            self._slots.leave(took_s)
         reach(FaultPoint.AFTER_ANSWER)
         return Answered(completion, cost_rows.billed(intent, prepared, completion, self._clock()))
 

@@ -99,3 +99,14 @@ async def test_one_who_is_cancelled_while_waiting_takes_no_slot() -> None:
     slots.leave(0.1)
     async with asyncio.timeout(1):
         await slots.enter()
+
+
+async def test_failures_begin_no_more_jobs() -> None:
+    slots = CallSlots(10)
+    for _ in range(200):
+        await slots.begin()
+        await slots.enter()
+        slots.waited(0.4)
+        slots.leave(None)
+        slots.end()
+    assert slots.to_begin == 10
