@@ -5,6 +5,7 @@ provider's bill is charged; only what certainly is not costs nothing.
 """
 
 from datetime import datetime
+from typing import Final
 
 import structlog
 
@@ -18,14 +19,21 @@ from worker.providers.errors import HungUp, MaybeBilled, ProviderError
 log = structlog.get_logger(__name__)
 
 
-def never_sent(intent: Intent, reason: str, now: datetime) -> Closing:
-    """The row of a call whose reservation was lost before it could leave."""
+RESERVATION_LOST: Final = "reservation_lost"
+WITHDRAWN: Final = "withdrawn"
+"""Kinds of calls that never left: Redis lost its counters; the provider fell sick meanwhile."""
+
+
+def never_sent(
+    intent: Intent, reason: str, now: datetime, *, kind: str = RESERVATION_LOST
+) -> Closing:
+    """The row of a call that could not leave after its intent was durable."""
     return Closing(
         intent,
         AttemptStatus.FREE,
         0,
         now,
-        error_kind="reservation_lost",
+        error_kind=kind,
         error_message="never sent: " + reason[:200],
     )
 

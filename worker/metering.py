@@ -147,6 +147,9 @@ class Meter:
                 return refused
             await self._caller.await_turn(admission)
             await self._slots.enter()
+            withdrawn = self._caller.withdrawn(prepared, admission)
+            if withdrawn is not None:
+                return await self._take_back(payer, intent, withdrawn)
             sent = True
             return await self._send(prepared, admission, intent, listener)
         finally:
@@ -295,6 +298,15 @@ class Meter:
             reason = error.message
         await self.close(payer, cost_rows.never_sent(intent, reason, self._clock()))
         return MoneyBusy(reason)
+
+    async def _take_back(self, payer: Payer, intent: Intent, withdrawn: NotAdmitted) -> Busy:
+        """Give the slot and the money of a call back that does not leave after all."""
+        self._slots.leave(None)
+        closing = cost_rows.never_sent(
+            intent, withdrawn.reason, self._clock(), kind=cost_rows.WITHDRAWN
+        )
+        await self.close(payer, closing)
+        return _busy(withdrawn)
 
     async def _release(self, attempt: str) -> None:
         try:

@@ -20,6 +20,7 @@ from shared.tokens import input_token_bound
 from worker.providers.base import EncodedCall
 from worker.providers.errors import (
     MaybeBilled,
+    NotAdmitted,
     NotSent,
     ProviderBusy,
     ProviderDown,
@@ -68,6 +69,9 @@ class Admission:
     def key_id(self) -> str:
         """The key's public name: provider, colon, eight hex digits of its hash."""
         return self.key.key_id
+
+
+_OTHER_KEY_S: Final = 0.25
 
 
 class ModelCaller:
@@ -164,6 +168,18 @@ class ModelCaller:
         left_s = admission.turn_at - asyncio.get_running_loop().time()
         if left_s > 0:
             await asyncio.sleep(left_s)
+
+    def withdrawn(self, prepared: PreparedCall, admission: Admission) -> NotAdmitted | None:
+        """Why an admitted call must not leave after all: its key fell sick while it waited for a
+        slot. Without this, all who wait would ask a provider that just went down.
+        """
+        if admission.is_probe or self._health.barred_now([admission.key_id]) is None:
+            return None
+        keys = self._registry.keys_by_load(prepared.provider.name)
+        barred = self._health.barred_now([key.key_id for key in keys])
+        if barred is None:
+            return ProviderBusy(_OTHER_KEY_S, f"{prepared.provider.name}: another key is well")
+        return _refusal(prepared.provider, barred)
 
     async def send(
         self, prepared: PreparedCall, admission: Admission, listener: Listener | None = None

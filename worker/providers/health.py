@@ -85,6 +85,14 @@ class HealthBoard:
                 return Available(key_id)
         return _barred(list(view.values()), now)
 
+    def barred_now(self, key_ids: Sequence[str]) -> Barred | None:
+        """As this process sees it, without asking Redis: None where one of the keys may be used."""
+        now = self._now_ms()
+        view = [self._view.get(key_id, KeyHealth()) for key_id in key_ids]
+        if any(one.state is KeyState.CLOSED and one.cooldown_ms <= now for one in view):
+            return None
+        return _barred(view, now)
+
     def record_success(self, key_id: str, *, is_probe: bool = False) -> None:
         """A call was answered."""
         token = self._probes.pop(key_id, None) if is_probe else None
