@@ -7,7 +7,9 @@ RUN_STAMP := $(VENV)/.run-stamp
 DEV_STAMP := $(VENV)/.dev-stamp
 LOCAL_STAMP := $(VENV)/.local-stamp
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-PYTEST_WORKERS ?= auto
+# One more than there are cores: many tests wait for processes to start, or for a lease to end.
+CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+PYTEST_WORKERS ?= $(shell expr $(CORES) + 1)
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
