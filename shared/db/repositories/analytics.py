@@ -9,20 +9,11 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, func, literal_column, select
 
+from shared.db.repositories.attempts import USAGE_SUMS
 from shared.db.tables import batches, jobs, results, usage
 from shared.domain.job import LINE_BITS, job_id_of
 
 DIMENSIONS: Final = ("day", "model", "provider", "project", "purpose")
-SUMS: Final = (
-    "attempts",
-    "without_answer",
-    "cost_nusd",
-    "unconfirmed_nusd",
-    "input_tokens",
-    "cached_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-)
 
 
 def used(
@@ -34,11 +25,11 @@ def used(
     last_day: str,
     limit: int,
 ) -> Sequence[Any]:
-    """Rows of the dimensions and SUMS between two days (both included), in the dimensions' order;
+    """Rows of the dimensions and USAGE_SUMS between two days (both included), in that order;
     project_id None: of all projects. Without dimensions there is one row.
     """
     columns = [_column(name).label(name) for name in dimensions]
-    sums = [func.coalesce(func.sum(usage.c[name]), 0).label(name) for name in SUMS]
+    sums = [func.coalesce(func.sum(usage.c[name]), 0).label(name) for name in USAGE_SUMS]
     query = select(*columns, *sums).where(usage.c.day.between(first_day, last_day))
     if project_id is not None:
         query = query.where(usage.c.project_id == project_id)

@@ -184,17 +184,9 @@ def _upsert_spend(
     connection.execute(statement, rows)
 
 
-_USAGE_KEY = ("project_id", "day", "model", "provider", "purpose")
-_USAGE_SUMS = (
-    "attempts",
-    "without_answer",
-    "cost_nusd",
-    "unconfirmed_nusd",
-    "input_tokens",
-    "cached_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-)
+_USAGE_KEY = tuple(column.name for column in usage.primary_key)
+USAGE_SUMS = tuple(column.name for column in usage.columns if not column.primary_key)
+"""What is summed up per project, day and model: `Closing` in figures, in the table's order."""
 
 
 def _add_usage(connection: Connection, closings: Sequence[Closing]) -> None:
@@ -202,7 +194,7 @@ def _add_usage(connection: Connection, closings: Sequence[Closing]) -> None:
     for closing in closings:
         intent = closing.intent
         key = (intent.project_id, intent.day, intent.model, intent.provider, intent.purpose.value)
-        own = sums.setdefault(key, [0] * len(_USAGE_SUMS))
+        own = sums.setdefault(key, [0] * len(USAGE_SUMS))
         unconfirmed = closing.cost_nusd if closing.status is AttemptStatus.UNCONFIRMED else 0
         figures = (
             1,
@@ -219,11 +211,11 @@ def _add_usage(connection: Connection, closings: Sequence[Closing]) -> None:
     statement = _insert(connection, usage)
     statement = statement.on_conflict_do_update(
         index_elements=_USAGE_KEY,
-        set_={name: usage.c[name] + statement.excluded[name] for name in _USAGE_SUMS},
+        set_={name: usage.c[name] + statement.excluded[name] for name in USAGE_SUMS},
     )
     # In one order for all transactions, as above.
     rows = [
-        dict(zip((*_USAGE_KEY, *_USAGE_SUMS), (*key, *own), strict=True))
+        dict(zip((*_USAGE_KEY, *USAGE_SUMS), (*key, *own), strict=True))
         for key, own in sorted(sums.items())
     ]
     connection.execute(statement, rows)
