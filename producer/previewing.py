@@ -24,8 +24,8 @@ from shared.deciding.estimation import (
     max_tokens_for,
     worst_cost_nusd,
 )
+from shared.deciding.prepared_routes import PreparedRoutes
 from shared.deciding.project_policy import policy_of
-from shared.deciding.routing import route as choose
 from shared.domain.decisions import UNCLASSIFIED, Classification, NoRoute, Route
 from shared.domain.inference import Request
 from shared.domain.money import usd_from_nusd
@@ -56,6 +56,7 @@ class Preview:
         key here, for looking ahead on a machine without any; hosts without an address stay out.
         """
         self._catalog = _everywhere(catalog) if everywhere else catalog
+        self._routes = PreparedRoutes(self._catalog)
         self._policy: RoutingPolicy = policy_of(catalog.routing, wishes or {})
         self._classifier: Classifier = classifier or TrainedClassifier()
 
@@ -114,7 +115,7 @@ class Preview:
         classification = (
             self._classifier.classify(request) if request.embed is None else UNCLASSIFIED
         )
-        return classification, choose(request, classification, self._catalog, self._policy)
+        return classification, self._routes.route(request, classification, self._policy)
 
     def _estimate(self, request: Request, sums: "_Sums") -> None:
         classification, routed = self._decide(request)

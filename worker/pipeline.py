@@ -33,7 +33,8 @@ from shared.deciding.classification.plugged import Classifiers
 from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.escalation import next_step
 from shared.deciding.judging import judge
-from shared.deciding.routing import cheaper_rungs, route
+from shared.deciding.prepared_routes import PreparedRoutes
+from shared.deciding.routing import cheaper_rungs
 from shared.domain.batch import is_awaited
 from shared.domain.decisions import UNCLASSIFIED, Accept, Classification, NextStep, NoRoute, Route
 from shared.domain.inference import Request
@@ -111,6 +112,7 @@ class Pipeline:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._catalog = catalog
+        self._routes = PreparedRoutes(catalog)
         self._classifiers = classifiers
         self._asking = asking
         self._meter = meter
@@ -198,7 +200,7 @@ class Pipeline:
             classification = UNCLASSIFIED
             if request.embed is None:
                 classification = self._classifiers.of(batch.project_id).classify(request)
-            routed = route(request, classification, self._catalog, batch.policy)
+            routed = self._routes.route(request, classification, batch.policy)
         story = Story(job, payer, request, classification, routed, batch.policy, earlier)
         story.is_announced = batch.announces_jobs
         story.family = batch.family

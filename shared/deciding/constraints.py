@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from shared.catalog.spec import Catalog, ModelSpec, RoutingSettings
-from shared.deciding.estimation import Demand, expected_cost_nusd, max_tokens_for, worst_cost_nusd
+from shared.deciding.estimation import Demand, max_tokens_for, rough_cost_nusd, worst_cost_nusd
 from shared.domain.inference import Preferences, Request, Tier
 from shared.domain.money import usd_from_nusd
 
@@ -36,7 +36,9 @@ class RoutingPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model that may answer, with the limit it would be given and its expected cost."""
+    """A model that may answer, with the limit it would be given and its expected cost, roughly:
+    it orders models.
+    """
 
     model: ModelSpec
     max_tokens: int
@@ -61,7 +63,7 @@ def sift(
     """Hold models against every hard constraint of request, project and provider."""
     candidates: list[Candidate] = []
     excluded: list[tuple[str, str]] = []
-    needed = _needed_capabilities(request)
+    needed = needed_capabilities(request)
     for model in models:
         limit = max_tokens_for(request, demand, model, policy.default_max_tokens)
         reason = (
@@ -78,7 +80,7 @@ def sift(
         if reason is not None or limit is None:
             excluded.append((model.name, reason or "does not fit"))
             continue
-        candidates.append(Candidate(model, limit, expected_cost_nusd(demand, model, limit)))
+        candidates.append(Candidate(model, limit, rough_cost_nusd(demand, model, limit)))
     return Sifted(tuple(candidates), tuple(excluded))
 
 
@@ -111,7 +113,8 @@ def _too_weak_or_slow(model: ModelSpec, request: Request) -> str | None:
     return None
 
 
-def _needed_capabilities(request: Request) -> frozenset[str]:
+def needed_capabilities(request: Request) -> frozenset[str]:
+    """What a model must be capable of to answer a request."""
     needed: set[str] = set()
     kind = (request.response_format or {}).get("type")
     if kind == "json_object":

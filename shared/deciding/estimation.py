@@ -29,13 +29,15 @@ _BODY_FRAME: Final = 256  # the body's other fields: model, limits, names
 class Demand:
     """What a request asks for, whichever model answers.
 
-    body_bytes: bytes of a provider's body, about. input_tokens: expected. window_tokens: held
-    against a context window; more than most prompts have, far less than the bound by bytes, which
-    would keep long prompts from models that can read them. output_tokens: expected per choice.
+    body_bytes: bytes of a provider's body, about. input_tokens: expected. rough_tokens: the same to
+    three binary digits, for what only orders models. window_tokens: held against a context window;
+    more than most prompts have, far less than the bound by bytes, which would keep long prompts
+    from models that can read them. output_tokens: expected per choice.
     """
 
     body_bytes: int
     input_tokens: int
+    rough_tokens: int
     window_tokens: int
     output_tokens: int
     choices: int
@@ -52,6 +54,7 @@ def demand_of(request: Request, task_type: TaskType) -> Demand:
     return Demand(
         body_bytes=size + _BODY_FRAME,
         input_tokens=-(-size // _BYTES_PER_TOKEN),
+        rough_tokens=_roughly(-(-size // _BYTES_PER_TOKEN)),
         window_tokens=-(-size // _BYTES_PER_TOKEN_AT_WORST),
         output_tokens=EXPECTED_OUTPUT_TOKENS[task_type],
         choices=max(1, request.choices),
@@ -66,11 +69,18 @@ def _demand_of_embedding(request: Request) -> Demand:
     return Demand(
         body_bytes=size + _BODY_FRAME,
         input_tokens=-(-size // _BYTES_PER_TOKEN),
+        rough_tokens=_roughly(-(-size // _BYTES_PER_TOKEN)),
         window_tokens=longest,
         output_tokens=0,
         choices=1,
         writes_1h_cache=False,
     )
+
+
+def _roughly(tokens: int) -> int:
+    """A count rounded to its three leading binary digits: by an eighth of it at most."""
+    shift = max(0, tokens.bit_length() - 3)
+    return (tokens + (1 << shift >> 1)) >> shift << shift
 
 
 def _tokens_of(one: str | list[int]) -> int:
@@ -96,9 +106,17 @@ def max_tokens_for(request: Request, demand: Demand, model: ModelSpec, default: 
 
 def expected_cost_nusd(demand: Demand, model: ModelSpec, max_tokens: int) -> int:
     """What one attempt is expected to cost, in nano-dollars."""
+    return _cost_nusd(demand.input_tokens, demand, model, max_tokens)
+
+
+def rough_cost_nusd(demand: Demand, model: ModelSpec, max_tokens: int) -> int:
+    """The expected cost of a prompt of about this size, in nano-dollars: to order models by."""
+    return _cost_nusd(demand.rough_tokens, demand, model, max_tokens)
+
+
+def _cost_nusd(input_tokens: int, demand: Demand, model: ModelSpec, max_tokens: int) -> int:
     output = min(demand.output_tokens, max_tokens) * demand.choices
-    usage = Usage(input_tokens=demand.input_tokens, output_tokens=output)
-    return cost_nusd(model.price, usage)
+    return cost_nusd(model.price, Usage(input_tokens=input_tokens, output_tokens=output))
 
 
 def worst_cost_nusd(request: Request, demand: Demand, model: ModelSpec, max_tokens: int) -> int:

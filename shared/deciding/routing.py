@@ -121,7 +121,7 @@ def _auto(
     floor = floor_of(classification)
     adequate = [c for c in sifted.candidates if rank(c.model.tier) >= rank(floor)]
     order = ranked(adequate or sifted.candidates, classification, weights)
-    reasons = [_described(classification)]
+    reasons = [described(classification)]
     if adequate:
         reasons.append(f"adequate from tier {floor.value} on")
     else:
@@ -233,7 +233,8 @@ def _nothing_left(sifted: Sifted, message: str = "no model may answer this reque
     return NoRoute("no_model", f"{message} ({'; '.join(told)})" if told else message)
 
 
-def _described(classification: Classification) -> str:
+def described(classification: Classification) -> str:
+    """A classification in words, the first reason of a route chosen by it."""
     return (
         f"{classification.task_type.value}, {classification.level.value} "
         f"({classification.difficulty:.2f}), confidence {classification.confidence:.2f}"

@@ -30,6 +30,7 @@ _TASK_NEED: Final = {
     TaskType.CODING: 0.02,
     TaskType.COMPLEX_REASONING: 0.06,
 }
+_NEED_STEPS: Final = 32  # from 0 to 1
 _DOUBT: Final = 0.15
 # Below this confidence the kind of prompt is a guess: it starts where most kinds are safe.
 _GUESSED_BELOW: Final = 0.5
@@ -41,6 +42,11 @@ def need_of(classification: Classification) -> float:
     """How much strength a prompt needs, about 0..1: its difficulty, more where we are unsure."""
     doubt = _DOUBT * (1.0 - classification.confidence)
     return classification.difficulty + _TASK_NEED[classification.task_type] + doubt
+
+
+def step_of_need(classification: Classification) -> int:
+    """A prompt's need in whole steps: finer differences than this order no models."""
+    return round(need_of(classification) * _NEED_STEPS)
 
 
 def floor_of(classification: Classification) -> Tier:
@@ -64,7 +70,7 @@ def ranked(
     """Candidates by falling score; of equals the cheaper, then by name."""
     paid = [candidate.expected_nusd for candidate in candidates if candidate.expected_nusd > 0]
     cheapest = min(paid, default=1)
-    need = _NEED_BASE + _NEED_SLOPE * need_of(classification)
+    need = _NEED_BASE + _NEED_SLOPE * step_of_need(classification) / _NEED_STEPS
 
     def score(candidate: Candidate) -> float:
         fitness = _fitness(quality_for(candidate, classification.task_type) - need)
