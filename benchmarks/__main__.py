@@ -19,7 +19,7 @@ from pathlib import Path
 import orjson
 
 from benchmarks import lines, naive
-from benchmarks.ours import Ours, Run, percentile_95, promptmill
+from benchmarks.ours import Ours, Run, flow_figures, percentile_95, promptmill
 from benchmarks.report import Report
 from benchmarks.surroundings import durable_postgres, responder
 from tests.servers.postgres import PostgresServer
@@ -32,8 +32,6 @@ EVERYTHING = (FLOOR, SQLITE, POSTGRES, NAIVE, LITELLM, STRAGGLERS, INTAKE, INTER
 LITELLM_VERSION = "1.105.3"
 LATENCY_S = 0.2
 IN_FLIGHT = 256
-# With 2 % of the calls at 25 times the latency.
-STRAGGLING_S = LATENCY_S * (0.98 + 0.02 * 25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +87,16 @@ class Bench:
             return
         self.report.runs[name] = made = run()
         _say(f"{name}: {made.jobs_per_s:,.0f} jobs/s, {made.total_cpu_ms:.2f} CPU-ms a job")
+        if made.flow is not None:
+            self._flow(name, made)
+
+    def _flow(self, name: str, run: Run) -> None:
+        for figure, value in flow_figures(run).items():
+            self._figure(f"{name}: {figure}", value)
 
     def _figure(self, name: str, value: float) -> None:
         self.report.figures[name] = value
-        _say(f"{name}: {value:,.1f}")
+        _say(f"{name}: {value:,.2f}")
 
     def _provider(self, pace: str = f"{LATENCY_S * 1000:.0f}") -> str:
         return f"{self._url}/{pace}/v1"
@@ -104,28 +108,23 @@ class Bench:
         )
         told = orjson.loads(done.stdout.splitlines()[-1])
         cpu_ms = {"process": told["cpu_s"] * 1000 / told["jobs"]}
-        busy = told["jobs"] * LATENCY_S / told["wall_s"]
         memory = {"process": told["peak_mb"]}
-        return Run(told["jobs"], told["wall_s"], cpu_ms, memory, busy, IN_FLIGHT)
+        return Run(told["jobs"], told["wall_s"], cpu_ms, memory, IN_FLIGHT)
 
     def _on_sqlite(self) -> None:
         with self._ours("sqlite", "", self._provider()) as mill:
-            self._contest(SQLITE, lambda: mill.run(self._sizes.jobs, LATENCY_S))
+            self._contest(SQLITE, lambda: mill.run(self._sizes.jobs, watched=True))
         if not self._is_wanted(STRAGGLERS):
             return
         with self._ours("stragglers", "", self._provider(f"{LATENCY_S * 1000:.0f}x2")) as mill:
-            run = mill.run(self._sizes.stragglers, STRAGGLING_S)
-            self._figure("stragglers, SQLite: jobs/s", run.jobs_per_s)
-            self._figure(
-                "stragglers: calls in flight, % of the limit", 100 * run.in_flight / run.limit
-            )
+            self._flow(STRAGGLERS, mill.run(self._sizes.stragglers, watched=True))
 
     def _on_postgres(self, postgres: PostgresServer) -> None:
         if not self._is_wanted(POSTGRES, INTERACTIVE):
             return
         url = postgres.url(postgres.create_database())
         with self._ours("postgres", url, self._provider()) as mill:
-            self._contest(POSTGRES, lambda: mill.run(self._sizes.jobs, LATENCY_S))
+            self._contest(POSTGRES, lambda: mill.run(self._sizes.jobs, watched=True))
             if self._is_wanted(POSTGRES):
                 lines_per_s = mill.export_lines_per_s(self._sizes.jobs)
                 self._figure("export, PostgreSQL, over HTTP: lines/s", lines_per_s)

@@ -23,7 +23,7 @@ import orjson
 from benchmarks.load import write_jsonl
 from benchmarks.ours import Ours, promptmill, roots
 from benchmarks.process_cost import counted
-from benchmarks.surroundings import durable_postgres, responder
+from benchmarks.surroundings import database_url, responder
 from producer.client.answers import ApiError, Batch
 
 PHASES = ("submit", "run", "cancel")
@@ -155,21 +155,12 @@ def stories(options: argparse.Namespace, folder: Path, provider: str) -> Iterato
     """Each size on each database."""
     for database in options.databases:
         for lines in options.lines:
-            with _database_url(database) as url:
+            with database_url(database) as url:
                 place = folder / f"{database}-{lines}"
                 with promptmill(place, url, provider, options.workers, _IN_FLIGHT) as mill:
                     drama = Drama(mill, place, Story(database, lines))
                     yield drama.play(min(options.run, lines // 2))
             shutil.rmtree(place, ignore_errors=True)
-
-
-@contextmanager
-def _database_url(database: str) -> Iterator[str]:
-    if database == "sqlite":
-        yield ""
-        return
-    with durable_postgres() as server:
-        yield server.url(server.create_database())
 
 
 def _say(what: str) -> None:

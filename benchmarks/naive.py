@@ -40,7 +40,7 @@ def run(folder: Path, broker_url: str, database_url: str, provider_url: str, job
                 submitted_s = _answer(folder, env, connection, jobs, worker)
             wall_s = time.perf_counter() - began
         cost.cpu_s["submission"] = submitted_s
-        return Run(jobs, wall_s, cost.cpu_ms_per(jobs), cost.peak_mb, 0.0, _PROCESSES)
+        return Run(jobs, wall_s, cost.cpu_ms_per(jobs), cost.peak_mb, _PROCESSES)
     finally:
         worker.kill()
 

@@ -16,6 +16,7 @@ from statistics import quantiles
 import psutil
 from sqlalchemy import func, select
 
+from benchmarks.flow import Flow, flow, looks_of
 from benchmarks.load import prompt, write_catalog, write_jsonl
 from benchmarks.process_cost import counted
 from producer.client.sync import Promptmill
@@ -42,18 +43,20 @@ _MARKS = (
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One measured batch. wall_s: from the seal to the end, as the batch's row tells."""
+    """One measured batch. wall_s: from the seal to the end, as the batch's row tells. limit: calls
+    in flight at most. flow: None where nobody watched.
+    """
 
     jobs: int
     wall_s: float
     cpu_ms: Mapping[str, float]
     peak_mb: Mapping[str, float]
-    in_flight: float
     limit: int
+    flow: Flow | None = None
 
     @property
     def jobs_per_s(self) -> float:
-        """Jobs a second."""
+        """Jobs a second, ramp and tail included."""
         return self.jobs / self.wall_s
 
     @property
@@ -83,7 +86,7 @@ def promptmill(
     ):
         client.set_budget(day_usd="1000", month_usd="5000", total_usd="9000")
         database = Database(settings.resolved_database_url)
-        ours = Ours(client, database, folder, workers * limit)
+        ours = Ours(client, database, folder, provider_url, workers * limit)
         ours.run(_WARM_UP)
         yield ours
         database.close()
@@ -92,20 +95,24 @@ def promptmill(
 class Ours:
     """Batches on a running Promptmill."""
 
-    def __init__(self, client: Promptmill, database: Database, folder: Path, limit: int) -> None:
+    def __init__(
+        self, client: Promptmill, database: Database, folder: Path, provider_url: str, limit: int
+    ) -> None:
         self.client = client
         self._database = database
         self._folder = folder
+        self._responder = provider_url.rsplit("/", 2)[0]
         self._limit = limit
 
-    def run(self, jobs: int, latency_s: float = 0.0) -> Run:
-        """Run a batch to its end. latency_s: the provider's mean, to tell the calls in flight."""
+    def run(self, jobs: int, *, watched: bool = False) -> Run:
+        """Run a batch to its end. watched: the provider is the responder, and tells its flow."""
         file = write_jsonl(self._folder / "prompts.jsonl", jobs)
         with counted(roots) as cost:
             batch = self.client.wait(self.client.submit(file).id)
-        wall_s = self._wall_s(batch.id, jobs)
-        in_flight = jobs * latency_s / wall_s
-        return Run(jobs, wall_s, cost.cpu_ms_per(jobs), cost.peak_mb, in_flight, self._limit)
+        sealed_at, ended_at = self._span(batch.id, jobs)
+        seen = flow(looks_of(self._responder), sealed_at, ended_at, jobs) if watched else None
+        cpu_ms = cost.cpu_ms_per(jobs)
+        return Run(jobs, ended_at - sealed_at, cpu_ms, cost.peak_mb, self._limit, seen)
 
     def export_lines_per_s(self, jobs: int) -> float:
         """Result lines a second of the newest batch, over HTTP."""
@@ -144,12 +151,12 @@ class Ours:
             lines, over, told = (int(connection.execute(one).scalar_one()) for one in asked)
         return lines, over, told
 
-    def _wall_s(self, batch_id: str, jobs: int) -> float:
+    def _span(self, batch_id: str, jobs: int) -> tuple[float, float]:
         with self._database.reading() as connection:
             row = batches.get(connection, batch_id)
         if row is None or row.completed != jobs:
             raise RuntimeError(f"not all of {jobs} jobs were answered")
-        return float((row.completed_at - row.in_progress_at).total_seconds())
+        return row.in_progress_at.timestamp(), row.completed_at.timestamp()
 
     def _ask(self, asked: int) -> list[float]:
         spans = []
@@ -162,6 +169,19 @@ class Ours:
                 batch = self.client.batch(batch.id)
             spans.append((time.perf_counter() - began) * 1000)
         return spans
+
+
+def flow_figures(run: Run) -> dict[str, float]:
+    """What a watched run's flow comes to, by what each figure says."""
+    if run.flow is None:
+        raise ValueError("nobody watched this run")
+    return {
+        "jobs/s of the whole batch": run.jobs_per_s,
+        "jobs/s sustained": run.flow.sustained_per_s,
+        "places in use, %": 100 * run.flow.in_flight / run.limit,
+        "s, seal to first call": run.flow.to_first_call_s,
+        "s, last answer to end": run.flow.to_end_s,
+    }
 
 
 def percentile_95(values: list[float]) -> float:

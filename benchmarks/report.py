@@ -42,8 +42,8 @@ class Report:
                 )
             )
         rows += [(name, "skipped", "", "", "", why) for name, why in self.skipped.items()]
-        single = [(name, f"{value:,.1f}") for name, value in self.figures.items()]
-        return "\n\n".join((self.machine, _columns(rows), _columns(single)))
+        single = [(name, f"{value:,.2f}") for name, value in self.figures.items()]
+        return "\n\n".join((self.machine, columns(rows), columns(single)))
 
     def write(self, folder: Path) -> None:
         """Write bench.txt, bench.json and, where anything was contested, bench.svg."""
@@ -76,7 +76,8 @@ def _by_process(cpu_ms: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {ms:.2f}" for name, ms in parts if ms >= 0.005)
 
 
-def _columns(rows: Sequence[tuple[str, ...]]) -> str:
+def columns(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows of equal length as a table; the figures stand between the first and the last column."""
     if not rows:
         return ""
     last = len(rows[0]) - 1

@@ -2,20 +2,23 @@
 
 Raw asyncio on uvloop, one answer for all, on the OpenAI wire. The first part of the path says how
 slow it is: `/200/v1/chat/completions` answers after 200 ms, `/200x2/...` lets 2 % of the calls take
-25 times as long. About 30 µs a call, which no contestant is charged for.
+25 times as long. About 30 µs a call, which no contestant is charged for. `GET /flow` tells what it
+saw, every 20 ms: how many calls had come by then, and how many of them it held.
 """
 
 import asyncio
 import socket
 import sys
+import time
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 import uvloop
 
 SLOW_FACTOR = 25
+LOOK_EVERY_S = 0.02
 ANSWER = orjson.dumps(
     {
         "id": "chatcmpl-bench",
@@ -44,10 +47,16 @@ ANSWER = orjson.dumps(
         },
     }
 )
-_REPLY = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: bench\r\n"
-    b"content-length: %d\r\n\r\n%s" % (len(ANSWER), ANSWER)
-)
+
+
+def _reply(body: bytes) -> bytes:
+    return (
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: bench\r\n"
+        b"content-length: %d\r\n\r\n%s" % (len(body), body)
+    )
+
+
+_REPLY = _reply(ANSWER)
 
 
 @cache
@@ -59,6 +68,8 @@ def _pace(path: bytes) -> tuple[float, float]:
 
 class _Connection(asyncio.Protocol):
     calls = 0
+    held = 0
+    looks: ClassVar[list[tuple[float, int, int]]] = []
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -80,20 +91,31 @@ class _Connection(asyncio.Protocol):
             self._answer_later(head.split(b" ", 2)[1])
 
     def _answer_later(self, path: bytes) -> None:
+        if path == b"/flow":
+            self._transport.write(_reply(orjson.dumps(_Connection.looks)))
+            return
         seconds, slow = _pace(path)
         _Connection.calls += 1
+        _Connection.held += 1
         if slow and _Connection.calls % round(1 / slow) == 0:
             seconds *= SLOW_FACTOR
         self._loop.call_later(seconds, self._answer)
 
     def _answer(self) -> None:
+        _Connection.held -= 1
         if not self._transport.is_closing():
             self._transport.write(_REPLY)
 
 
+async def _look() -> None:
+    while True:
+        _Connection.looks.append((time.time(), _Connection.calls, _Connection.held))
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
 async def _serve(listening: socket.socket) -> None:
     server = await asyncio.get_running_loop().create_server(_Connection, sock=listening)
-    await server.serve_forever()
+    await asyncio.gather(server.serve_forever(), _look())
 
 
 if __name__ == "__main__":

@@ -30,6 +30,16 @@ def durable_postgres() -> Iterator[PostgresServer]:
 
 
 @contextmanager
+def database_url(kind: str) -> Iterator[str]:
+    """Of a new database: "sqlite" (empty: the mill makes one in its home) or "postgres"."""
+    if kind == "sqlite":
+        yield ""
+        return
+    with durable_postgres() as server:
+        yield server.url(server.create_database())
+
+
+@contextmanager
 def responder(folder: Path) -> Iterator[str]:
     """The provider's address, up to the pace in its path (see `benchmarks.responder`)."""
     ready = folder / "ready"
