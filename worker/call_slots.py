@@ -1,16 +1,21 @@
 """The places for calls: how many are in flight, and how many jobs that takes.
 
-A slot is held by a call and by nothing else. Before and after its call a job waits for commits and
-the ledger; so that these waits leave no slot empty, more jobs are begun than there are slots: as
-many more as the waits are long beside the calls (Little's law, on what this process measured last).
+A slot is held by a call and by nothing else. Before its call a job waits for commits and the
+ledger; so that these waits leave no slot empty, more jobs are begun than there are slots: as many
+more as the waits are long beside the calls (Little's law, on what this process measured last).
 With calls of seconds that is hardly one in a hundred, with calls of milliseconds up to twice as
-many again. It is not more, because what a begun job has reserved is charged when its process dies.
+many again. After its call a job counts no more: while what it brought is written, the next one is
+made ready, so that calls that all end at once leave their slots empty for one commit, not for two.
+At no time more than three jobs a slot are begun, for what a begun job has reserved is charged when
+its process dies.
 
 This throttles concurrency; `worker.providers.throttle` a provider's rate, `worker.metering` the
 money. Lives in one event loop; `to_claim` may be read from any thread.
 """
 
 import asyncio
+from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 _MOST_BEGUN: Final = 3
@@ -20,15 +25,19 @@ _SAFETY: Final = 1.25
 
 
 class CallSlots:
-    """One a process. `begin` and `end` bracket a job, `enter` and `leave` its calls."""
+    """One a process. `begin` and `end` bracket a job, `enter` and `leave` its calls, `write` and
+    `written` what it waits for after them.
+    """
 
     def __init__(self, limit: int) -> None:
         """limit: calls in flight at once."""
         self._limit = limit
         self._calls = asyncio.Semaphore(limit)
-        self._begun = asyncio.Semaphore(limit)
         self._size = limit
-        self._surplus = 0
+        self._begun = 0
+        self._writing = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._when_claimable: Callable[[], None] = _nothing
         self._called_s = 0.0
         self._waited_s = 0.0
         # What the last few calls of each slot took counts; what was before fades.
@@ -36,26 +45,39 @@ class CallSlots:
 
     @property
     def to_begin(self) -> int:
-        """How many jobs may be under way at once."""
+        """How many jobs may be before their calls or in them at once."""
         return self._size
 
     @property
     def to_claim(self) -> int:
-        """How many jobs to hold: an eighth more than may begin, so that no place is empty while the
-        next chunk is being claimed.
+        """How many jobs to hold: all that may be begun now, and an eighth more, so that no place is
+        empty while the next chunk is being claimed.
         """
-        return self._size + self._size // 8
+        begun = min(self._size + self._writing, self._limit * _MOST_BEGUN)
+        return begun + self._size // 8
+
+    def when_claimable(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called, in the loop, whenever `to_claim` may have risen."""
+        self._when_claimable = tell
 
     async def begin(self) -> None:
         """Wait until one more job may be under way."""
-        await self._begun.acquire()
+        if not self._queue and self._has_room():
+            self._begun += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # it was its turn, but the cancellation came first
+                self.end()
+            raise
 
     def end(self) -> None:
         """A job that was begun is over."""
-        if self._surplus:
-            self._surplus -= 1
-        else:
-            self._begun.release()
+        self._begun -= 1
+        self._let_begin()
 
     async def enter(self) -> None:
         """Wait for a slot."""
@@ -74,14 +96,35 @@ class CallSlots:
             self._fit()
 
     def waited(self, seconds: float) -> None:
-        """A job waited so long for something that is not its call."""
+        """A job waited so long, before its call, for something that is not its slot."""
         self._waited_s += seconds
+
+    def write(self) -> None:
+        """A job's call is over; what it brought is being written. The job goes on at `written`."""
+        self._writing += 1
+        self._let_begin()
+        self._when_claimable()
+
+    def written(self) -> None:
+        """It is durable."""
+        self._writing -= 1
 
     def _fit(self) -> None:
         share = 1 + _SAFETY * self._waited_s / self._called_s if self._called_s else 1.0
-        size = round(self._limit * min(share, _MOST_BEGUN))
-        while self._size < size:
-            self._size += 1
-            self.end()
-        self._surplus += self._size - size
-        self._size = size
+        self._size = round(self._limit * min(share, _MOST_BEGUN))
+        self._let_begin()
+
+    def _has_room(self) -> bool:
+        before_or_in_call = self._begun - self._writing
+        return before_or_in_call < self._size and self._begun < self._limit * _MOST_BEGUN
+
+    def _let_begin(self) -> None:
+        while self._queue and self._has_room():
+            turn = self._queue.popleft()
+            if not turn.done():
+                self._begun += 1
+                turn.set_result(None)
+
+
+def _nothing() -> None:
+    """Nobody wants to be told."""

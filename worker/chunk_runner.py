@@ -80,6 +80,7 @@ class ChunkRunner:
         self._slots = slots
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
+        slots.when_claimable(self._look_for_room)
         self._quiet = threading.Condition(self._lock)
         self._unfinished = 0
         self._chunks = 0
@@ -270,6 +271,11 @@ class ChunkRunner:
             for job in claimed.jobs:
                 task = group.create_task(self._run_one(job, claimed))
                 task.add_done_callback(self._leave_one)
+
+    def _look_for_room(self) -> None:
+        with self._lock:
+            if self._unfinished < self._slots.to_claim:
+                self._room.notify()
 
     def _leave_one(self, _: "asyncio.Task[None]") -> None:
         self._leave(1)

@@ -167,17 +167,21 @@ class Meter:
         """Write the price, the job's move and its events in one transaction, then settle. False:
         the claim was lost, so only the price was written.
         """
-        began = monotonic()
         closings = () if closing is None else (closing,)
-        reach(FaultPoint.BEFORE_RECORDING)
-        held = await self._recorder.write(
-            Write(payer.job_id, payer.claim_token, closings=closings, move=move, events=events)
-        )
-        reach(FaultPoint.AFTER_RECORDING)
-        if closing is not None:
-            await self._settle(closing)
-            reach(FaultPoint.AFTER_SETTLE)
-        self._slots.waited(monotonic() - began)
+        began = monotonic()
+        self._slots.write()
+        try:
+            reach(FaultPoint.BEFORE_RECORDING)
+            held = await self._recorder.write(
+                Write(payer.job_id, payer.claim_token, closings=closings, move=move, events=events)
+            )
+            reach(FaultPoint.AFTER_RECORDING)
+            if closing is not None:
+                await self._settle(closing)
+                reach(FaultPoint.AFTER_SETTLE)
+        finally:
+            self._slots.written()
+            self._slots.waited(monotonic() - began)
         return held
 
     async def _settle(self, closing: Closing) -> None:

@@ -110,3 +110,44 @@ async def test_failures_begin_no_more_jobs() -> None:
         slots.leave(None)
         slots.end()
     assert slots.to_begin == 10
+
+
+async def test_while_what_a_call_brought_is_written_the_next_job_begins() -> None:
+    slots = CallSlots(10)
+    claimable: list[int] = []
+    slots.when_claimable(lambda: claimable.append(slots.to_claim))
+    for _ in range(10):
+        await slots.begin()
+    waiting = [asyncio.create_task(slots.begin()) for _ in range(10)]
+    await asyncio.sleep(0)
+    for _ in range(10):
+        slots.write()
+    async with asyncio.timeout(1):
+        await asyncio.gather(*waiting)
+    assert claimable == [12, 13, 14, 15, 16, 17, 18, 19, 20, 21]
+    for _ in range(10):
+        slots.written()
+        slots.end()
+    assert await _begun(slots) == 0
+
+
+async def test_where_nothing_can_be_written_no_more_than_three_begin_for_each_slot() -> None:
+    slots = CallSlots(10)
+    for _ in range(30):
+        async with asyncio.timeout(1):
+            await slots.begin()
+        slots.write()
+    assert await _begun(slots) == 0
+    assert slots.to_claim == 31
+
+
+async def test_a_job_cancelled_on_its_turn_leaves_its_place_to_the_next() -> None:
+    slots = CallSlots(1)
+    await slots.begin()
+    first, second = (asyncio.create_task(slots.begin()) for _ in range(2))
+    await asyncio.sleep(0)
+    slots.end()
+    first.cancel()
+    async with asyncio.timeout(1):
+        await second
+    assert first.cancelled()
