@@ -1,64 +1,36 @@
-"""Chat completions as jobs: what a body asks for, and the batch of one (or of a few) it becomes.
+"""Chat completions as jobs: the batch of one (or of a few) that what is asked for becomes.
 
 Nothing here calls a provider or waits: a conversation is written in one transaction, published,
 and its answer read from the database when a worker has put it there.
 """
 
-import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
 
+from producer.arrival import Arrival
+from producer.asked import Asked
 from producer.cancellation import Steering
-from producer.intake.json_line import parse_line
-from producer.intake.lines import read_body, read_embeddings_body
-from producer.intake.refusal import Refusal
 from producer.key_limits import KeyLimits, worst_case_tokens
-from producer.options import Allowance, usd
-from shared.catalog.spec import Catalog
+from producer.options import Allowance
 from shared.chunking import ranges_text
 from shared.db.engine import Database
 from shared.db.repositories import awaited, batches
 from shared.db.repositories.batches import BatchRow, NewBatch
-from shared.domain.batch import AWAITED_PREFIX, Priority
-from shared.domain.inference import Request
-from shared.errors import ConflictError, NotFoundError, UnavailableError, UsageError
+from shared.domain.batch import AWAITED_PREFIX, TERMINAL, Priority
+from shared.errors import ConflictError, NotFoundError, UnavailableError
 from shared.ids import new_id
 from shared.queue.messages import ChunkMessage
 from shared.queue.publisher import Publisher
 
 log = structlog.get_logger(__name__)
 
-MAX_COMPARED: Final = 16
+ANSWERED_WITHIN: Final = timedelta(seconds=60)
+"""How long after an answer a repetition of its request, without a key, is still that request."""
 _MESSAGE_LEASE: Final = timedelta(seconds=30)
-_OWN: Final = ("stream", "stream_options", "max_cost_usd", "project")
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What one body asks for: a request for each answer, all told or read together.
-
-    include_usage: a stream ends with a chunk of its usage.
-    """
-
-    requests: tuple[Request, ...]
-    max_cost_nusd: int | None = None
-    include_usage: bool = False
-    project: str | None = None
-
-    @property
-    def streams(self) -> bool:
-        """Whether the answer is wanted piece by piece."""
-        return self.requests[0].stream
-
-    def digest(self) -> str:
-        """What makes a body the same one as another."""
-        parts = [request.to_json() for request in self.requests]
-        told = b"\n".join([*parts, str(self.max_cost_nusd).encode()])
-        return hashlib.sha256(told).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,60 +40,6 @@ class Conversation:
     id: str
     number: int
     lines: int
-
-
-def read_chat(body: bytes, catalog: Catalog) -> Asked:
-    """What the body of a chat completion asks for. Raises UsageError."""
-    raw = _parsed(body)
-    options = raw.get("stream_options")
-    options = {} if options is None else options
-    stream = raw.get("stream")
-    if stream is not None and not isinstance(stream, bool):
-        raise UsageError("stream must be true or false", code="invalid_type", param="stream")
-    if not isinstance(options, Mapping):
-        message = "stream_options must be an object"
-        raise UsageError(message, code="invalid_type", param="stream_options")
-    if options and not stream:
-        message = "stream_options is only allowed with stream: true"
-        raise UsageError(message, code="invalid_value", param="stream_options")
-    request = _request(raw, catalog.models)
-    return Asked(
-        (replace(request, stream=bool(stream)),),
-        _cap(raw),
-        include_usage=options.get("include_usage") is True,
-        project=_project(raw),
-    )
-
-
-def read_comparison(body: bytes, catalog: Catalog) -> Asked:
-    """What the body of a comparison asks for: `models` beside the fields of a chat completion,
-    where a `prompt` may stand for the messages. Raises UsageError.
-    """
-    raw = dict(_parsed(body))
-    if raw.get("stream"):
-        raise UsageError(
-            "a comparison is not streamed", code="unsupported_parameter", param="stream"
-        )
-    models = raw.pop("models", None)
-    if not isinstance(models, list) or not 1 <= len(set(map(str, models))) <= MAX_COMPARED:
-        message = f"models is a list of 1 to {MAX_COMPARED} different models"
-        raise UsageError(message, code="invalid_value", param="models")
-    prompt = raw.pop("prompt", None)
-    if prompt is not None:
-        if raw.get("messages") is not None:
-            message = "give prompt or messages, not both"
-            raise UsageError(message, code="prompt_and_messages", param="prompt")
-        raw["messages"] = [{"role": "user", "content": prompt}]
-    named = list(dict.fromkeys(map(str, models)))
-    requests = [_request({**raw, "model": model}, catalog.models) for model in named]
-    return Asked(tuple(requests), _cap(raw), project=_project(raw))
-
-
-def read_embeddings(body: bytes, catalog: Catalog) -> Asked:
-    """What the body of a request for embeddings asks for. Raises UsageError."""
-    raw = _parsed(body)
-    request = _request(raw, catalog.models, read_embeddings_body)
-    return Asked((request,), _cap(raw), project=_project(raw))
 
 
 class Conversations:
@@ -154,19 +72,21 @@ class Conversations:
         batch_id: str,
         asked: Asked,
         project_id: str,
-        idempotency_key: str | None,
+        arrival: Arrival,
         allowance: Allowance,
     ) -> Conversation:
         """Write the jobs and send them to the workers.
 
-        Or the conversation that was begun under the same key: its answer is not bought twice.
+        Or the conversation that was begun under the same key: its answer is not bought twice, but
+        where it came to none it is asked for anew. A repetition without a key gets the conversation
+        that the same request began, if that goes on or was answered a minute ago.
         Raises ConflictError (`idempotency_conflict`) for a key that was used for something else,
         BudgetRefusedError and TooManyTokensError where the API key's own limits do not carry it.
         """
-        new = self._new_batch(batch_id, asked, project_id, idempotency_key)
-        if allowance.key_id is not None:
+        new = self._new_batch(batch_id, asked, project_id, arrival)
+        if allowance.key_id is not None or arrival.is_repetition:
             # An answer that was paid for is told again, whatever is left to the key by now.
-            known = self._known(new)
+            known = self._known(new, is_repetition=arrival.is_repetition)
             if known is not None:
                 return known
         tokens = self._take_tokens(batch_id, asked, allowance)
@@ -177,18 +97,21 @@ class Conversations:
         return begun
 
     def _new_batch(
-        self, batch_id: str, asked: Asked, project_id: str, idempotency_key: str | None
+        self, batch_id: str, asked: Asked, project_id: str, arrival: Arrival
     ) -> NewBatch:
         now = self._clock()
+        digest = asked.digest()
+        if arrival.key is None:
+            digest = arrival.mark(digest.encode()).first
         return NewBatch(
             id=batch_id,
             project_id=project_id,
-            content_sha256=asked.digest(),
+            content_sha256=digest,
             priority=Priority.INTERACTIVE,
             completion_window=f"{self._patience_s}s",
             created_at=now,
             expires_at=now + timedelta(seconds=self._patience_s),
-            idempotency_key=idempotency_key,
+            idempotency_key=arrival.key,
             max_cost_nusd=asked.max_cost_nusd,
         )
 
@@ -200,7 +123,10 @@ class Conversations:
                 if key is not None:
                     known = batches.by_idempotency_key(connection, new.project_id, key)
                     if known is not None:
-                        return _same(known, new)
+                        same = _same(known, new)
+                        if _is_answered_or_goes_on(known):
+                            return same
+                        batches.give_up_key(connection, known.number)
                 number = awaited.open_batch(
                     connection, new, requests, new.created_at + _MESSAGE_LEASE
                 )
@@ -242,18 +168,31 @@ class Conversations:
             # Not lost: the stager finds the jobs when their lease is over, if anybody still waits.
             log.warning("a conversation waits for the broker", reason=error.message)
 
-    def _known(self, new: NewBatch) -> Conversation | None:
-        if new.idempotency_key is None:
+    def _known(self, new: NewBatch, *, is_repetition: bool = False) -> Conversation | None:
+        key = new.idempotency_key
+        if key is None and not is_repetition:
             return None
         with self._database.reading() as connection:
-            known = batches.by_idempotency_key(connection, new.project_id, new.idempotency_key)
-        return None if known is None else _same(known, new)
+            if key is not None:
+                known = batches.by_idempotency_key(connection, new.project_id, key)
+            else:
+                known = batches.twin(connection, new.project_id, new.content_sha256)
+        if known is None:
+            return None
+        same = _same(known, new)
+        ended = known.completed_at or known.cancelled_at or known.expired_at
+        is_old = key is None and ended is not None and ended < new.created_at - ANSWERED_WITHIN
+        return None if is_old or not _is_answered_or_goes_on(known) else same
 
     def _earlier(self, new: NewBatch) -> Conversation:
         known = self._known(new)
         if known is None:
             raise UnavailableError("the conversation under this key is gone: try again")
         return known
+
+
+def _is_answered_or_goes_on(known: BatchRow) -> bool:
+    return known.completed > 0 or known.status not in TERMINAL
 
 
 def _same(known: BatchRow, new: NewBatch) -> Conversation:
@@ -264,37 +203,3 @@ def _same(known: BatchRow, new: NewBatch) -> Conversation:
             param="Idempotency-Key",
         )
     return Conversation(known.id, known.number, known.total)
-
-
-def _parsed(body: bytes) -> Mapping[str, Any]:
-    try:
-        return parse_line(body)
-    except Refusal as refusal:
-        message = refusal.message.replace("the line", "the body").replace("a line", "the body")
-        raise UsageError(message, code=refusal.code) from None
-
-
-def _request(
-    raw: Mapping[str, Any],
-    models: Collection[str],
-    read: Callable[[Mapping[str, Any], Collection[str]], Request] = read_body,
-) -> Request:
-    body = {name: value for name, value in raw.items() if name not in _OWN}
-    try:
-        return read(body, models)
-    except Refusal as refusal:
-        wrong = NotFoundError if refusal.code == "model_not_found" else UsageError
-        message = f"{refusal.field}: {refusal.message}" if refusal.field else refusal.message
-        raise wrong(message, code=refusal.code, param=refusal.field) from None
-
-
-def _cap(raw: Mapping[str, Any]) -> int | None:
-    given = raw.get("max_cost_usd")
-    return None if given is None else usd(given, "max_cost_usd")
-
-
-def _project(raw: Mapping[str, Any]) -> str | None:
-    given = raw.get("project")
-    if given is not None and not isinstance(given, str):
-        raise UsageError("project must be a string", code="invalid_type", param="project")
-    return given

@@ -5,7 +5,6 @@ whichever API process comes first. Creating is one transaction, so the batch and
 owed to it exist together or not at all.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -13,15 +12,16 @@ from typing import Any, Final
 
 import orjson
 
+from producer.arrival import Arrival, Mark
 from producer.files import BATCH_PURPOSE, checked_expiry
 from producer.intake import fields
 from producer.intake.refusal import Refusal
 from producer.key_limits import KeyLimits
 from producer.options import MAX_NAME, MAX_URL, Allowance, metadata, priority, text, usd, window_of
-from producer.submission import WebhookOfSubmission, webhook_of
+from producer.submission import WebhookOfSubmission, webhook_again, webhook_of
 from shared.catalog.spec import Catalog
 from shared.db.engine import Connection, Database
-from shared.db.repositories import batches, files, intakes, webhooks
+from shared.db.repositories import batches, files, intakes
 from shared.db.repositories.batches import BatchRow, NewBatch
 from shared.domain.batch import Endpoint, Priority
 from shared.domain.inference import Constraints, Preferences
@@ -104,23 +104,18 @@ class FileBatches:
         self,
         wanted: FileBatch,
         project_id: str,
-        *,
-        key: str | None,
-        caller: str,
-        is_repetition: bool,
+        arrival: Arrival,
         allowance: Allowance,
     ) -> MadeBatch:
-        """Make the batch, or find the one that this very request has made before.
+        """Make the batch, or find the one that this very request has made before: under the same
+        key, or, as a repetition, a minute ago; or, overtaken by its own repetition, meanwhile.
 
-        key: the Idempotency-Key. is_repetition: without such a key, the client says that it sends
-        a request again; it gets the batch that `caller` made by the same request a minute ago, if
-        there is one. Raises ConflictError (`idempotency_conflict`) for a key that was used for
+        Raises ConflictError (`idempotency_conflict`) for a key that was used for
         something else, NotFoundError for an unknown file, UsageError for a forbidden webhook.
         """
-        named = key if key is not None else f"of {caller}"
-        digest = hashlib.sha256(named.encode() + b"\n" + wanted.fingerprint()).hexdigest()
+        mark = arrival.mark(wanted.fingerprint())
         with self._database.reading() as connection:
-            earlier = self._earlier(connection, project_id, key, digest, again=is_repetition)
+            earlier = self._earlier(connection, project_id, arrival, mark)
             if earlier is not None:
                 return self._found(connection, earlier, wanted)
         self._key_limits.check_spend(allowance)
@@ -128,13 +123,14 @@ class FileBatches:
             url_guard.check(wanted.webhook_url, self._allowed_cidrs)
         with self._database.transaction() as connection:
             # Once more under the lock: the first request may have got there just now.
-            earlier = self._earlier(connection, project_id, key, digest, again=is_repetition)
+            batches.hold_content(connection, mark.first)
+            earlier = self._earlier(connection, project_id, arrival, mark)
             if earlier is not None:
                 return self._found(connection, earlier, wanted)
             try:
-                return self._make(connection, wanted, project_id, key, digest, allowance)
+                return self._make(connection, wanted, project_id, arrival.key, mark, allowance)
             except ConflictError as error:
-                earlier = self._earlier(connection, project_id, key, digest, again=False)
+                earlier = self._earlier(connection, project_id, arrival, mark)
                 if error.code != "idempotency_key_taken" or earlier is None:
                     raise
                 return self._found(connection, earlier, wanted)
@@ -145,7 +141,7 @@ class FileBatches:
         wanted: FileBatch,
         project_id: str,
         key: str | None,
-        digest: str,
+        mark: Mark,
         allowance: Allowance,
     ) -> MadeBatch:
         now = self._clock()
@@ -153,7 +149,7 @@ class FileBatches:
         new = NewBatch(
             id=new_id("batch"),
             project_id=project_id,
-            content_sha256=digest,
+            content_sha256=mark.own,
             priority=wanted.priority,
             completion_window=wanted.completion_window,
             created_at=now,
@@ -177,13 +173,15 @@ class FileBatches:
         return MadeBatch(batch, webhook)
 
     def _earlier(
-        self, connection: Connection, project_id: str, key: str | None, digest: str, *, again: bool
+        self, connection: Connection, project_id: str, arrival: Arrival, mark: Mark
     ) -> BatchRow | None:
-        if key is None:
+        if arrival.key is None and not arrival.is_repetition:
+            return batches.twin(connection, project_id, mark.again, since=arrival.at)
+        if arrival.key is None:
             since = self._clock() - RETRIED_WITHIN
-            return batches.twin_since(connection, project_id, digest, since) if again else None
-        batch = batches.by_idempotency_key(connection, project_id, key)
-        if batch is not None and batch.content_sha256 != digest:
+            return batches.twin(connection, project_id, mark.first, mark.again, since=since)
+        batch = batches.by_idempotency_key(connection, project_id, arrival.key)
+        if batch is not None and batch.content_sha256 != mark.first:
             raise ConflictError(
                 "this key was used for another request: use a new one",
                 code="idempotency_conflict",
@@ -194,8 +192,7 @@ class FileBatches:
     def _found(self, connection: Connection, batch: BatchRow, wanted: FileBatch) -> MadeBatch:
         if wanted.webhook_url is None:
             return MadeBatch(batch)
-        known = webhooks.find_by_url(connection, batch.project_id, wanted.webhook_url)
-        return MadeBatch(batch, None if known is None else WebhookOfSubmission(known.id))
+        return MadeBatch(batch, webhook_again(connection, batch, wanted.webhook_url, self._clock()))
 
 
 def read_file_batch(body: object, catalog: Catalog) -> FileBatch:

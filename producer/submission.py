@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from producer.filling import REJECTED_SHOWN, Filler
 from producer.intake import IntakeLimits, Line, RejectedLine, read_lines
@@ -27,6 +28,9 @@ from shared.errors import ConflictError, UnavailableError, UsageError
 from shared.fault_points import FaultPoint, reach
 from shared.ids import new_id
 from shared.webhooks import url_guard
+
+TOLD_AGAIN_WITHIN: Final = timedelta(seconds=60)
+"""How long a secret is told again to the request that made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +177,7 @@ class Submission:
                     param="Idempotency-Key",
                 )
             bad = _stored_rejections(connection, batch)
-            webhook = None
-            if options.webhook_url is not None:
-                known = webhooks.find_by_url(connection, options.project_id, options.webhook_url)
-                webhook = None if known is None else WebhookOfSubmission(known.id)
+            webhook = webhook_again(connection, batch, options.webhook_url, self._clock())
         return Submitted(batch, bad, batch.rejected, webhook, replayed=True)
 
     def _lines(self, spool: Spool, templates: ProjectTemplates) -> Iterator[Line]:
@@ -260,6 +261,20 @@ def webhook_of(
         connection, project_id, url, (name or "submission")[:MAX_LABEL], None, now
     )
     return WebhookOfSubmission(made.id, secret)
+
+
+def webhook_again(
+    connection: Connection, batch: BatchRow, url: str | None, now: datetime
+) -> WebhookOfSubmission | None:
+    """The endpoint of a submission that is told once more, a minute long with the secret of one
+    that it made: the first answer may have been lost on its way.
+    """
+    known = None if url is None else webhooks.find_by_url(connection, batch.project_id, url)
+    if known is None:
+        return None
+    is_its_own = known.created_at == batch.created_at
+    fresh = is_its_own and webhooks.is_untouched_since(known, now - TOLD_AGAIN_WITHIN)
+    return WebhookOfSubmission(known.id, known.secret if fresh else None)
 
 
 def _stored_rejections(connection: Connection, batch: BatchRow) -> list[RejectedLine]:

@@ -1,14 +1,17 @@
 """What endpoints take from a request: the process's context, the caller, the project acted in."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Header, Query, Request
 from fastapi.security import HTTPBearer
 
 from producer.access import Caller, Right
 from producer.api.frame import RATE_HEADERS
+from producer.arrival import Arrival
 from producer.bootstrap import ProducerContext
+from producer.options import MAX_KEY, text
 
+_TRIES: Final = "x-stainless-retry-count"
 # Only for the button in /docs: the header is read and judged by `Access`.
 _BEARER = HTTPBearer(auto_error=False, description="An API key (pm_...) or the admin key.")
 
@@ -30,6 +33,18 @@ def _caller(
         # Whatever the answer will be: `Frame` tells them with it.
         setattr(request.state, RATE_HEADERS, caller.rate.headers())
     return caller
+
+
+def arrival_of(request: Request, context: ProducerContext, caller: Caller) -> Arrival:
+    """How a request came: under which key, and whether it says that it is sent once more."""
+    key = text(request.headers.get("idempotency-key"), "Idempotency-Key", MAX_KEY)
+    again = counts_its_tries(request) and request.headers[_TRIES] != "0"
+    return Arrival(key, caller.key_id, context.clock(), is_repetition=again)
+
+
+def counts_its_tries(request: Request) -> bool:
+    """Whether the client says how often it has sent this request before, as OpenAI's SDKs do."""
+    return request.headers.get(_TRIES, "").isdecimal()
 
 
 Asking = Annotated[Caller, Depends(_caller)]
@@ -67,5 +82,7 @@ class _Acts:
 Reading = Annotated[Acting, Depends(_Acts(Right.READ))]
 Submitting = Annotated[Acting, Depends(_Acts(Right.SUBMIT))]
 Administering = Annotated[Acting, Depends(_Acts(Right.ADMIN))]
+IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key")]
+"""Shown on the API's page; read by `arrival_of`."""
 Limit = Annotated[int, Query(ge=1, le=100)]
 After = Annotated[str | None, Query(description="The last id of the page before.")]

@@ -3,9 +3,14 @@
 The API never calls a provider: it listens for what a worker tells (`listening`) and reads the
 database once when the job has ended. It also looks there every two seconds, in case a frame was
 missed, and several times a second while Redis is lost.
+
+A client that hangs up calls its conversation off. One that may send the same request again (it
+named a key, or counts its tries as OpenAI's SDK does) is waited for a moment first, as long as
+nothing of the answer was told: the second request finds the call of the first one still running.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
@@ -25,6 +30,8 @@ from shared.live_answers import Ended, LiveFrame, Spoken
 _LOOK_EVERY_S: Final = 2.0
 _LOOK_WHEN_DEAF_S: Final = 0.25
 _KEEP_ALIVE_S: Final = 15.0
+_LINGER_S: Final = 2.0
+"""OpenAI's SDK sends a request again after half a second to one second, twice at most."""
 _NO_BUFFER: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
@@ -60,8 +67,11 @@ class Wait:
         patience_s: float,
         *,
         may_be_over: bool = False,
+        may_come_again: bool = False,
     ) -> None:
-        """may_be_over: it began before it was listened to, so the first look is at once."""
+        """may_be_over: it began before it was listened to, so the first look is at once.
+        may_come_again: the client sends the request once more where it gets no answer.
+        """
         self._conversations = conversations
         self._conversation = conversation
         self._attention = attention
@@ -71,6 +81,7 @@ class Wait:
         self._ended: set[int] = set()
         self._is_over = False
         self._looks_at_once = may_be_over
+        self._may_come_again = may_come_again
 
     async def next(self) -> Event:
         """What happens next; nothing after Over, Left and TooLate."""
@@ -98,12 +109,20 @@ class Wait:
             if not isinstance(event, Spoken):
                 return event
 
+    def told(self) -> None:
+        """The client has been told something: it will not ask the same again by itself."""
+        self._may_come_again = False
+
     async def close(self) -> None:
-        """Wait no more; a conversation that is not over is called off."""
+        """Wait no more; a conversation that is not over is called off, unless somebody else waits
+        for it.
+        """
+        if self._left.done() and self._may_come_again:
+            await self._linger()
         self._left.cancel()
         self._frame.cancel()
         await asyncio.gather(self._left, self._frame, return_exceptions=True)
-        if not self._is_over:
+        if not self._is_over and not await self._attention.is_shared():
             await run_in_threadpool(self._conversations.abandon, self._conversation)
 
     def _pause_s(self) -> float:
@@ -121,6 +140,14 @@ class Wait:
             if len(self._ended) == self._conversation.lines:
                 return await self._look()
         return None
+
+    async def _linger(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                while not self._is_over:
+                    frame = await self._frame
+                    self._frame = asyncio.ensure_future(self._attention.next())
+                    await self._take(frame)
 
     async def _look(self) -> Over | TooLate | None:
         rows = await run_in_threadpool(self._conversations.ended, self._conversation)
@@ -158,6 +185,7 @@ class Relay(Response):
         """Send it all, or stop where the client hangs up."""
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         async with self._closing, aclosing(self._events()) as all_events:
+            self._wait.told()
             await send(start)
             async for events in all_events:
                 if events:

@@ -29,10 +29,11 @@ rest of the answer is read from the database when it is all there."""
 
 
 class Attention:
-    """What one waiter hears."""
+    """What one waiter hears of one conversation; several may hear the same one."""
 
-    def __init__(self, ear: "Ear") -> None:
+    def __init__(self, ear: "Ear", channel: str) -> None:
         self._ear = ear
+        self._channel = channel
         self._frames: asyncio.Queue[LiveFrame] = asyncio.Queue(_MOST_FRAMES)
         self.subscribed = asyncio.Event()
 
@@ -44,6 +45,12 @@ class Attention:
     async def next(self) -> LiveFrame:
         """The next frame."""
         return await self._frames.get()
+
+    async def is_shared(self) -> bool:
+        """Whether somebody else hears this conversation, here or in another process. Not so where
+        Redis cannot be asked.
+        """
+        return await self._ear.hearers(self._channel) > 1
 
     def hear(self, frame: LiveFrame) -> None:
         """Keep a frame until it is asked for, unless too many wait already."""
@@ -57,7 +64,7 @@ class Ear:
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
         self._channels = client.pubsub()
-        self._waiters: dict[bytes, Attention] = {}
+        self._waiters: dict[bytes, list[Attention]] = {}
         self._listening: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
         self.is_deaf = True
@@ -66,16 +73,23 @@ class Ear:
     async def attention(self, batch_id: str) -> AsyncIterator[Attention]:
         """Hear a conversation's frames from now on, until the context ends."""
         channel = channel_of(batch_id)
-        attention = Attention(self)
-        self._waiters[channel.encode()] = attention
+        attention = Attention(self, channel)
+        self._waiters.setdefault(channel.encode(), []).append(attention)
         try:
             await self._subscribe(channel, attention)
             yield attention
         finally:
-            del self._waiters[channel.encode()]
-            with contextlib.suppress(RedisError, OSError, TimeoutError):
-                async with asyncio.timeout(_SUBSCRIBED_WITHIN_S):
-                    await self._channels.unsubscribe(channel)
+            await self._leave(channel, attention)
+
+    async def hearers(self, channel: str) -> int:
+        """How many hear a channel: each waiter of this process, each other process once."""
+        own = len(self._waiters.get(channel.encode(), ()))
+        elsewhere = 0
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(_SUBSCRIBED_WITHIN_S):
+                ((_, processes),) = await self._client.pubsub_numsub(channel)
+                elsewhere = max(0, processes - 1)
+        return own + elsewhere
 
     async def aclose(self) -> None:
         """Hear nothing more."""
@@ -98,6 +112,17 @@ class Ear:
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("a conversation cannot be listened to", reason=type(error).__name__)
 
+    async def _leave(self, channel: str, attention: Attention) -> None:
+        waiters = self._waiters[channel.encode()]
+        waiters.remove(attention)
+        if waiters:
+            return
+        del self._waiters[channel.encode()]
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(_SUBSCRIBED_WITHIN_S), self._lock:
+                if channel.encode() not in self._waiters:  # nobody came meanwhile
+                    await self._channels.unsubscribe(channel)
+
     async def _listen(self) -> None:
         while True:
             try:
@@ -113,13 +138,17 @@ class Ear:
                 self._take(message)
 
     def _take(self, message: dict[str, object]) -> None:
-        waiter = self._waiters.get(message["channel"])  # type: ignore[call-overload]
-        if waiter is None:
+        waiters: list[Attention] = self._waiters.get(message["channel"], [])  # type: ignore[call-overload]
+        if not waiters:
             return
         if message["type"] == "subscribe":
-            waiter.subscribed.set()
+            for waiter in waiters:
+                waiter.subscribed.set()
         elif message["type"] == "message":
             try:
-                waiter.hear(from_bytes(message["data"]))  # type: ignore[arg-type]
+                frame = from_bytes(message["data"])  # type: ignore[arg-type]
             except (ValueError, KeyError, TypeError):
                 log.warning("a frame could not be read")
+                return
+            for waiter in waiters:
+                waiter.hear(frame)

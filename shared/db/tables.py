@@ -134,6 +134,8 @@ batches = Table(
     one_of("status", BatchStatus, "status"),
     one_of("priority", Priority, "priority"),
     Index(None, "project_id", "number"),
+    # a request that is sent again finds what it has made
+    Index("ix_batches_content", "content_sha256"),
     Index(
         "ix_batches_key",
         "key_id",

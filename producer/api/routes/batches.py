@@ -10,12 +10,21 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
 from producer.api.answers import JsonResponse, list_object
-from producer.api.asking import Acting, After, Context, Limit, Reading, Submitting
+from producer.api.asking import (
+    Acting,
+    After,
+    Context,
+    Limit,
+    Reading,
+    Submitting,
+    arrival_of,
+)
 from producer.api.objects import batch_object, made_object, submitted_object, usage_object
 from producer.api.openapi import errors
 from producer.api.shapes.basics import Page, Usd
 from producer.api.shapes.batches import BatchShape, MadeBatchShape, ReportShape
 from producer.api.shapes.bodies import BATCH_OF_FILE, JSONL_BODY, JSONL_TYPES, body_of
+from producer.arrival import Arrival
 from producer.bootstrap import ProducerContext
 from producer.cancellation import find
 from producer.file_batches import named_project, read_file_batch
@@ -43,8 +52,6 @@ from shared.fault_points import FaultPoint, reach
 router = APIRouter(tags=["batches"])
 
 JSON_TYPE: Final = "application/json"
-_RETRY_COUNT: Final = "x-stainless-retry-count"
-"""How often OpenAI's SDK has sent this request before."""
 _JSON_BYTES: Final = 64 * 1024
 _PIECE: Final = 1024 * 1024
 _PAGE_MAX: Final = 10_000
@@ -106,7 +113,7 @@ async def submit(
     Or, as OpenAI's clients do, with a body of `application/json`: a batch of an uploaded file.
     """
     if media_type(request) == JSON_TYPE:
-        return await create_from_file(request, context, acting, idempotency_key)
+        return await create_from_file(request, context, acting)
     _refuse_unknown(request, _OPTIONS)
     _refuse_other_bodies(request)
     options = Options(
@@ -236,28 +243,25 @@ def _counts(connection: Connection, row: BatchRow) -> Counts:
     return batches.counts(connection, row)
 
 
-async def create_from_file(
-    request: Request, context: ProducerContext, acting: Acting, idempotency_key: str | None
-) -> Response:
+async def create_from_file(request: Request, context: ProducerContext, acting: Acting) -> Response:
     """Make a batch of an uploaded file; the file is validated afterwards."""
+    arrival = arrival_of(request, context, acting.caller)
     _refuse_unknown(request, frozenset({"project"}))
     body = await _json_body(request)
-    answer = await run_in_threadpool(_made, request, context, acting, idempotency_key, body)
+    answer = await run_in_threadpool(_made, context, acting, body, arrival)
     request.app.state.background.wake()
     return JsonResponse(answer)
 
 
 def _made(
-    request: Request, context: ProducerContext, acting: Acting, key: str | None, body: object
+    context: ProducerContext, acting: Acting, body: object, arrival: Arrival
 ) -> dict[str, Any]:
     wanted = read_file_batch(body, context.catalog)
     made = context.file_batches.create(
         wanted,
         context.access.project(acting.caller, named_project(body), acting.seen),
-        key=text(key, "Idempotency-Key", MAX_KEY),
-        caller=acting.caller.key_id,
-        is_repetition=request.headers.get(_RETRY_COUNT, "0") != "0",
-        allowance=acting.caller.allowance,
+        arrival,
+        acting.caller.allowance,
     )
     reach(FaultPoint.AFTER_FILE_BATCH)
     with context.database.reading() as connection:

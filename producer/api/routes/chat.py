@@ -1,22 +1,30 @@
 """Chat completions, as OpenAI's clients ask for them, and comparisons of several models."""
 
 from contextlib import AsyncExitStack
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from producer.api.answers import JsonResponse
-from producer.api.asking import Acting, Context, Submitting
+from producer.api.asking import (
+    Acting,
+    Context,
+    IdempotencyKey,
+    Submitting,
+    arrival_of,
+    counts_its_tries,
+)
 from producer.api.awaiting import Left, Over, Relay, TooLate, Wait
 from producer.api.chat_answers import TIMED_OUT, Chunks, Refused, compared, completion, refused
 from producer.api.openapi import passed_on
 from producer.api.shapes.bodies import CHAT, COMPARISON, EMBEDDINGS, body_of
 from producer.api.shapes.chat import ComparisonShape, CompletionShape, EmbeddingsShape
+from producer.arrival import Arrival
+from producer.asked import Asked, read_chat, read_comparison, read_embeddings
 from producer.bootstrap import ProducerContext
-from producer.chat import Asked, Conversation, read_chat, read_comparison, read_embeddings
-from producer.options import MAX_KEY, text
+from producer.chat import Conversation
 from shared.clock import unix_seconds
 from shared.domain.job import JobStatus, job_id_of, public_job_id
 
@@ -43,7 +51,7 @@ async def create_chat_completion(
     request: Request,
     context: Context,
     acting: Submitting,
-    idempotency_key: Annotated[str | None, Header()] = None,
+    _idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Answer a conversation now: whole, or as a stream of chunks with `stream: true`.
 
@@ -53,7 +61,7 @@ async def create_chat_completion(
     """
     asked = read_chat(await request.body(), context.catalog)
     async with AsyncExitStack() as stack:
-        wait, conversation = await _begin(request, context, acting, asked, idempotency_key, stack)
+        wait, conversation = await _begin(request, context, acting, asked, stack)
         first = await (wait.next() if asked.streams else wait.the_end())
         if isinstance(first, Left | TooLate):
             return _nothing(first)
@@ -81,7 +89,7 @@ async def create_embeddings(
     request: Request,
     context: Context,
     acting: Submitting,
-    idempotency_key: Annotated[str | None, Header()] = None,
+    _idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Make the vectors of texts, in the order of the inputs.
 
@@ -90,7 +98,7 @@ async def create_embeddings(
     """
     asked = read_embeddings(await request.body(), context.catalog)
     async with AsyncExitStack() as stack:
-        wait, conversation = await _begin(request, context, acting, asked, idempotency_key, stack)
+        wait, conversation = await _begin(request, context, acting, asked, stack)
         end = await wait.the_end()
         if isinstance(end, Left | TooLate):
             return _nothing(end)
@@ -110,12 +118,12 @@ async def compare(
     request: Request,
     context: Context,
     acting: Submitting,
-    idempotency_key: Annotated[str | None, Header()] = None,
+    _idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Ask several models the same at once: their answers side by side, each with its cost."""
     asked = read_comparison(await request.body(), context.catalog)
     async with AsyncExitStack() as stack:
-        wait, conversation = await _begin(request, context, acting, asked, idempotency_key, stack)
+        wait, conversation = await _begin(request, context, acting, asked, stack)
         end = await wait.the_end()
         if isinstance(end, Left | TooLate):
             return _nothing(end)
@@ -128,15 +136,14 @@ async def _begin(
     context: ProducerContext,
     acting: Acting,
     asked: Asked,
-    key: str | None,
     stack: AsyncExitStack,
 ) -> tuple[Wait, Conversation]:
     """Listen first, then write and publish, so that nothing is missed."""
-    key = text(key, "Idempotency-Key", MAX_KEY)
+    arrival = arrival_of(request, context, acting.caller)
     wanted = context.conversations.new_id()
     attention = await stack.enter_async_context(request.app.state.ear.attention(wanted))
-    conversation = await run_in_threadpool(_written, context, acting, asked, wanted, key)
-    is_older = conversation.id != wanted  # begun before, under the same key
+    conversation = await run_in_threadpool(_written, context, acting, asked, wanted, arrival)
+    is_older = conversation.id != wanted  # begun before, under the same key or by the same request
     if is_older:
         attention = await stack.enter_async_context(
             request.app.state.ear.attention(conversation.id)
@@ -149,18 +156,19 @@ async def _begin(
         attention,
         patience_s,
         may_be_over=is_older,
+        may_come_again=arrival.key is not None or counts_its_tries(request),
     )
     stack.push_async_callback(wait.close)
     return wait, conversation
 
 
 def _written(
-    context: ProducerContext, acting: Acting, asked: Asked, wanted: str, key: str | None
+    context: ProducerContext, acting: Acting, asked: Asked, wanted: str, arrival: Arrival
 ) -> Conversation:
     project = acting.project
     if asked.project is not None:
         project = context.access.project(acting.caller, acting.seen, asked.project)
-    return context.conversations.begin(wanted, asked, project, key, acting.caller.allowance)
+    return context.conversations.begin(wanted, asked, project, arrival, acting.caller.allowance)
 
 
 def _nothing(why: Left | TooLate) -> Response:

@@ -1,20 +1,31 @@
 """Webhook endpoints as OpenAI's SDK manages them, and our log of what was delivered."""
 
 import time
+from datetime import datetime
 from typing import Any, Final, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from producer.api.answers import JsonResponse, list_object
-from producer.api.asking import Acting, After, Context, Limit, Reading, Submitting
+from producer.api.asking import (
+    Acting,
+    After,
+    Context,
+    IdempotencyKey,
+    Limit,
+    Reading,
+    Submitting,
+    arrival_of,
+)
 from producer.api.objects import delivery_object, endpoint_object
 from producer.api.shapes.basics import Page
 from producer.api.shapes.files import DeletedShape
 from producer.api.shapes.webhooks import DeliveryShape, EndpointShape, EventTypesShape, TrialShape
 from producer.bootstrap import ProducerContext
 from producer.options import MAX_LABEL, text
+from producer.submission import TOLD_AGAIN_WITHIN
 from shared.db.engine import Connection
 from shared.db.repositories import webhooks
 from shared.db.repositories.webhooks import EndpointRow, NewDelivery
@@ -69,15 +80,31 @@ def list_event_types(_acting: Reading) -> Response:
 
 
 @router.post("/v1/webhook_endpoints", response_model=EndpointShape)
-def create_endpoint(context: Context, acting: Submitting, body: NewEndpoint) -> Response:
-    """Make an endpoint; its signing secret is in this answer and nowhere else."""
+def create_endpoint(
+    request: Request,
+    context: Context,
+    acting: Submitting,
+    body: NewEndpoint,
+    _idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Make an endpoint; its signing secret is in this answer and nowhere else.
+
+    A request that is sent again within a minute (under an Idempotency-Key, or as OpenAI's SDK
+    repeats one) is answered again, with the secret: the first answer may have been lost.
+    """
     _check(context, body.url)
     project = context.access.project(acting.caller, body.project, acting.seen)
     name = text(body.name, "name", MAX_LABEL) or "webhook"
+    arrival = arrival_of(request, context, acting.caller)
+    now = arrival.at
+    kinds = events.checked_types(body.event_types)
     with context.database.transaction() as connection:
-        row, secret = webhooks.create_endpoint(
-            connection, project, body.url, name, body.event_types, context.clock()
-        )
+        known = None
+        if arrival.key is not None or arrival.is_repetition:
+            known = webhooks.find_by_url(connection, project, body.url)
+        if known is not None and _is_the_same(known, name, kinds, now):
+            return JsonResponse(endpoint_object(known, known.secret))
+        row, secret = webhooks.create_endpoint(connection, project, body.url, name, kinds, now)
     return JsonResponse(endpoint_object(row, secret))
 
 
@@ -198,6 +225,12 @@ def redeliver(delivery_id: str, context: Context, acting: Submitting) -> Respons
         row = webhooks.get_delivery(connection, delivery_id, acting.seen)
         log = webhooks.tries_of(connection, [delivery_id])
     return JsonResponse(delivery_object(row, log.get(delivery_id, ())))
+
+
+def _is_the_same(known: EndpointRow, name: str, kinds: list[str], now: datetime) -> bool:
+    """Whether an endpoint is what this request would make, and has just been made."""
+    is_new = webhooks.is_untouched_since(known, now - TOLD_AGAIN_WITHIN)
+    return is_new and (known.name, list(known.event_types)) == (name, kinds)
 
 
 def _check(context: ProducerContext, url: str) -> None:

@@ -136,21 +136,39 @@ def by_idempotency_key(connection: Connection, project_id: str, key: str) -> Bat
     return connection.execute(query).one_or_none()
 
 
-def twin_since(
-    connection: Connection, project_id: str, content_sha256: str, moment: datetime
+def give_up_key(connection: Connection, number: int) -> None:
+    """Let another batch have this one's idempotency key."""
+    changed = update(batches).where(batches.c.number == number).values(idempotency_key=None)
+    connection.execute(changed)
+
+
+def twin(
+    connection: Connection,
+    project_id: str,
+    *content_sha256: str,
+    since: datetime | None = None,
 ) -> BatchRow | None:
-    """The newest batch of this very content that the project has made since a moment, if any."""
+    """The newest batch of this very content (or one of these) that the project has made since a
+    moment, if any.
+    """
     query = (
         select(batches)
-        .where(
-            batches.c.project_id == project_id,
-            batches.c.content_sha256 == content_sha256,
-            batches.c.created_at >= moment,
-        )
+        .where(batches.c.project_id == project_id, batches.c.content_sha256.in_(content_sha256))
         .order_by(batches.c.number.desc())
         .limit(1)
     )
+    if since is not None:
+        query = query.where(batches.c.created_at >= since)
     return connection.execute(query).one_or_none()
+
+
+def hold_content(connection: Connection, content_sha256: str) -> None:
+    """Let nobody else who says so make a batch of this content until the transaction ends: two
+    could each look for the other's before it is written. SQLite has one writer at a time anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        number = int.from_bytes(bytes.fromhex(content_sha256[:16]), signed=True)
+        connection.execute(select(func.pg_advisory_xact_lock(number)))
 
 
 def page(

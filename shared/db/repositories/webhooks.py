@@ -76,6 +76,12 @@ def _url_taken() -> ConflictError:
     )
 
 
+def is_untouched_since(endpoint: EndpointRow, moment: datetime) -> bool:
+    """Whether an endpoint was made after a moment and is as it was made."""
+    made: datetime = endpoint.created_at
+    return made >= moment and bool(endpoint.updated_at == made)
+
+
 def find_by_url(connection: Connection, project_id: str, url: str) -> EndpointRow | None:
     """The project's endpoint with this URL, enabled or not."""
     query = select(webhook_endpoints).where(_E.project_id == project_id, _E.url == url)

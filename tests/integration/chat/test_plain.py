@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from shared.db.tables import outbox
-from shared.domain.job import public_job_id
+from shared.domain.job import batch_number_of, public_job_id
 from tests.integration.chat.conftest import ADMIN_KEY, ChatMill
 
 CAPITAL: Any = [{"role": "user", "content": "What is the capital of France?"}]
@@ -174,7 +174,9 @@ def test_a_spent_budget_does_not_park_whoever_waits(client: openai.OpenAI, mill:
             ends.append((error.status_code, error.code))
     assert set(ends) == {(200, None), (402, "budget_exceeded")}
     assert mill.simulator.bill()["total_nusd"] <= 45_000
-    assert {row.status for row in mill.rows_of_jobs()} <= {"completed", "failed"}
+    spent = {row.number for row in mill.rows_of_batches() if row.project_id == "spent"}
+    ended = {row.status for row in mill.rows_of_jobs() if batch_number_of(row.id) in spent}
+    assert ended == {"completed", "failed"}
 
 
 def test_a_cap_of_the_request_holds(client: openai.OpenAI) -> None:

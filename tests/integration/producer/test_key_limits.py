@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
+from producer.arrival import Arrival
+from producer.asked import read_chat
 from producer.bootstrap import ProducerContext
-from producer.chat import read_chat
 from producer.key_limits import KeyLimits, TooManyTokensError, worst_case_tokens
 from producer.options import Allowance
 from shared.budget.ledger import Ledger
@@ -107,10 +108,11 @@ def test_a_conversation_is_told_again_although_its_key_has_nothing_left(
     body = b'{"messages": [{"role": "user", "content": "a"}]}'
     asked = read_chat(body, context.catalog)
     chats = context.conversations
-    first = chats.begin(chats.new_id(), asked, "default", "once", allowance)
-    assert chats.begin(chats.new_id(), asked, "default", "once", allowance) == first
+    once, other = (Arrival(key, "me", context.clock()) for key in ("once", "other"))
+    first = chats.begin(chats.new_id(), asked, "default", once, allowance)
+    assert chats.begin(chats.new_id(), asked, "default", once, allowance) == first
     with pytest.raises(TooManyTokensError):
-        chats.begin(chats.new_id(), asked, "default", "other", allowance)
+        chats.begin(chats.new_id(), asked, "default", other, allowance)
 
 
 def test_a_file_beyond_the_keys_tokens_fails_its_batch(keyed: Callable[..., httpx.Client]):

@@ -2,18 +2,22 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import openai
 import pytest
+from sqlalchemy import update
 
+from producer.arrival import Arrival
 from producer.bootstrap import ProducerContext
 from producer.file_batches import read_file_batch
 from producer.filling import LINES_PER_TRANSACTION, Filler
 from producer.options import Allowance
 from producer.result_lines import Format
+from shared.db import tables
 from shared.db.repositories import batches, intakes, jobs, retention
 from shared.domain.inference import Constraints, Preferences, Request, Tier
 from shared.domain.job import JobStatus, job_id_of
@@ -334,6 +338,65 @@ def test_what_the_sdk_sends_again_is_made_once_and_what_a_person_sends_again_twi
     assert len(set(answers)) == 3  # another caller's repetition is no repetition of ours
 
 
+def test_a_create_and_its_own_repetition_make_one_batch_whoever_comes_first(
+    context: ProducerContext,
+):
+    upload = context.files.upload()
+    upload.write(sdk.lines(1))
+    file = upload.keep("default", "batch", None, None)
+    body = {"input_file_id": file.id, "endpoint": sdk.CHAT, "completion_window": "24h"}
+    wanted = read_file_batch(body, context.catalog)
+
+    def make(arrival: Arrival) -> str:
+        made = context.file_batches.create(wanted, "default", arrival, Allowance())
+        return str(made.batch.id)
+
+    seen: set[str] = set()
+    for _ in range(12):
+        first = Arrival(None, "me", context.clock())
+        repetition = Arrival(None, "me", context.clock(), is_repetition=True)
+        # After what is a minute to the clock nothing of the round before is known any more.
+        with ThreadPoolExecutor(2) as threads:
+            (one,) = set(threads.map(make, (first, repetition)))
+        with context.database.transaction() as connection:
+            old = context.clock() - timedelta(minutes=2)
+            connection.execute(update(tables.batches).values(created_at=old))
+        seen.add(one)
+    assert len(seen) == 12
+    late = make(Arrival(None, "me", context.clock(), is_repetition=True))
+    assert make(Arrival(None, "me", context.clock())) != late  # a person's second request
+
+
+def test_the_secret_of_a_new_webhook_is_told_again_to_the_request_that_made_it(
+    client: openai.OpenAI, api: httpx.Client, context: ProducerContext
+):
+    file = sdk.upload(client, sdk.lines(1))
+    url = "http://127.0.0.1:9/hook"
+    body = {
+        "input_file_id": file.id, "endpoint": sdk.CHAT, "completion_window": "24h",
+        "webhook_url": url,
+    }  # fmt: skip
+    again = {"x-stainless-retry-count": "1"}
+    made = api.post("/v1/batches", json=body).json()["webhook"]
+    assert api.post("/v1/batches", json=body, headers=again).json()["webhook"] == made
+    other = api.post("/v1/batches", json={**body, "name": "other"}).json()["webhook"]
+    assert other == {"id": made["id"]}
+
+    new = {"url": url + "2", "name": "n"}
+    endpoint = api.post("/v1/webhook_endpoints", json=new).json()
+    assert endpoint["signing_secret"]
+    assert api.post("/v1/webhook_endpoints", json=new, headers=again).json() == endpoint
+    assert api.post("/v1/webhook_endpoints", json=new).status_code == 409
+    changed = {**new, "name": "m"}
+    assert api.post("/v1/webhook_endpoints", json=changed, headers=again).status_code == 409
+
+    with context.database.transaction() as connection:  # a minute later
+        old = context.clock() - timedelta(minutes=2)
+        moments = {"created_at": old, "updated_at": old}
+        connection.execute(update(tables.webhook_endpoints).values(moments))
+    assert api.post("/v1/webhook_endpoints", json=new, headers=again).status_code == 409
+
+
 def test_cancelling_is_answered_the_same_until_it_is_done_and_then_a_conflict(
     client: openai.OpenAI, context: ProducerContext
 ):
@@ -408,7 +471,7 @@ def waiting(context: ProducerContext, content: bytes) -> int:
     body = {"input_file_id": file.id, "endpoint": sdk.CHAT, "completion_window": "24h"}
     wanted = read_file_batch(body, context.catalog)
     made = context.file_batches.create(
-        wanted, "default", key=None, caller="me", is_repetition=False, allowance=Allowance()
+        wanted, "default", Arrival(None, "me", context.clock()), Allowance()
     )
     return int(made.batch.number)
 

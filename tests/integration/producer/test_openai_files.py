@@ -12,6 +12,7 @@ import openai
 import pytest
 
 from producer.api.multipart import MultipartForm
+from producer.arrival import Arrival
 from producer.bootstrap import ProducerContext
 from producer.file_batches import read_file_batch
 from producer.files import ABANDONED_AFTER
@@ -207,7 +208,7 @@ def test_a_file_that_a_batch_has_yet_to_read_stays_although_it_is_deleted(
     body = {"input_file_id": file.id, "endpoint": sdk.CHAT, "completion_window": "24h"}
     wanted = read_file_batch(body, context.catalog)
     made = context.file_batches.create(
-        wanted, "default", key=None, caller="me", is_repetition=False, allowance=Allowance()
+        wanted, "default", Arrival(None, "me", context.clock()), Allowance()
     )
     context.files.delete(file.id, "default")
     assert stored(context) == [file.id]

@@ -14,7 +14,7 @@ class Hearing:
 
 
 async def test_a_slow_reader_holds_a_bounded_number_of_frames() -> None:
-    attention = Attention(cast("Ear", Hearing()))
+    attention = Attention(cast("Ear", Hearing()), "a channel")
     for number in range(100_000):
         attention.hear(Spoken(1, "run", number, "model", ()))
     kept = []
