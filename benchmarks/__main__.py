@@ -19,7 +19,8 @@ from pathlib import Path
 import orjson
 
 from benchmarks import lines, naive
-from benchmarks.ours import Ours, Run, flow_figures, percentile_95, promptmill
+from benchmarks.chats import Chats, catalog_of, chat_provider, first_token, whole
+from benchmarks.ours import Ours, Run, flow_figures, promptmill
 from benchmarks.report import Report
 from benchmarks.surroundings import durable_postgres, responder
 from tests.servers.postgres import PostgresServer
@@ -32,6 +33,7 @@ EVERYTHING = (FLOOR, SQLITE, POSTGRES, NAIVE, LITELLM, STRAGGLERS, INTAKE, INTER
 LITELLM_VERSION = "1.105.3"
 LATENCY_S = 0.2
 IN_FLIGHT = 256
+CHAT_MS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Sizes:
     asked: int
 
 
-QUICK = Sizes(calls=4_000, jobs=4_000, naive=800, stragglers=4_000, lines=50_000, asked=20)
+QUICK = Sizes(calls=4_000, jobs=4_000, naive=800, stragglers=4_000, lines=50_000, asked=40)
 FULL = Sizes(calls=20_000, jobs=30_000, naive=4_000, stragglers=20_000, lines=500_000, asked=100)
 
 
@@ -74,6 +76,9 @@ class Bench:
             if self._is_wanted(POSTGRES, NAIVE, INTAKE, INTERACTIVE):
                 postgres = stack.enter_context(durable_postgres())
                 self._on_postgres(postgres)
+                if self._is_wanted(INTERACTIVE):
+                    self._interactive("SQLite", "")
+                    self._interactive("PostgreSQL", postgres.url(postgres.create_database()))
                 self._contest(NAIVE, lambda: self._naive(postgres))
                 self._intake(postgres)
         if self._is_wanted(LITELLM):
@@ -120,21 +125,27 @@ class Bench:
             self._flow(STRAGGLERS, mill.run(self._sizes.stragglers, watched=True))
 
     def _on_postgres(self, postgres: PostgresServer) -> None:
-        if not self._is_wanted(POSTGRES, INTERACTIVE):
+        if not self._is_wanted(POSTGRES):
             return
         url = postgres.url(postgres.create_database())
         with self._ours("postgres", url, self._provider()) as mill:
             self._contest(POSTGRES, lambda: mill.run(self._sizes.jobs, watched=True))
-            if self._is_wanted(POSTGRES):
-                lines_per_s = mill.export_lines_per_s(self._sizes.jobs)
-                self._figure("export, PostgreSQL, over HTTP: lines/s", lines_per_s)
-            if self._is_wanted(INTERACTIVE):
-                self._interactive(mill)
+            lines_per_s = mill.export_lines_per_s(self._sizes.jobs)
+            self._figure("export, PostgreSQL, over HTTP: lines/s", lines_per_s)
 
-    def _interactive(self, mill: Ours) -> None:
-        idle, busy = mill.interactive_ms(self._sizes.jobs, self._sizes.asked)
-        self._figure("interactive on the idle mill: ms, p95", percentile_95(idle))
-        self._figure("interactive beside a batch: ms, p95", percentile_95(busy))
+    def _interactive(self, database: str, url: str) -> None:
+        """Chats, idle and beside a batch: what is added to the provider's own time."""
+        with chat_provider(CHAT_MS) as simulator:
+            more = catalog_of(simulator)
+            with self._ours(f"chats-{database}", url, self._provider(), more) as mill:
+                chats, asked = Chats(mill, simulator), self._sizes.asked
+                for name, measured in (
+                    ("first token, idle", chats.idle(asked, first_token)),
+                    ("whole, idle", chats.idle(asked, whole)),
+                    ("whole, beside a batch", chats.beside_a_batch(asked, whole)),
+                ):
+                    self._figure(f"chat, {database}, {name}: ms added, p50", measured.p50)
+                    self._figure(f"chat, {database}, {name}: ms added, p95", measured.p95)
 
     def _naive(self, postgres: PostgresServer) -> Run:
         broker = ValkeyServer()
@@ -171,8 +182,9 @@ class Bench:
         self._contest(LITELLM, lambda: self._alone((str(python), script, self._provider(), calls)))
 
     @contextmanager
-    def _ours(self, name: str, url: str, provider: str) -> Iterator[Ours]:
-        made = promptmill(self._folder / name, url, provider, self._workers, IN_FLIGHT)
+    def _ours(self, name: str, url: str, provider: str, more: str = "") -> Iterator[Ours]:
+        folder = self._folder / name
+        made = promptmill(folder, url, provider, self._workers, IN_FLIGHT, more=more)
         with made as mill:
             yield mill
 

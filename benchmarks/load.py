@@ -43,13 +43,15 @@ def write_jsonl(path: Path, lines: int) -> Path:
     return path
 
 
-def write_catalog(path: Path, base_url: str, provider: str = "") -> Path:
-    """A catalog of six models in three tiers of one provider. provider: more lines about it."""
+def write_catalog(path: Path, base_url: str, provider: str = "", more: str = "") -> Path:
+    """A catalog of six models in three tiers of one provider. provider: more lines about it; more:
+    what else stands there.
+    """
     parts = [f'[providers.bench]\nwire = "openai"\nbase_url = "{base_url}"\n{provider}']
     for tier, price, quality in (("cheap", 0.2, 0.6), ("mid", 2.0, 0.75), ("high", 5.0, 0.9)):
         prices = f"input_usd_per_mtok = {price}\noutput_usd_per_mtok = {price * 5}\n"
         model = f'provider = "bench"\ntier = "{tier}"\n{prices}quality = {quality}\n'
         size = "context_window = 128000\nmax_output_tokens = 8192\n"
         parts += [f'[models."bench-{tier}-{kind}"]\n{model}{size}' for kind in ("a", "b")]
-    path.write_text("\n".join(parts))
+    path.write_text("\n".join([*parts, more]))
     return path

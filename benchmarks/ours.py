@@ -11,16 +11,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import quantiles
 
 import psutil
 from sqlalchemy import func, select
 
 from benchmarks.flow import Flow, flow, looks_of
-from benchmarks.load import prompt, write_catalog, write_jsonl
+from benchmarks.load import write_catalog, write_jsonl
 from benchmarks.process_cost import counted
 from producer.client.sync import Promptmill
-from producer.local.mill import MillOptions, running_mill
+from producer.local.mill import Mill, MillOptions, running_mill
 from shared.db.engine import Database
 from shared.db.repositories import batches
 from shared.db.tables import jobs, results
@@ -67,13 +66,20 @@ class Run:
 
 @contextmanager
 def promptmill(
-    folder: Path, database_url: str, provider_url: str, workers: int, limit: int, provider: str = ""
+    folder: Path,
+    database_url: str,
+    provider_url: str,
+    workers: int,
+    limit: int,
+    provider: str = "",
+    *,
+    more: str = "",
 ) -> Iterator["Ours"]:
     """A running Promptmill with a warmed-up worker; `limit` is calls in flight a worker, `provider`
-    more lines about the provider in the catalog.
+    more lines about the provider in the catalog, `more` what else stands there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    catalog = write_catalog(folder / "catalog.toml", provider_url, provider)
+    catalog = write_catalog(folder / "catalog.toml", provider_url, provider, more)
     settings = Settings(
         _env_file=None, home=folder / "home", database_url=database_url, catalog=catalog
     )
@@ -86,7 +92,7 @@ def promptmill(
     ):
         client.set_budget(day_usd="1000", month_usd="5000", total_usd="9000")
         database = Database(settings.resolved_database_url)
-        ours = Ours(client, database, folder, provider_url, workers * limit)
+        ours = Ours(mill, client, database, folder, provider_url, workers * limit)
         ours.run(_WARM_UP)
         yield ours
         database.close()
@@ -96,17 +102,24 @@ class Ours:
     """Batches on a running Promptmill."""
 
     def __init__(
-        self, client: Promptmill, database: Database, folder: Path, provider_url: str, limit: int
+        self,
+        mill: Mill,
+        client: Promptmill,
+        database: Database,
+        folder: Path,
+        provider_url: str,
+        limit: int,
     ) -> None:
+        self.mill = mill
         self.client = client
+        self.folder = folder
         self._database = database
-        self._folder = folder
         self._responder = provider_url.rsplit("/", 2)[0]
         self._limit = limit
 
     def run(self, jobs: int, *, watched: bool = False) -> Run:
         """Run a batch to its end. watched: the provider is the responder, and tells its flow."""
-        file = write_jsonl(self._folder / "prompts.jsonl", jobs)
+        file = write_jsonl(self.folder / "prompts.jsonl", jobs)
         with counted(roots) as cost:
             batch = self.client.wait(self.client.submit(file).id)
         sealed_at, ended_at = self._span(batch.id, jobs)
@@ -121,15 +134,6 @@ class Ours:
         with Path(os.devnull).open("wb") as sink:
             self.client.write_results(batch.id, sink)
         return jobs / (time.perf_counter() - began)
-
-    def interactive_ms(self, jobs: int, asked: int) -> tuple[list[float], list[float]]:
-        """One interactive job after the other: on the idle mill, then beside a batch."""
-        idle = self._ask(asked)
-        file = write_jsonl(self._folder / "beside.jsonl", jobs)
-        batch = self.client.submit(file)
-        busy = self._ask(asked)
-        self.client.wait(batch.id)
-        return idle, busy
 
     def ends(self, batch_id: str) -> tuple[int, int, int]:
         """Lines of a batch, those in an end state, and result rows: as the tables tell."""
@@ -158,18 +162,6 @@ class Ours:
             raise RuntimeError(f"not all of {jobs} jobs were answered")
         return row.in_progress_at.timestamp(), row.completed_at.timestamp()
 
-    def _ask(self, asked: int) -> list[float]:
-        spans = []
-        for i in range(asked):
-            began = time.perf_counter()
-            line = {"prompt": prompt(i), "max_tokens": 256}
-            batch = self.client.submit([line], priority="interactive")
-            while not batch.is_over:
-                time.sleep(0.01)
-                batch = self.client.batch(batch.id)
-            spans.append((time.perf_counter() - began) * 1000)
-        return spans
-
 
 def flow_figures(run: Run) -> dict[str, float]:
     """What a watched run's flow comes to, by what each figure says."""
@@ -182,11 +174,6 @@ def flow_figures(run: Run) -> dict[str, float]:
         "s, seal to first call": run.flow.to_first_call_s,
         "s, last answer to end": run.flow.to_end_s,
     }
-
-
-def percentile_95(values: list[float]) -> float:
-    """The 95th percentile."""
-    return quantiles(values, n=20)[-1]
 
 
 def roots() -> dict[str, list[psutil.Process]]:
