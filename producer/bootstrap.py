@@ -34,6 +34,7 @@ from shared.catalog.spec import Catalog
 from shared.clock import utc_now
 from shared.db.engine import Database
 from shared.deciding.classification.plugged import Classifiers
+from shared.queue import bell
 from shared.queue.celery_app import make_celery_app
 from shared.queue.publisher import Publisher
 from shared.redis_client import connect
@@ -92,7 +93,13 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
     client = connect(settings)
     ledger = Ledger(client)
     publisher = Publisher(make_celery_app(settings))
-    filler = Filler(database, publisher, chunk_size=settings.chunk_size, clock=clock)
+    filler = Filler(
+        database,
+        publisher,
+        chunk_size=settings.chunk_size,
+        clock=clock,
+        ring=lambda: bell.ring(client),
+    )
     limits = IntakeLimits(settings.max_line_bytes)
     key_limits = KeyLimits(
         database,

@@ -69,7 +69,8 @@ def _no_fence(_connection: Connection) -> None:
 class Filler:
     """Writes lines into batches. Thread-safe: holds no state of a batch.
 
-    chunk_size: batches of at most so many good lines are queued here, larger ones by the stager.
+    chunk_size: batches of at most so many good lines are queued here, larger ones by the stager,
+    which is called by `ring`.
     """
 
     def __init__(
@@ -79,9 +80,11 @@ class Filler:
         *,
         chunk_size: int,
         clock: Callable[[], datetime],
+        ring: Callable[[], None],
     ) -> None:
         self._database = database
         self._publisher = publisher
+        self._ring = ring
         self._chunk_size = chunk_size
         self._clock = clock
 
@@ -171,6 +174,7 @@ class Filler:
         self, messages: Sequence[ChunkMessage], project_id: str, priority: Priority
     ) -> None:
         if not messages:
+            self._ring()
             return
         try:
             self._publisher.publish(messages, project_id, priority)

@@ -14,6 +14,8 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 import structlog
@@ -23,6 +25,7 @@ from shared.clock import utc_now
 from shared.db.engine import Database
 from shared.db.repositories import workers
 from shared.errors import PromptmillError, UnavailableError
+from shared.queue import bell
 from shared.queue.celery_app import make_celery_app
 from shared.queue.publisher import Publisher
 from shared.redis_client import connect
@@ -48,8 +51,12 @@ _POOL_SIZE = 16
 _STOP_WITHIN_S = 3.0
 
 
-def rounds_of(settings: Settings, database: Database) -> list[Round]:
-    """Every repairer with its periods in seconds: idle, and while it finds something."""
+def rounds_of(
+    settings: Settings, database: Database, *, relayed: Callable[[], None] | None = None
+) -> list[Round]:
+    """Every repairer with its periods in seconds: idle, and while it finds something. relayed:
+    called when there are new deliveries.
+    """
     ledger = Ledger(connect(settings))
     publisher = Publisher(make_celery_app(settings))
     days = settings.retention_days
@@ -59,12 +66,12 @@ def rounds_of(settings: Settings, database: Database) -> list[Round]:
     pruner = Pruner(database, retention_days=days, spool=settings.home_dir / "spool")
     return [
         Round("job_rescuer", rescuer, 2.0, 0.5, rests=False),
-        Round("answer_sharer", AnswerSharer(database), 1.0, 0.2),
+        Round("answer_sharer", AnswerSharer(database), 2.0, 0.2),
         Round("batch_closer", BatchCloser(database), 2.0, 0.5),
         Round("hold_releaser", HoldReleaser(database, ledger), 1.0, 1.0),
         Round("job_stager", stager, 1.0, 0.2, rests=False),
         Round("budget_announcer", BudgetAnnouncer(database), 2.0, 2.0),
-        Round("outbox_relay", OutboxRelay(database), 0.5, 0.1, rests=False),
+        Round("outbox_relay", OutboxRelay(database), 0.5, 0.1, rests=False, found=relayed),
         Round("ledger_reconciler", reconciler, 30.0, 30.0),
         Round("pruner", pruner, 3600.0, 3600.0),
     ]
@@ -82,6 +89,7 @@ class Maintenance:
         # A queue, since an Event may not be set by a signal handler while it is waited for.
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._started_at = utc_now()
+        self._dispatching: tuple[asyncio.AbstractEventLoop, Dispatcher] | None = None
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End soon; safe in a signal handler."""
@@ -89,8 +97,11 @@ class Maintenance:
 
     def run(self) -> int:
         """Lead or stand by until stopped."""
-        rounds = Rounds(rounds_of(self._settings, self._database), lambda: self._leadership.leads)
+        everyone = rounds_of(self._settings, self._database, relayed=self._call_dispatcher)
+        rounds = Rounds(everyone, lambda: self._leadership.leads)
         deliveries = threading.Thread(target=self._deliver, name="dispatcher", daemon=True)
+        bell_rope = (connect(self._settings), lambda: rounds.call("job_stager"), self._stopped)
+        threading.Thread(target=bell.listen, args=bell_rope, name="bell", daemon=True).start()
         self._leadership.seek(utc_now())
         rounds.start()
         deliveries.start()
@@ -140,11 +151,18 @@ class Maintenance:
     async def _deliver_while_leading(self) -> None:
         sender = Sender(self._settings.webhook_allowed_cidrs)
         dispatcher = Dispatcher(self._database, sender)
+        self._dispatching = asyncio.get_running_loop(), dispatcher
         while not self._stopped.is_set():
             if self._leadership.leads:
                 await dispatcher.run(self._may_not_deliver)
             await asyncio.sleep(0.5)
         await sender.aclose()
+
+    def _call_dispatcher(self) -> None:
+        if self._dispatching is not None:
+            loop, dispatcher = self._dispatching
+            with suppress(RuntimeError):  # its loop ends before the relay's last look
+                loop.call_soon_threadsafe(dispatcher.call)
 
     def _may_not_deliver(self) -> bool:
         return self._stopped.is_set() or not self._leadership.leads

@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 _REST_FACTOR = 100
 _LONGEST_REST_S = 30.0
 _FAILURE_PAUSE_S = 1.0
+_SHORTEST_PAUSE_S = 0.02
+"""However often a repairer is called: calls that come closer together share a look."""
 
 
 class Repairer(Protocol):
@@ -34,7 +36,8 @@ class Repairer(Protocol):
 @dataclass(frozen=True, slots=True)
 class Round:
     """A repairer and how often it looks: every `idle_s`, and every `busy_s` while it finds
-    something. One that bounds its own looking needs no rest.
+    something. One that bounds its own looking needs no rest. `found` is called when it found
+    something.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Round:
     idle_s: float
     busy_s: float
     rests: bool = True
+    found: Callable[[], None] | None = None
 
 
 def pause_after(round_: Round, repaired: int, took_s: float) -> float:
@@ -66,6 +70,7 @@ class Rounds:
         self._leads = leads
         self._clock = clock
         self._stopped = threading.Event()
+        self._called = {round_.name: threading.Event() for round_ in rounds}
         self._threads = [
             threading.Thread(target=self._run, args=(round_,), name=round_.name, daemon=True)
             for round_ in rounds
@@ -81,14 +86,22 @@ class Rounds:
         its transaction back.
         """
         self._stopped.set()
+        for round_ in self._rounds:
+            self.call(round_.name)
         give_up_at = time.monotonic() + within_s
         for thread in self._threads:
             thread.join(max(0.0, give_up_at - time.monotonic()))
 
+    def call(self, name: str) -> None:
+        """Have this repairer look now instead of when its pause is over."""
+        self._called[name].set()
+
     def _run(self, round_: Round) -> None:
-        pause = 0.0
-        while not self._stopped.wait(pause):
+        called = self._called[round_.name]
+        while not self._stopped.wait(_SHORTEST_PAUSE_S):
+            called.clear()
             pause = self._look(round_) if self._leads() else _FAILURE_PAUSE_S
+            called.wait(pause)
 
     def _look(self, round_: Round) -> float:
         began = time.monotonic()
@@ -100,4 +113,6 @@ class Rounds:
         except Exception:
             log.exception("a repairer stumbled", repairer=round_.name)
             return max(_FAILURE_PAUSE_S, round_.idle_s)
+        if repaired and round_.found is not None:
+            round_.found()
         return pause_after(round_, repaired, time.monotonic() - began)

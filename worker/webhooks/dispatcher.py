@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import structlog
@@ -53,6 +54,7 @@ class Dispatcher:
         self._at_once = at_once
         self._sending: set[asyncio.Task[None]] = set()
         self._busy: Counter[str] = Counter()
+        self._called = asyncio.Event()
 
     async def start_due(self, now: datetime) -> int:
         """Begin what is due and has room; returns how many deliveries that were."""
@@ -77,18 +79,25 @@ class Dispatcher:
         while self._sending:
             await asyncio.wait(set(self._sending))
 
-    async def run(self, stopped: Callable[[], bool], pause_s: float = 0.5) -> None:
+    def call(self) -> None:
+        """Have `run` look now instead of when its pause is over; call it in its event loop."""
+        self._called.set()
+
+    async def run(self, stopped: Callable[[], bool], pause_s: float = 1.0) -> None:
         """Send what becomes due until told to stop; tries under way are then abandoned, and made
         again by the next dispatcher.
         """
         while not stopped():
+            self._called.clear()
             try:
                 await self.start_due(self._clock())
             except UnavailableError as error:
                 log.warning("deliveries wait for the database", reason=error.message)
             except Exception:
                 log.exception("the dispatcher stumbled")
-            await asyncio.sleep(pause_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._called.wait()
         for task in self._sending:
             task.cancel()
 

@@ -188,6 +188,18 @@ def test_a_repairer_that_stumbles_is_asked_again_and_stops_no_other():
     rounds.stop(PATIENCE_S)
 
 
+def test_a_repairer_that_is_called_looks_before_its_pause_is_over_and_tells_what_it_found():
+    worker, found = Working(), threading.Semaphore(0)
+    rounds = Rounds([Round("worker", worker, 3600.0, 3600.0, found=found.release)], lambda: True)
+    rounds.start()
+    assert worker.asked.acquire(timeout=PATIENCE_S)
+    rounds.call("worker")
+    assert worker.asked.acquire(timeout=PATIENCE_S)
+    assert found.acquire(timeout=PATIENCE_S)
+    assert found.acquire(timeout=PATIENCE_S)
+    rounds.stop(PATIENCE_S)
+
+
 def test_whoever_does_not_lead_repairs_nothing():
     worker, asked = Working(), threading.Semaphore(0)
 
