@@ -119,7 +119,7 @@ class Access:
     ) -> None:
         self._database = database
         self._redis = client
-        self._admin_digest = hashlib.sha256(admin_key.encode()).digest() if admin_key else None
+        self._admin_digest = bytes.fromhex(digest_of(admin_key)) if admin_key else None
         self._clock = clock
         self._cache: dict[str, tuple[float, KeyRow]] = {}
         self._lock = threading.Lock()
@@ -130,17 +130,27 @@ class Access:
         key = key.strip()
         if kind.lower() != "bearer" or not key:
             raise AccessError("send your key: Authorization: Bearer <key>", code="missing_api_key")
-        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
-        if self._admin_digest is not None and hmac.compare_digest(digest, self._admin_digest):
+        return self._behind(digest_of(key), counted=True)
+
+    def known(self, digest: str, *, counted: bool = False) -> Caller:
+        """The caller behind the SHA-256 (hex) of a key that was shown before, as the console's
+        session keeps it: what was revoked or has expired since is refused alike. counted: this is
+        one of the key's requests of the minute.
+        """
+        return self._behind(digest, counted=counted)
+
+    def _behind(self, digest: str, *, counted: bool) -> Caller:
+        shown = bytes.fromhex(digest)
+        if self._admin_digest is not None and hmac.compare_digest(shown, self._admin_digest):
             return _ADMIN
-        row = self._row(digest.hex())
+        row = self._row(digest)
         now = self._clock()
         if row is None or row.revoked_at is not None:
             raise AccessError("this key is not known here, or it was revoked")
         if row.expires_at is not None and row.expires_at <= now:
             raise AccessError("this key has expired", code="expired_api_key")
         rate = None
-        if row.requests_per_minute is not None:
+        if counted and row.requests_per_minute is not None:
             rate = self._count(row.id, row.requests_per_minute, now)
         return Caller(
             row.id,
@@ -208,6 +218,11 @@ class Access:
         if used > limit:
             raise TooManyRequestsError(limit, _MINUTE_S - second)
         return Rate(limit, limit - used, _MINUTE_S - second)
+
+
+def digest_of(key: str) -> str:
+    """The SHA-256 (hex) by which a key is known."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _allowance_of(row: KeyRow) -> Allowance:

@@ -10,7 +10,7 @@ from shared.budget.ledger import Ledger
 from shared.budget.model import Balance, Scope, ScopeKind
 from shared.budget.windows import scopes_for
 from shared.db.engine import Database
-from shared.db.repositories import budgets, projects
+from shared.db.repositories import budgets, holds, projects
 from shared.db.repositories.projects import KeyRow
 from shared.domain.money import usd_from_nusd
 from shared.errors import ConflictError, NotFoundError, UnavailableError
@@ -90,6 +90,22 @@ class Budget:
         with self._database.reading() as connection:
             changed = projects.get_key(connection, key_id)
         return changed or key
+
+    def held(self, project_id: str | None) -> list[dict[str, Any]]:
+        """The limits of a project (None: of all) that hold jobs now, with how many each holds:
+        `{project, kind, of, jobs}`; `of` is the batch or the API key where the limit is one's.
+        """
+        found: list[dict[str, Any]] = []
+        with self._database.reading() as connection:
+            for scope in holds.scopes(connection):
+                kind, _, rest = scope.partition(":")
+                key = rest.partition(":")[0]
+                project = holds.project_of_scope(connection, kind, key)
+                if project_id in (None, project):
+                    of = key if kind in (ScopeKind.BATCH, ScopeKind.KEY) else None
+                    jobs = holds.count_held_by(connection, scope)
+                    found.append({"project": project, "kind": kind, "of": of, "jobs": jobs})
+        return found
 
     def _from_database(self, scope: Scope) -> Balance:
         with self._database.reading() as connection:

@@ -5,7 +5,9 @@ constant memory however long the batch is, and holds no transaction while its re
 block is one reading of the database, over before the block is handed on.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -13,6 +15,7 @@ from producer.result_lines import CSV_HEAD, WRITERS, Format, openai_lines, resul
 from producer.story import story_of
 from shared.db.engine import Database
 from shared.db.repositories import batches, results
+from shared.db.repositories.batches import BatchRow
 from shared.db.repositories.results import ResultRow
 from shared.domain.job import batch_number_of, line_of, parse_job_id
 from shared.errors import NotFoundError
@@ -20,6 +23,7 @@ from shared.errors import NotFoundError
 BLOCK_BYTES: Final = 512 * 1024
 """A block is handed on once it has so many bytes; measured in docs/performance.md."""
 _BLOCK_LINES: Final = 8_192
+_SPANS: Final = 60
 
 Write = Callable[[Sequence[ResultRow]], bytes]
 
@@ -63,6 +67,20 @@ class ResultReader:
         if found is None or batch is None or project_id not in (None, batch.project_id):
             raise NotFoundError("there is no such job in this project", code="job_not_found")
         return story_of(batch, found, None if found.result is None else result_line(found.result))
+
+    def spending(self, batch: BatchRow, now: datetime) -> list[dict[str, Any]]:
+        """What a batch cost over time, {at (Unix seconds), attempts, cost_nusd}, by equal spans of
+        which there are about sixty between its beginning and its end, or now.
+        """
+        began = batch.in_progress_at or batch.created_at
+        until = batch.completed_at or batch.cancelled_at or batch.expired_at or now
+        span_s = max(1, math.ceil((until - began).total_seconds() / _SPANS))
+        with self._database.reading() as connection:
+            rows = results.cost_over_time(connection, batch.number, span_s)
+        return [
+            {"at": row.span * span_s, "attempts": row.attempts, "cost_nusd": int(row.cost_nusd)}
+            for row in rows
+        ]
 
     def _blocks(
         self,

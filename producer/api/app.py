@@ -28,6 +28,8 @@ from producer.api.routes import (
     webhooks,
 )
 from producer.bootstrap import ProducerContext
+from producer.console.door import Console
+from producer.console.session import ROOT
 from shared.errors import UnavailableError
 from shared.redis_client import connect_async
 
@@ -61,6 +63,7 @@ def create_app(context: ProducerContext) -> FastAPI:
         app.state.background.start()
         app.state.ear = Ear(connect_async(context.settings))
         yield
+        await console.aclose()
         await app.state.ear.aclose()
         await run_in_threadpool(app.state.background.stop)
         await run_in_threadpool(context.close)
@@ -82,6 +85,8 @@ def create_app(context: ProducerContext) -> FastAPI:
     for room in _ROOMS:
         app.include_router(room.router, responses=ALWAYS)
     app.include_router(health.router)
+    console = Console(context, app.state.background)
+    app.mount(ROOT, console)
     describe(app)
     failures.install(app)
     app.add_middleware(Frame, max_body_bytes=context.settings.max_line_bytes + _JSON_BODY_BYTES)

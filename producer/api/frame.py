@@ -23,7 +23,7 @@ RATE_HEADERS: Final = "rate_headers"
 """Where a request's state keeps the headers that tell of its key's requests per minute."""
 
 _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-UPLOADS: Final = frozenset({"/v1/batches", "/v1/files", "/v1/plan"})
+UPLOADS: Final = frozenset({"/v1/batches", "/v1/files", "/v1/plan", "/console/upload"})
 """Paths whose bodies are streamed to where they are kept, which has its own bound."""
 
 PIECE_WITHIN_S = 60.0

@@ -144,13 +144,18 @@ def list_batches(
     chat: Annotated[bool, Query(description="Also those of chat completions.")] = False,
 ) -> Response:
     """The project's batches, newest first; those of chat completions only where asked for."""
+    return JsonResponse(listed(context, acting.project, after=after, limit=limit, chat=chat))
+
+
+def listed(
+    context: ProducerContext, project: str | None, *, after: str | None, limit: int, chat: bool
+) -> dict[str, Any]:
+    """A page of a project's batches (None: of all projects'), newest first."""
     with context.database.reading() as connection:
-        before = None if after is None else find(connection, after, acting.project).number
-        rows = batches.page(
-            connection, acting.project, limit=limit + 1, before=before, awaited=chat
-        )
+        before = None if after is None else find(connection, after, project).number
+        rows = batches.page(connection, project, limit=limit + 1, before=before, awaited=chat)
         found = [batch_object(row, _counts(connection, row)) for row in rows[:limit]]
-    return JsonResponse(list_object(found, has_more=len(rows) > limit))
+    return list_object(found, has_more=len(rows) > limit)
 
 
 @router.get("/v1/batches/{batch_id}", response_model=BatchShape)

@@ -65,10 +65,11 @@ async def plan(request: Request, context: Context, acting: Reading) -> Response:
     """What a file might cost (an estimate): the body is the JSONL file; nothing is kept."""
     with await run_in_threadpool(context.spool) as spool:
         await take_in(request, spool)
-        return JsonResponse(await run_in_threadpool(_planned, context, spool, acting.project))
+        return JsonResponse(await run_in_threadpool(planned, context, spool, acting.project))
 
 
-def _planned(context: ProducerContext, spool: Spool, project_id: str) -> dict[str, Any]:
+def planned(context: ProducerContext, spool: Spool, project_id: str) -> dict[str, Any]:
+    """The plan of a file that was taken in."""
     spool.rewind()
     lines = read_lines(
         spool.file,

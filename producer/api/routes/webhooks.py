@@ -23,6 +23,7 @@ from producer.api.objects import delivery_object, endpoint_object
 from producer.api.shapes.basics import Page
 from producer.api.shapes.files import DeletedShape
 from producer.api.shapes.webhooks import DeliveryShape, EndpointShape, EventTypesShape, TrialShape
+from producer.arrival import Arrival
 from producer.bootstrap import ProducerContext
 from producer.options import MAX_LABEL, text
 from producer.submission import TOLD_AGAIN_WITHIN
@@ -92,10 +93,18 @@ def create_endpoint(
     A request that is sent again within a minute (under an Idempotency-Key, or as OpenAI's SDK
     repeats one) is answered again, with the secret: the first answer may have been lost.
     """
+    return JsonResponse(
+        made_endpoint(context, acting, body, arrival_of(request, context, acting.caller))
+    )
+
+
+def made_endpoint(
+    context: ProducerContext, acting: Acting, body: NewEndpoint, arrival: Arrival
+) -> dict[str, Any]:
+    """The endpoint with its secret: a new one, or the one this very request has made before."""
     _check(context, body.url)
     project = context.access.project(acting.caller, body.project, acting.seen)
     name = text(body.name, "name", MAX_LABEL) or "webhook"
-    arrival = arrival_of(request, context, acting.caller)
     now = arrival.at
     kinds = events.checked_types(body.event_types)
     with context.database.transaction() as connection:
@@ -103,9 +112,9 @@ def create_endpoint(
         if arrival.key is not None or arrival.is_repetition:
             known = webhooks.find_by_url(connection, project, body.url)
         if known is not None and _is_the_same(known, name, kinds, now):
-            return JsonResponse(endpoint_object(known, known.secret))
+            return endpoint_object(known, known.secret)
         row, secret = webhooks.create_endpoint(connection, project, body.url, name, kinds, now)
-    return JsonResponse(endpoint_object(row, secret))
+    return endpoint_object(row, secret)
 
 
 @router.get("/v1/webhook_endpoints", response_model=Page[EndpointShape])

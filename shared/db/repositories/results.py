@@ -13,6 +13,7 @@ from sqlalchemy import (
     JSON,
     ColumnElement,
     Connection,
+    Integer,
     Row,
     Text,
     and_,
@@ -212,6 +213,33 @@ def climb_cost_nusd(connection: Connection, number: int) -> int:
         _attempts_of(number), attempts.c.rung > 0, attempts.c.purpose == Purpose.ANSWER
     )
     return int(connection.execute(query).scalar_one())
+
+
+def cost_over_time(connection: Connection, number: int, span_s: int) -> Sequence[Any]:
+    """Ended attempts of a batch by equal spans of time, oldest first: span (Unix seconds divided by
+    `span_s`), attempts, cost_nusd.
+    """
+    seconds: ColumnElement[Any]
+    if connection.dialect.name == "sqlite":
+        seconds = cast(func.strftime("%s", attempts.c.ended_at), Integer)
+    else:
+        seconds = func.extract("epoch", attempts.c.ended_at)
+    # A subquery, so that grouping names a column and not the expression a second time.
+    rows = (
+        select(cast(func.floor(seconds / span_s), Integer).label("span"), attempts.c.cost_nusd)
+        .where(_attempts_of(number), attempts.c.ended_at.is_not(None))
+        .subquery()
+    )
+    query = (
+        select(
+            rows.c.span,
+            func.count().label("attempts"),
+            func.sum(rows.c.cost_nusd).label("cost_nusd"),
+        )
+        .group_by(rows.c.span)
+        .order_by(rows.c.span)
+    )
+    return connection.execute(query).all()
 
 
 def above_reservation(connection: Connection, number: int) -> Any:

@@ -1,0 +1,253 @@
+"""What the pages ask for: the API's own readers and verbs, as whoever is logged in.
+
+Each call looks the key up again, so a page that is left open ends with its key. All block; pages
+call them in threads. They raise PromptmillError as the API's endpoints do.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
+from producer.access import Caller, Right
+from producer.analytics import Analytics, Period, Wanted
+from producer.api.asking import Acting
+from producer.api.objects import made_object
+from producer.api.routes import batches as batch_routes
+from producer.api.routes import catalog as catalog_routes
+from producer.api.routes import jobs as job_routes
+from producer.api.routes import projects as project_routes
+from producer.api.routes import webhooks as webhook_routes
+from producer.arrival import Arrival
+from producer.bootstrap import ProducerContext
+from producer.cancellation import find
+from producer.console.session import Reader
+from producer.file_batches import read_file_batch
+from producer.result_lines import Format
+from shared.db.repositories import batches
+from shared.db.repositories.batches import BatchRow
+from shared.domain.job import job_id_of, public_job_id
+from shared.errors import AccessError, NotFoundError, UsageError
+
+PAGE: Final = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One reader's place at the API. wake: tells the background that a file is to be read."""
+
+    context: ProducerContext
+    reader: Reader
+    wake: Callable[[], None]
+
+    def is_open(self) -> bool:
+        """Whether the key of the session still lets anybody in."""
+        try:
+            self.caller()
+        except AccessError:
+            return False
+        return True
+
+    def caller(self) -> Caller:
+        """Who is logged in; raises AccessError for a key that was revoked since."""
+        return self.context.access.known(self.reader.digest)
+
+    def may(self, right: Right) -> bool:
+        """Whether the key has this right."""
+        rights = self.caller().rights
+        return right in rights or Right.ADMIN in rights
+
+    def acting(self, right: Right) -> Acting:
+        """The caller with a right, in the project chosen; an admin who chose none sees all. What
+        is done counts as one of the key's requests of the minute, what is looked at does not.
+        """
+        changes = right is not Right.READ
+        caller = self.context.access.known(self.reader.digest, counted=changes)
+        caller.require(right)
+        seen = self._seen(caller)
+        return Acting(caller, self.context.access.project(caller, seen), seen)
+
+    def _seen(self, caller: Caller) -> str | None:
+        if caller.project_id is not None:
+            return caller.project_id
+        try:
+            return self.context.access.named_project(caller, self.reader.project)
+        except NotFoundError:  # chosen in a cookie that is older than the project's end
+            return None
+
+    def arrival(self, acting: Acting) -> Arrival:
+        """How what is asked for here came: now, and not as a repetition."""
+        return Arrival(None, acting.caller.key_id, self.context.clock())
+
+    # Batches ------------------------------------------------------------------------------------
+
+    def batches(self, after: str | None) -> dict[str, Any]:
+        """A page of batches, newest first."""
+        seen = self.acting(Right.READ).seen
+        return batch_routes.listed(self.context, seen, after=after, limit=PAGE, chat=False)
+
+    def batch(self, batch_id: str) -> dict[str, Any]:
+        """A batch as it stands."""
+        return told(batch_routes.get_batch(batch_id, self.context, self.acting(Right.READ)))
+
+    def report(self, batch_id: str) -> dict[str, Any]:
+        """What a batch cost, and where the money went."""
+        return told(batch_routes.report(batch_id, self.context, self.acting(Right.READ)))
+
+    def cancel(self, batch_id: str) -> dict[str, Any]:
+        """Start nothing more of a batch."""
+        return told(batch_routes.cancel(batch_id, self.context, self.acting(Right.SUBMIT)))
+
+    def retry(self, batch_id: str) -> dict[str, Any]:
+        """Run its failed jobs again."""
+        return told(batch_routes.retry(batch_id, self.context, self.acting(Right.SUBMIT)))
+
+    def resume(self, batch_id: str, max_cost_usd: str) -> dict[str, Any]:
+        """Give it another cap."""
+        body = batch_routes.Resume(max_cost_usd=max_cost_usd)
+        return told(batch_routes.resume(batch_id, self.context, self.acting(Right.SUBMIT), body))
+
+    def lines(self, batch_id: str, after: int, limit: int) -> list[dict[str, Any]]:
+        """Result lines of a batch after a line, in input order, each with its job's id."""
+        number = self._row(batch_id).number
+        blocks = self.context.results.stream(number, Format.JSONL, after=after, limit=limit)
+        lines = [orjson.loads(line) for line in b"".join(blocks).splitlines()]
+        return [{**line, "id": public_job_id(job_id_of(number, line["line"]))} for line in lines]
+
+    def spending(self, batch_id: str) -> list[dict[str, Any]]:
+        """What a batch cost over time: {at, attempts, cost_nusd} by equal spans."""
+        return self.context.results.spending(self._row(batch_id), self.context.clock())
+
+    def _row(self, batch_id: str) -> BatchRow:
+        seen = self.acting(Right.READ).seen
+        with self.context.database.reading() as connection:
+            return find(connection, batch_id, seen)
+
+    # Jobs ---------------------------------------------------------------------------------------
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """A job's whole story."""
+        return self.context.results.job(job_id, self.acting(Right.READ).seen)
+
+    def requests(
+        self, filters: Mapping[str, Any], after: str | None
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Ended requests, newest first, and after which the next page begins."""
+        seen = self.acting(Right.READ).seen
+        return Analytics(self.context.database).requests(seen, Wanted(filters, after), PAGE)
+
+    # Looking ahead ------------------------------------------------------------------------------
+
+    def route(self, line: Mapping[str, Any]) -> dict[str, Any]:
+        """Where an input line would go, and why; nothing is sent."""
+        return told(job_routes.route(self.context, self.acting(Right.READ), dict(line)))
+
+    def plan(self, file_id: str) -> dict[str, Any]:
+        """What an uploaded file might cost."""
+        acting = self.acting(Right.READ)
+        _, blocks = self.context.files.content(file_id, acting.seen)
+        with self.context.spool() as spool:
+            for block in blocks:
+                spool.write(block)
+            return job_routes.planned(self.context, spool, acting.project)
+
+    def start(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a batch of an uploaded file: the body is that of POST /v1/batches."""
+        acting = self.acting(Right.SUBMIT)
+        made = self.context.file_batches.create(
+            read_file_batch(dict(body), self.context.catalog),
+            acting.project,
+            self.arrival(acting),
+            acting.caller.allowance,
+        )
+        self.wake()
+        with self.context.database.reading() as connection:
+            return made_object(made, batches.counts(connection, made.batch))
+
+    # Money --------------------------------------------------------------------------------------
+
+    def projects(self) -> list[str]:
+        """The projects that can be chosen, by name; the first hundred."""
+        answer = told(project_routes.list_projects(self.context, self.caller(), None, 100))
+        return [project["id"] for project in answer["data"]]
+
+    def usage(self, period: Period, dimensions: Sequence[str]) -> list[dict[str, Any]]:
+        """Sums of the cost rows by these dimensions."""
+        seen = self.acting(Right.READ).seen
+        return Analytics(self.context.database).usage(seen, period, dimensions)
+
+    def stats(self, period: Period) -> dict[str, Any]:
+        """Everything in a few figures."""
+        return Analytics(self.context.database).stats(self.acting(Right.READ).seen, period)
+
+    def budget(self, project: str) -> dict[str, Any]:
+        """A project's windows."""
+        acting = self.acting(Right.READ)
+        return self.context.budget.read(self.context.access.project(acting.caller, project))
+
+    def set_budget(self, project: str, limits: Mapping[str, str | None]) -> dict[str, Any]:
+        """Set limits: `<window>_usd`, None lifts one."""
+        acting = self.acting(Right.ADMIN)
+        body = project_routes.BudgetChange.model_validate({**limits, "project": project})
+        return told(project_routes.set_budget(self.context, acting, body))
+
+    def held(self) -> list[dict[str, Any]]:
+        """Which limits hold jobs, and how many: {project, kind, scope, jobs}."""
+        return self.context.budget.held(self.acting(Right.READ).seen)
+
+    # What is around -----------------------------------------------------------------------------
+
+    def providers(self) -> list[dict[str, Any]]:
+        """Every provider of the catalog and how it is."""
+        return list(told(catalog_routes.list_providers(self.context, self.caller()))["data"])
+
+    def models(self) -> list[dict[str, Any]]:
+        """The catalog's models."""
+        return list(told(catalog_routes.list_models(self.context, self.caller()))["data"])
+
+    def endpoints(self, after: str | None) -> dict[str, Any]:
+        """The project's webhook endpoints."""
+        return told(
+            webhook_routes.list_endpoints(self.context, self.acting(Right.READ), after, PAGE)
+        )
+
+    def endpoint(self, endpoint_id: str) -> dict[str, Any]:
+        """One of them."""
+        return told(webhook_routes.get_endpoint(endpoint_id, self.context, self.acting(Right.READ)))
+
+    def new_endpoint(self, url: str, name: str) -> dict[str, Any]:
+        """Make one; its secret is in this answer and nowhere else."""
+        body = webhook_routes.NewEndpoint(url=url, name=name or "webhook")
+        acting = self.acting(Right.SUBMIT)
+        return webhook_routes.made_endpoint(self.context, acting, body, self.arrival(acting))
+
+    def try_endpoint(self, endpoint_id: str) -> dict[str, Any]:
+        """Send it an event that is made up; waits for the first try's outcome."""
+        acting = self.acting(Right.SUBMIT)
+        return told(webhook_routes.try_endpoint(endpoint_id, self.context, acting))
+
+    def deliveries(self, endpoint_id: str, after: str | None) -> dict[str, Any]:
+        """What was sent to an endpoint, newest first."""
+        acting = self.acting(Right.READ)
+        return told(webhook_routes.list_deliveries(endpoint_id, self.context, acting, after, PAGE))
+
+    def redeliver(self, delivery_id: str) -> dict[str, Any]:
+        """Send a delivery again."""
+        return told(webhook_routes.redeliver(delivery_id, self.context, self.acting(Right.SUBMIT)))
+
+
+def told(response: Response) -> dict[str, Any]:
+    """What an endpoint answers."""
+    answer: dict[str, Any] = orjson.loads(bytes(response.body))
+    return answer
+
+
+def desk_of(request: HTTPConnection) -> Desk:
+    """The desk that the door gave to whoever asks for a page."""
+    desk: object = getattr(request.state, "desk", None)
+    if not isinstance(desk, Desk):
+        raise UsageError("a page was asked for without passing the door")
+    return desk

@@ -1,0 +1,158 @@
+"""What stands around every page: the head, the places to go, and what happens when a call fails."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, ParamSpec, TypeVar
+
+import structlog
+from nicegui import ui
+from nicegui.element import Element
+from nicegui.elements.mixins.text_element import TextElement
+from starlette.concurrency import run_in_threadpool
+
+from producer.console.desk import Desk
+from producer.console.session import PROJECT, ROOT, THEME, ZONE
+from shared.errors import PromptmillError
+
+log = structlog.get_logger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_PLACES: Final = (
+    ("Batches", "/"),
+    ("New batch", "/upload"),
+    ("Requests", "/requests"),
+    ("Costs", "/costs"),
+    ("Budgets", "/budgets"),
+    ("Providers", "/providers"),
+    ("Webhooks", "/webhooks"),
+    ("Try a prompt", "/try"),
+    ("Compare", "/compare"),
+)
+_YEAR_S: Final = 365 * 86_400
+_STYLE: Final = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
+_SCRIPT: Final = f"""
+const pmKeep = (name, value) => document.cookie =
+  name + "=" + encodeURIComponent(value) + "; path={ROOT}; max-age={_YEAR_S}; samesite=lax";
+pmKeep("{ZONE}", Intl.DateTimeFormat().resolvedOptions().timeZone);
+function pmTheme() {{
+  const dark = !document.body.classList.contains("body--dark");
+  pmKeep("{THEME}", dark ? "dark" : "light");
+  Quasar.Dark.set(dark);
+}}
+function pmProject(choice) {{ pmKeep("{PROJECT}", choice.value); location.reload(); }}
+"""
+
+
+@contextmanager
+def frame(desk: Desk, title: str, place: str = "") -> Iterator[None]:
+    """The page around a block; an error of ours in it is shown in its stead."""
+    ui.page_title(f"{title} · Promptmill")
+    ui.add_css(_STYLE)
+    ui.add_body_html(f"<script>{_SCRIPT}</script>")
+    ui.dark_mode(desk.reader.dark)
+    with part("div", "pm-page"):
+        with part("header", "pm-head"):
+            _head(desk)
+        with part("nav", "pm-nav").props('aria-label="Console"'):
+            for name, path in _PLACES:
+                entry = link(name, f"{ROOT}{path}", "pm-place")
+                if name == place:
+                    entry.props('aria-current="page"')
+        main = part("main", "pm-main").props("id=content tabindex=-1")
+        ui.skip_link("Skip to the content", target=main)
+        with main:
+            words("h1", title)
+            try:
+                yield
+            except PromptmillError as error:
+                words("p", error.message, "pm-problem").props("role=alert")
+
+
+def _head(desk: Desk) -> None:
+    link("Promptmill", f"{ROOT}/", "pm-brand")
+    caller = desk.caller()
+    if caller.is_admin:
+        with part("label", "pm-choice"):
+            words("span", "Project")
+            with part("select").props('onchange="pmProject(this)" data-test=project'):
+                for name in ("", *desk.projects()):
+                    option = words("option", name or "all projects").props(f'value="{name}"')
+                    if name == (desk.reader.project or ""):
+                        option.props("selected")
+    else:
+        words("span", str(caller.project_id), "pm-choice")
+    words("button", "Light / dark", "pm-button pm-small").props('type=button onclick="pmTheme()"')
+    with part("form").props(f'method=post action="{ROOT}/logout"'):
+        words("button", "Log out", "pm-button pm-small").props("type=submit")
+
+
+def part(tag: str, classes: str = "") -> Element:
+    """An element to put others in."""
+    return Element(tag).classes(classes)
+
+
+def words(tag: str, text: str, classes: str = "") -> TextElement:
+    """An element with a text, which is shown as it is and never read as HTML."""
+    element = TextElement(tag=tag, text=text)
+    element.classes(classes)
+    return element
+
+
+def link(text: str, href: str, classes: str = "") -> TextElement:
+    """A link within the console."""
+    element = words("a", text, classes)
+    element.props["href"] = href
+    return element
+
+
+@contextmanager
+def card(title: str, classes: str = "") -> Iterator[Element]:
+    """A section with a heading."""
+    with part("section", f"pm-card {classes}") as section:
+        words("h2", title)
+        yield section
+
+
+class Figure:
+    """A figure with its name; `show` changes it."""
+
+    def __init__(self, name: str, text: str = "", title: str = "") -> None:
+        with part("div", "pm-figure"):
+            words("div", name, "pm-name")
+            self._value = words("div", text, "pm-value")
+            self._under = words("div", "", "pm-sub")
+        self.show(text, title)
+
+    def show(self, text: str, title: str = "", under: str = "", nusd: int | None = None) -> None:
+        """Another figure; `nusd` is the exact amount behind it."""
+        self._value.set_text(text)
+        self._under.set_text(under)
+        self._value.props["title"] = title
+        self._value.props["data-nusd"] = nusd
+
+
+async def ask(call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """A blocking call in a thread."""
+    return await run_in_threadpool(call, *args, **kwargs)
+
+
+async def attempt(act: Callable[[], Awaitable[Any]], done: str = "") -> bool:
+    """Do something the reader asked for, and tell how it went; whether it went well."""
+    try:
+        await act()
+    except PromptmillError as error:
+        ui.notify(error.message, type="negative", timeout=8000)
+        return False
+    if done:
+        ui.notify(done, type="positive")
+    return True
+
+
+def button(text: str, act: Callable[[], Any], classes: str = "") -> TextElement:
+    """A button."""
+    element = words("button", text, f"pm-button {classes}").props("type=button")
+    element.on("click", act)
+    return element

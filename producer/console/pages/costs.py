@@ -1,0 +1,109 @@
+"""Costs by day, model, provider, project and purpose, and what was bought for them."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from fastapi import Request
+from nicegui import ui
+
+from producer.analytics import Period
+from producer.console import charts
+from producer.console.desk import desk_of
+from producer.console.figures import exactly, money, money_cell, number, percent
+from producer.console.layout import Figure, ask, card, frame, part, words
+from producer.console.session import ROOT
+from producer.console.tables import Column, Row, Rows
+
+_GROUPS: Final = ("model", "provider", "project", "purpose")
+_SERIES: Final = 6
+"""Models drawn by name; the others are one."""
+
+
+@ui.page("/costs")
+async def show(request: Request, since: str = "", until: str = "", by: str = "model") -> None:
+    """The figures of a period, by default of 30 days."""
+    desk = desk_of(request)
+    with frame(desk, "Costs", "Costs"):
+        period = Period.read(since or None, until or None, desk.context.clock())
+        group = by if by in _GROUPS else "model"
+        _form(period, group)
+        stats = await ask(desk.stats, period)
+        _figures(stats)
+        daily = await ask(desk.usage, period, ("day", group))
+        sums = await ask(desk.usage, period, (group,))
+        sums.sort(key=lambda row: -row["cost_nusd"])
+        with card(f"By day and {group}"):
+            charts.draw(_drawing(daily, group, [row[group] for row in sums]), "19rem")
+        with part("div", "pm-grid"):
+            with card(f"By {group}"):
+                Rows(f"By {group}", _columns(group)).show([_row(row, group) for row in sums])
+            with card("By day"):
+                days = await ask(desk.usage, period, ("day",))
+                Rows("By day", _columns("day")).show([_row(row, "day") for row in days[::-1]])
+        words("p", "Days are UTC's, as budgets count them.", "pm-soft")
+
+
+def _form(period: Period, group: str) -> None:
+    with part("form", "pm-row").props(f'method=get action="{ROOT}/costs"'):
+        for name, label, value in (
+            ("since", "From", period.first),
+            ("until", "To", period.last),
+        ):
+            with part("label", "pm-label"):
+                words("span", label)
+                part("input", "pm-field").props(f"type=date name={name} value={value}")
+        with part("label", "pm-label"):
+            words("span", "By")
+            with part("select").props("name=by"):
+                for each in _GROUPS:
+                    option = words("option", each).props(f"value={each}")
+                    if each == group:
+                        option.props("selected")
+        words("button", "Show", "pm-button pm-first").props("type=submit")
+
+
+def _figures(stats: Mapping[str, Any]) -> None:
+    usage, jobs = stats["usage"], stats["jobs"]
+    with part("div", "pm-figures"):
+        Figure("Cost of the period", money(usage["cost_nusd"]), exactly(usage["cost_nusd"])).show(
+            money(usage["cost_nusd"]), exactly(usage["cost_nusd"]), nusd=usage["cost_nusd"]
+        )
+        Figure("Of it unconfirmed", money(usage["unconfirmed_nusd"]),
+               exactly(usage["unconfirmed_nusd"]))  # fmt: skip
+        Figure("Attempts", number(usage["attempts"]))
+        Figure("Answered", percent(usage["answered"], usage["attempts"]))
+        Figure("Tokens in", number(usage["input_tokens"]))
+        Figure("Tokens out", number(usage["output_tokens"]))
+        Figure("Jobs of all time", number(jobs["total"]))
+
+
+def _drawing(
+    daily: Sequence[Mapping[str, Any]], group: str, names: Sequence[str]
+) -> dict[str, Any]:
+    days = sorted({row["day"] for row in daily})
+    series: dict[str, list[float]] = {name: [0.0] * len(days) for name in names[:_SERIES]}
+    others: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(days))
+    for row in daily:
+        values = series[row[group]] if row[group] in series else others["others"]
+        values[days.index(row["day"])] += charts.dollars(row["cost_nusd"])
+    return charts.bars("Cost by day", days, {**series, **others})
+
+
+def _columns(group: str) -> tuple[Column, ...]:
+    return (
+        Column("group", group.capitalize()),
+        Column("attempts", "Attempts", "number"),
+        Column("tokens", "Tokens in / out", "number"),
+        Column("cost", "Cost", "number"),
+    )
+
+
+def _row(row: Mapping[str, Any], group: str) -> Row:
+    return {
+        "id": row[group],
+        "group": row[group],
+        "attempts": number(row["attempts"]),
+        "tokens": f"{number(row['input_tokens'])} / {number(row['output_tokens'])}",
+        "cost": money_cell(row["cost_nusd"]),
+    }
