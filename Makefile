@@ -56,6 +56,12 @@ FUZZ_EXAMPLES ?= 100
 fuzz-api: $(DEV_STAMP) ## Ask the API thousands of times by its own OpenAPI page: shapes, statuses, no 5xx
 	@exec $(BIN)/python -m tests.fuzz_api --examples $(FUZZ_EXAMPLES)
 
+LARGE_FILE_LINES ?= 50000
+.PHONY: large-file
+large-file: $(DEV_STAMP) ## OpenAI's SDK takes a file of 50,000 lines from upload to output, on both databases
+	@LARGE_FILE_LINES=$(LARGE_FILE_LINES) $(BIN)/python -m pytest -q -s \
+		tests/acceptance/test_openai_sdk.py -k large
+
 .PHONY: check
 check: $(DEV_STAMP) ## Lint, formatting, types, walls between the rooms, known vulnerabilities
 	@echo "ruff check" && $(BIN)/ruff check --quiet .

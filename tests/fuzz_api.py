@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.acceptance.openai_mill import ROOT, OpenaiMill
+from tests.acceptance.whole_mill import ROOT, WholeMill
 from tests.servers.simulator import SimulatorServer
 
 CHECKS = (
@@ -26,7 +26,7 @@ _CASES = re.compile(r"(\d+) generated")
 
 
 def fuzz(
-    mill: OpenaiMill, *, phases: str, examples: int, seed: int, only: str | None = None
+    mill: WholeMill, *, phases: str, examples: int, seed: int, only: str | None = None
 ) -> tuple[int, str]:
     """How many cases were tried, and what was printed; raises AssertionError for any finding.
 
@@ -57,6 +57,15 @@ def fuzz(
     return int(found[1]), told
 
 
+def _fuzzed(mill: WholeMill, examples: int, seed: int) -> str:
+    mill.start()
+    try:
+        mill.reset()
+        return fuzz(mill, phases="coverage,fuzzing,stateful", examples=examples, seed=seed)[1]
+    finally:
+        mill.stop()
+
+
 def main() -> int:
     """Start a mill, fuzz it, tell how it went."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -64,24 +73,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     simulator = SimulatorServer()
-    mill = OpenaiMill(simulator)
     try:
         simulator.start()
-        mill.start()
-        mill.reset()
-        _, told = fuzz(
-            mill,
-            phases="coverage,fuzzing,stateful",
-            examples=given.examples,
-            seed=given.seed,
-        )
-        print(told)
+        told = _fuzzed(WholeMill(simulator, {}), given.examples, given.seed)
     except AssertionError as error:
         print(error)
         return 1
     finally:
-        mill.stop()
         simulator.remove()
+    print(told)
     return 0
 
 

@@ -1,12 +1,55 @@
 """One whole system a test process and kind of storage; tests keep to projects of their own."""
 
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.acceptance.whole_mill import WholeMill
+from tests.acceptance.whole_mill import PATIENCE_S, WholeMill
 from tests.servers.simulator import SimulatorServer
 from tests.servers.valkey import ValkeyServer
+
+
+@dataclass
+class Hooks:
+    """Deliveries received: (body, headers)."""
+
+    received: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    came: threading.Condition = field(default_factory=threading.Condition)
+    url: str = ""
+
+    def wait_for(self, count: int) -> None:
+        with self.came:
+            assert self.came.wait_for(lambda: len(self.received) >= count, PATIENCE_S)
+
+
+@pytest.fixture
+def hooks() -> Iterator[Hooks]:
+    hooks = Hooks()
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"])).decode()
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+            with hooks.came:
+                hooks.received.append((body, dict(self.headers.items())))
+                hooks.came.notify_all()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    hooks.url = f"http://127.0.0.1:{server.server_port}/hook"
+    yield hooks
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 @pytest.fixture(scope="session", params=["embedded", "by_urls"])
@@ -42,3 +85,9 @@ def mill(running_mill: WholeMill) -> Iterator[WholeMill]:
     yield running_mill
     running_mill.reset()
     running_mill.heal()
+
+
+@pytest.fixture
+def key(mill: WholeMill) -> str:
+    """A key of a project of its own."""
+    return mill.new_key()

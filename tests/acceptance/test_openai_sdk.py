@@ -1,97 +1,31 @@
-"""Files and batches as people's code for OpenAI uses them: its official SDK, sync and async, on a
-whole running system.
+"""Whole stories of files and batches, by OpenAI's official SDK on a whole running system: mixed,
+broken, large, and the API's own page. Its single points are in `test_sdk_checklist`.
 """
 
-import asyncio
 import io
 import os
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import openai
 import pytest
 from openai.types import Batch
 
-from tests.acceptance.openai_mill import OpenaiMill
+from tests.acceptance.conftest import Hooks
+from tests.acceptance.whole_mill import WholeMill
 from tests.fuzz_api import fuzz
 from tests.integration.producer import sdk
-from tests.servers.simulator import SimulatorServer
 
 pytestmark = pytest.mark.slow
 
 ENDED = ("completed", "failed", "expired", "cancelled")
-LARGE = int(os.environ.get("LARGE_FILE_LINES", "5000"))
+LARGE = int(os.environ.get("LARGE_FILE_LINES", "2000"))
 """OpenAI's own limit, 50,000, takes about a minute on two cores: ask for it where there is time."""
 
 
-@dataclass
-class Hooks:
-    """Deliveries received: (body, headers)."""
-
-    received: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    came: threading.Condition = field(default_factory=threading.Condition)
-    url: str = ""
-
-    def wait_for(self, count: int) -> None:
-        with self.came:
-            assert self.came.wait_for(lambda: len(self.received) >= count, sdk.PATIENCE_S)
-
-
 @pytest.fixture
-def hooks() -> Iterator[Hooks]:
-    hooks = Hooks()
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Say nothing."""
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"])).decode()
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
-            with hooks.came:
-                hooks.received.append((body, dict(self.headers.items())))
-                hooks.came.notify_all()
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    hooks.url = f"http://127.0.0.1:{server.server_port}/hook"
-    yield hooks
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-@pytest.fixture(scope="module")
-def running_mill(simulator_server: SimulatorServer) -> Iterator[OpenaiMill]:
-    mill = OpenaiMill(simulator_server)
-    try:
-        mill.start()
-        yield mill
-    finally:
-        mill.stop()
-
-
-@pytest.fixture
-def mill(running_mill: OpenaiMill) -> Iterator[OpenaiMill]:
-    running_mill.reset()
-    yield running_mill
-    running_mill.reset()
-
-
-@pytest.fixture
-def key(mill: OpenaiMill) -> str:
-    return mill.new_key()
-
-
-@pytest.fixture
-def client(mill: OpenaiMill, key: str) -> Iterator[openai.OpenAI]:
+def client(mill: WholeMill, key: str) -> Iterator[openai.OpenAI]:
     with sdk.connect(mill.address, key) as client:
         yield client
 
@@ -106,7 +40,7 @@ def output(client: openai.OpenAI, file_id: str | None) -> list[dict[str, Any]]:
 
 
 def test_a_mixed_file_runs_from_its_upload_to_its_announced_output(
-    mill: OpenaiMill, client: openai.OpenAI, hooks: Hooks
+    mill: WholeMill, client: openai.OpenAI, hooks: Hooks
 ):
     models = ("auto", "cheap", "tiny", "other-tiny", "middle", "large")
     limits = ({"max_tokens": 60}, {"max_completion_tokens": 60})
@@ -146,49 +80,8 @@ def test_a_mixed_file_runs_from_its_upload_to_its_announced_output(
     assert (event.type, event.data.id) == ("batch.completed", batch.id)  # type: ignore[union-attr]
 
 
-def test_a_batch_that_every_provider_refuses_is_completed_with_an_error_file_alone(
-    mill: OpenaiMill, client: openai.OpenAI
-):
-    mill.simulator.set_scenario({"rules": [{"fault": "400"}]})
-    done = ended(client, sdk.batch_of(client, sdk.lines(3, model="tiny")))
-    assert (done.status, done.output_file_id) == ("completed", None)
-    assert done.request_counts
-    assert (done.request_counts.completed, done.request_counts.failed) == (0, 3)
-    for each in output(client, done.error_file_id):
-        assert each["error"] is None
-        assert each["response"]["status_code"] == 400
-        assert each["response"]["body"]["error"]["message"]
-
-
-def test_a_batch_is_cancelled_while_it_runs_and_what_was_asked_is_kept(
-    mill: OpenaiMill, client: openai.OpenAI
-):
-    mill.simulator.set_scenario({"latency_ms": 1200})
-    batch = sdk.batch_of(client, sdk.lines(2000, model="tiny"))
-    deadline = time.monotonic() + sdk.PATIENCE_S
-    while not mill.running(batch.id):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    first = client.batches.cancel(batch.id)
-    again = client.batches.cancel(batch.id)
-    assert (first.status, again.status) == ("cancelling", "cancelling")
-    done = ended(client, batch)
-    assert done.status == "cancelled"
-    assert done.cancelling_at
-    assert done.cancelled_at
-    answers = output(client, done.output_file_id)
-    errors = output(client, done.error_file_id)
-    assert len(answers) + len(errors) == 2000
-    assert {each["error"]["code"] for each in errors} == {"batch_cancelled"}
-    paid = sum(each["response"]["body"]["promptmill"]["cost_nusd"] for each in answers)
-    assert paid == mill.billed_nusd()
-    with pytest.raises(openai.ConflictError) as caught:
-        client.batches.cancel(batch.id)
-    assert caught.value.request.headers["x-stainless-retry-count"] == "0"
-
-
 def test_a_file_with_a_bad_line_fails_with_its_line_and_is_announced(
-    mill: OpenaiMill, client: openai.OpenAI, hooks: Hooks
+    mill: WholeMill, client: openai.OpenAI, hooks: Hooks
 ):
     content = sdk.lines(3) + b'\n{"custom_id": "x", "method": "POST"}'
     batch = sdk.batch_of(client, content, extra_body={"webhook_url": hooks.url})
@@ -202,40 +95,8 @@ def test_a_file_with_a_bad_line_fails_with_its_line_and_is_announced(
     assert mill.billed_nusd() == 0
 
 
-async def aended(client: openai.AsyncOpenAI, batch_id: str) -> Batch:
-    async with asyncio.timeout(sdk.PATIENCE_S):
-        while True:
-            batch = await client.batches.retrieve(batch_id)
-            if batch.status in ENDED:
-                return batch
-            await asyncio.sleep(0.05)
-
-
-async def test_the_async_client_does_the_same(mill: OpenaiMill, key: str):
-    async with openai.AsyncOpenAI(base_url=f"{mill.address}/v1", api_key=key) as client:
-        file = await client.files.create(file=sdk.lines(5, model="auto"), purpose="batch")
-        assert (await client.files.retrieve(file.id)).filename == "upload"
-        batch = await client.batches.create(
-            input_file_id=file.id, endpoint=sdk.CHAT, completion_window="24h"
-        )
-        now = await aended(client, batch.id)
-        assert now.status == "completed"
-        assert now.output_file_id
-        async with client.files.with_streaming_response.content(now.output_file_id) as response:
-            assert len(sdk.read_lines(await response.read())) == 5
-        assert [each.id async for each in client.batches.list(limit=1)] == [batch.id]
-        listed = [each.id async for each in client.files.list(limit=1)]
-        assert set(listed) == {file.id, now.output_file_id}
-        assert (await client.files.delete(file.id)).deleted
-        assert {each.id async for each in client.models.list()} >= {"tiny", "large"}
-        with pytest.raises(openai.NotFoundError):
-            await client.batches.cancel("batch_none")
-        with pytest.raises(openai.ConflictError):
-            await client.batches.cancel(batch.id)
-
-
 def test_a_large_file_runs_whole_and_the_api_stays_small(
-    mill: OpenaiMill, client: openai.OpenAI, hooks: Hooks
+    mill: WholeMill, client: openai.OpenAI, hooks: Hooks
 ):
     api = mill.api_process()
     before = api.memory_info().rss
@@ -270,22 +131,7 @@ def test_a_large_file_runs_whole_and_the_api_stays_small(
     assert most - before < 100 << 20
 
 
-def test_the_api_keeps_to_its_own_page(mill: OpenaiMill):
+@pytest.mark.parametrize("running_mill", ["embedded"], indirect=True)
+def test_the_api_keeps_to_its_own_page(mill: WholeMill):
     cases, _ = fuzz(mill, phases="fuzzing", examples=1, seed=1)
     assert cases >= 45  # at least one of nearly every operation
-
-
-def test_the_sdk_manages_webhook_endpoints(client: openai.OpenAI, hooks: Hooks):
-    made = client.webhooks.create(url=hooks.url, name="n", event_types=["batch.completed"])
-    assert [each.id for each in client.webhooks.list(limit=1)] == [made.id]
-    assert client.webhooks.update(made.id, name="m").name == "m"
-    fresh = client.webhooks.rotate_secret(made.id, keep_old_secret_active_for_24_hours=True)
-    assert client.webhooks.test(made.id, event_type="batch.completed").success
-    hooks.wait_for(1)
-    body, headers = hooks.received[0]
-    for secret in (made.signing_secret, fresh.signing_secret):
-        event = client.webhooks.unwrap(body, headers, secret=secret)
-        assert event.type == "batch.completed"
-    assert client.webhooks.delete(made.id).deleted
-    with pytest.raises(openai.NotFoundError):
-        client.webhooks.retrieve(made.id)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from producer.local.processes import ChildProcess, start_child
 from tests.mill import MODELS, prices, write_catalog
@@ -56,6 +57,7 @@ class WholeMill:
         }
         self._child: ChildProcess | None = None
         self._files = 0
+        self.address = ""
 
     def start(self) -> None:
         """Come up with two workers: 64 threads, and up to 512 calls in flight."""
@@ -70,10 +72,12 @@ class WholeMill:
                 raise RuntimeError(f"it did not come up:\n{self._child.log_tail(40)}")
             time.sleep(0.05)
         key = (self.home / "admin.key").read_text().strip()
+        self.address = address.read_text().strip()
         self.http = httpx.Client(
-            base_url=address.read_text().strip(),
+            base_url=self.address,
             headers={"authorization": f"Bearer {key}"},
             timeout=PATIENCE_S,
+            trust_env=False,
         )
 
     def stop(self) -> int:
@@ -183,3 +187,22 @@ class WholeMill:
         """The providers' own bill."""
         by_model = self.simulator.bill()["by_model"]
         return {name: part["cost_nusd"] for name, part in by_model.items() if part["cost_nusd"]}
+
+    def new_key(self) -> str:
+        """A key of a project of its own."""
+        project = f"p-{uuid.uuid4().hex[:12]}"
+        self.http.post("/v1/projects", json={"name": project}).raise_for_status()
+        made = self.http.post("/v1/keys", json={"project": project})
+        return str(made.raise_for_status().json()["key"])
+
+    def billed_nusd(self) -> int:
+        """The providers' own bill."""
+        return sum(self.billed_by_model().values())
+
+    def api_process(self) -> psutil.Process:
+        """The process that serves the API."""
+        assert self._child is not None
+        for process in psutil.Process(self._child.pid).children(recursive=True):
+            if "producer.api" in process.cmdline():
+                return process
+        raise AssertionError("no process serves the API")
