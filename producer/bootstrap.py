@@ -22,6 +22,7 @@ from producer.gauges import Gauges
 from producer.intake import IntakeLimits
 from producer.key_limits import KeyLimits
 from producer.local.admin_key import admin_key
+from producer.planning.forecaster import Forecaster
 from producer.purse import Budget
 from producer.results import ResultReader
 from producer.spool import Spool
@@ -51,6 +52,7 @@ class ProducerContext:
     database: Database
     catalog: Catalog
     classifiers: Classifiers
+    forecaster: Forecaster
     ledger: Ledger
     redis: "redis.Redis"
     publisher: Publisher
@@ -93,9 +95,14 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
     client = connect(settings)
     ledger = Ledger(client)
     publisher = Publisher(make_celery_app(settings))
+    classifiers = Classifiers(settings.classifiers, settings.difficulties)
+    forecaster = Forecaster(
+        database, catalog, classifiers, max_in_flight=settings.max_in_flight, clock=clock
+    )
     filler = Filler(
         database,
         publisher,
+        forecaster,
         chunk_size=settings.chunk_size,
         clock=clock,
         ring=lambda: bell.ring(client),
@@ -126,7 +133,8 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
         settings=settings,
         database=database,
         catalog=catalog,
-        classifiers=Classifiers(settings.classifiers, settings.difficulties),
+        classifiers=classifiers,
+        forecaster=forecaster,
         ledger=ledger,
         redis=client,
         publisher=publisher,

@@ -15,9 +15,11 @@ import structlog
 
 from producer.intake import FirstLines, Line, RejectedLine, ValidLine
 from producer.intake.repeated import asked_once
+from producer.planning.forecaster import Forecaster
+from producer.planning.plan import Sample
 from shared.chunking import chunks_of, ranges_text
 from shared.db.engine import Connection, Database
-from shared.db.repositories import batches, jobs
+from shared.db.repositories import batch_plans, batches, jobs
 from shared.db.repositories.batches import BatchRow
 from shared.db.repositories.jobs import TakenLine
 from shared.domain.batch import BatchStatus, Priority
@@ -77,6 +79,7 @@ class Filler:
         self,
         database: Database,
         publisher: Publisher,
+        forecaster: Forecaster,
         *,
         chunk_size: int,
         clock: Callable[[], datetime],
@@ -85,6 +88,7 @@ class Filler:
         self._database = database
         self._publisher = publisher
         self._ring = ring
+        self._forecaster = forecaster
         self._chunk_size = chunk_size
         self._clock = clock
 
@@ -110,11 +114,14 @@ class Filler:
         variety. A line with `cache: false` always is asked for itself.
         """
         taken = Taken(already)
+        sample = self._forecaster.sample()
         try:
             with FirstLines() as seen:
-                for block in _blocks(_with_leaders(lines, deduplicate, seen), after):
+                leaders = _shown(_with_leaders(lines, deduplicate, seen), sample)
+                for block in _blocks(leaders, after):
                     self._write(number, block, taken, fence)
-            messages = self._seal(number, priority, taken, fence, sealed)
+            expected = self._forecaster.forecast(project_id, sample)
+            messages = self._seal(number, priority, taken, expected, fence, sealed)
         except _OvertakenError:
             log.info("another upload of this file fills the batch", batch_number=number)
             return taken
@@ -145,7 +152,13 @@ class Filler:
         taken.first_good.extend(line for _, line in zip(range(room), good, strict=False))
 
     def _seal(
-        self, number: int, priority: Priority, taken: Taken, fence: Fence, sealed: Fence
+        self,
+        number: int,
+        priority: Priority,
+        taken: Taken,
+        expected: Mapping[str, Any],
+        fence: Fence,
+        sealed: Fence,
     ) -> list[ChunkMessage]:
         """Let the jobs run; what is returned is to be published after the commit."""
         now = self._clock()
@@ -158,6 +171,7 @@ class Filler:
             if not good:
                 batches.reject(connection, number, NO_VALID_LINES, now)
                 return []
+            batch_plans.add(connection, number, expected, now)
             batches.seal(connection, number, now)
             reach(FaultPoint.BEFORE_SEAL_COMMIT)
             if good != len(taken.first_good) or good > self._chunk_size:
@@ -193,6 +207,16 @@ def _with_leaders(
             digest = asked_once(line.asked, even_for_variety=deduplicate is True)
         first = line.line if digest is None else seen.first(digest, line.line)
         yield line, None if first == line.line else first
+
+
+def _shown(
+    lines: Iterable[tuple[Line, int | None]], sample: Sample
+) -> Iterator[tuple[Line, int | None]]:
+    """The same lines; those that will be asked are shown to the sample."""
+    for line, leader in lines:
+        if leader is None and isinstance(line, ValidLine):
+            sample.add(line)
+        yield line, leader
 
 
 _Block = list[tuple[RejectedLine | None, TakenLine]]

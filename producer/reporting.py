@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.db.engine import Database
-from shared.db.repositories import duplicates, results
+from shared.db.repositories import batch_plans, duplicates, results
 from shared.db.repositories.batches import BatchRow
 from shared.domain.attempt import AttemptStatus
 from shared.domain.money import usd_from_nusd
@@ -26,6 +26,7 @@ def report(database: Database, batch: BatchRow) -> dict[str, Any]:
         errors = results.by_error(connection, batch.number)
         above = results.above_reservation(connection, batch.number)
         repeated = duplicates.sums(connection, batch.number)
+        plan = batch_plans.of(connection, batch.number)
     strongest = int(climbing.strongest_nusd)
     saved = strongest - batch.cost_nusd
     return {
@@ -59,7 +60,31 @@ def report(database: Database, batch: BatchRow) -> dict[str, Any]:
         ],
         **_money("always_strongest", strongest),
         **_money("saved", saved),
-        "predicted": None,
+        "predicted": None if plan is None else _predicted(plan, batch),
+    }
+
+
+def _predicted(plan: Any, batch: BatchRow) -> dict[str, Any]:
+    """What was expected of the batch before its first job ran, beside what has become of it; where
+    it has not ended, `actual` is what there is so far.
+    """
+    expected = plan.forecast["cost_nusd"]
+    ended_at = batch.completed_at or batch.expired_at or batch.cancelled_at or batch.failed_at
+    began_at = batch.in_progress_at or plan.made_at
+    return {
+        "made_at": plan.made_at.isoformat(),
+        "cost_nusd": expected,
+        "cost_usd": plan.forecast["cost_usd"],
+        "models": plan.forecast["models"],
+        "unroutable": plan.forecast["unroutable"],
+        "seconds": plan.forecast["seconds"],
+        "actual": {
+            "is_final": ended_at is not None,
+            **_money("cost", batch.cost_nusd),
+            "of_p50": round(batch.cost_nusd / expected["p50"], 4) if expected["p50"] else None,
+            "within_p95": batch.cost_nusd <= expected["p95"],
+            "seconds": None if ended_at is None else (ended_at - began_at).total_seconds(),
+        },
     }
 
 

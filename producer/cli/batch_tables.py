@@ -124,6 +124,20 @@ def show_report(report: dict[str, Any]) -> None:
     _show_repeated(report)
     _show_failures(report)
     _show_strongest(report)
+    _show_predicted(report)
+
+
+def _show_predicted(report: dict[str, Any]) -> None:
+    """What was expected before the first job ran, beside what came."""
+    predicted = report.get("predicted")
+    if not predicted:
+        return
+    cost, actual = predicted["cost_nusd"], predicted["actual"]
+    say(
+        f"predicted: likely {money(cost['p50'])}, hardly above {money(cost['p95'])}; "
+        f"{'it cost' if actual['is_final'] else 'so far'} {money(actual['cost_nusd'])}"
+        + (f" ({actual['of_p50']:.0%} of the likely)" if actual["of_p50"] is not None else "")
+    )
 
 
 def _show_repeated(report: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from producer.intake import Line
     from producer.previewing import Preview
 
+_SHOWN = 20
 _NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing is sent there
 
 
@@ -119,14 +120,18 @@ def plan(
     say(f"about {found['seconds']:g} s")
     rows = [(row["model"], row["jobs"]) for row in found["models"]]
     print_table("asked first", ("model", ">jobs"), rows)
-    if found["unpriced"]:
-        say(f"without a price: {', '.join(found['unpriced'])}")
     if found.get("duplicates"):
         say(f"of them {found['duplicates']} ask what an earlier line asks, and cost nothing")
     if found.get("rejected"):
-        say(f"bad lines: {found['rejected']}; `promptmill route --jsonl {file}` says why")
+        say(f"bad lines: {found['rejected']}")
     if found.get("unroutable"):
         say(f"lines that no model may answer: {found['unroutable']}")
+    unpriced = sorted([*found["bad_lines"], *found["unpriced"]], key=lambda row: int(row["line"]))
+    print_table(
+        "cannot be priced",
+        (">line", "code", "why"),
+        [(str(row["line"]), row["code"], row["message"]) for row in unpriced[:_SHOWN]],
+    )
 
 
 def _planned(source: "Source", project: str | None) -> dict[str, Any]:
@@ -141,9 +146,7 @@ def _planned(source: "Source", project: str | None) -> dict[str, Any]:
     note("no Promptmill is running here: estimated by the catalog on this machine")
     preview, names = _preview(project)
     with opened(source) as file:
-        expected = sum(1 for _ in file)
-        file.seek(0)
-        return preview.plan(_lines(file, names), expected)
+        return preview.plan(_lines(file, names))
 
 
 def _decisions(prompt: str | None, jsonl: str | None) -> Iterator[dict[str, Any]]:

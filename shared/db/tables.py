@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -80,6 +81,7 @@ templates = Table(
 
 OPEN_BATCH = "status IN ('validating', 'in_progress', 'finalizing', 'cancelling')"
 SUBMITTED_BATCH = "id < 'chat'"
+UNLEARNED_PLAN = "learned_at IS NULL"
 """Conditions of indexes. SQLite uses such an index only for a query that says the same word for
 word: `where(text(OPEN_BATCH))`.
 """
@@ -165,6 +167,42 @@ batches = Table(
         postgresql_where=text(SUBMITTED_BATCH),
     ),
     sqlite_autoincrement=True,
+)
+
+batch_plans = Table(
+    "batch_plans",
+    metadata,
+    # what was expected of a batch before its first job ran; none for chat completions
+    Column("batch_number", ForeignKey("batches.number", ondelete="CASCADE"), primary_key=True),
+    Column("made_at", UtcDateTime, nullable=False),
+    # a plan's figures: cost_nusd {p50, p95, worst}, models, seconds
+    Column("forecast", Json, nullable=False),
+    # when what its answers cost was added to `cost_tallies`; NULL: not yet
+    Column("learned_at", UtcDateTime),
+    Index(
+        "ix_batch_plans_unlearned",
+        "batch_number",
+        sqlite_where=text(UNLEARNED_PLAN),
+        postgresql_where=text(UNLEARNED_PLAN),
+    ),
+)
+
+COST_SUMS = (
+    "answers", "relative_squares", "input_tokens", "input_bytes", "weak", "latency_ms", "timed",
+    "batches", "log_mean", "log_squares", "noise",
+)  # fmt: skip
+"""The fields of `shared.deciding.expectations.Tally`."""
+
+cost_tallies = Table(
+    "cost_tallies",
+    metadata,
+    # what answers cost per model and task type, older batches for less: see
+    # shared.deciding.expectations
+    Column("project_id", ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+    Column("model", String(200), primary_key=True),
+    Column("task_type", String(32), primary_key=True),
+    *(Column(name, Double, nullable=False, server_default="0") for name in COST_SUMS),
+    Column("updated_at", UtcDateTime, nullable=False),
 )
 
 files = Table(

@@ -16,9 +16,7 @@ from producer.api.shapes.bodies import JSONL_BODY, LINE, body_of
 from producer.api.shapes.jobs import DecisionShape, JobShape, PlanShape
 from producer.bootstrap import ProducerContext
 from producer.intake import read_lines
-from producer.previewing import Preview
 from producer.spool import Spool
-from shared.db.repositories import projects
 from shared.errors import UsageError
 
 router = APIRouter(tags=["jobs"])
@@ -37,7 +35,7 @@ def route(
     context: Context, acting: Reading, line: Annotated[dict[str, Any], Body(), WithJsonSchema(LINE)]
 ) -> Response:
     """Where an input line would go, and why; nothing is sent."""
-    (decision,) = _preview(context, acting.project).routes(
+    (decision,) = context.forecaster.preview(acting.project).routes(
         read_lines(
             [_line_of(line)],
             context.intake_limits,
@@ -77,11 +75,4 @@ def planned(context: ProducerContext, spool: Spool, project_id: str) -> dict[str
         context.catalog.models,
         context.templates.of(project_id),
     )
-    return _preview(context, project_id).plan(lines, spool.line_ends)
-
-
-def _preview(context: ProducerContext, project_id: str) -> Preview:
-    with context.database.reading() as connection:
-        project = projects.get(connection, project_id)
-    wishes = None if project is None else project.routing
-    return Preview(context.catalog, wishes, classifier=context.classifiers.of(project_id))
+    return context.forecaster.preview(project_id).plan(lines)

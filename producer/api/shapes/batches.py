@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from producer.api.shapes.basics import (
+    ExactMoment,
     Moment,
     Nusd,
     RejectedLineShape,
@@ -254,6 +255,52 @@ class DeduplicationShape(Shape):
     saved_usd: UsdText
 
 
+class CostsShape(Shape):
+    """The middle, the 95th percentile and the bound, in nano-dollars."""
+
+    p50: int
+    p95: int
+    worst: int
+
+
+class CostTextsShape(Shape):
+    """The same in USD."""
+
+    p50: str
+    p95: str
+    worst: str
+
+
+class PlannedShape(Shape):
+    """How many jobs a model would be asked first."""
+
+    model: str
+    jobs: int
+
+
+class ActualShape(Shape):
+    """What has become of a prediction; `is_final` once the batch has ended."""
+
+    is_final: bool
+    cost_nusd: Nusd
+    cost_usd: UsdText
+    of_p50: float | None = Field(description="The cost as a share of the predicted middle.")
+    within_p95: bool
+    seconds: float | None
+
+
+class PredictedShape(Shape):
+    """What was expected of a batch before its first job ran."""
+
+    made_at: ExactMoment
+    cost_nusd: CostsShape
+    cost_usd: CostTextsShape
+    models: list[PlannedShape]
+    unroutable: int
+    seconds: float
+    actual: ActualShape
+
+
 class ReportShape(Shape):
     """What a batch cost, and where the money went."""
 
@@ -275,4 +322,4 @@ class ReportShape(Shape):
     always_strongest_usd: UsdText
     saved_nusd: Nusd
     saved_usd: UsdText
-    predicted: dict[str, Any] | None
+    predicted: PredictedShape | None

@@ -5,7 +5,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from producer.api.shapes.basics import ExactMoment, Nusd, Shape, UsdText
-from producer.api.shapes.batches import ResultLineShape
+from producer.api.shapes.batches import (
+    CostsShape,
+    CostTextsShape,
+    PlannedShape,
+    ResultLineShape,
+)
 from shared.domain.job import JobStatus
 
 
@@ -108,27 +113,13 @@ class DecisionShape(Shape):
     error: NoRouteShape | None = None
 
 
-class ThreeCostsShape(Shape):
-    """The middle, the 95th percentile and the bound, in nano-dollars."""
+class UnpricedShape(Shape):
+    """A line that is bad, or that no model may answer."""
 
-    p50: int
-    p95: int
-    worst: int
-
-
-class ThreeCostsTextShape(Shape):
-    """The same in USD."""
-
-    p50: str
-    p95: str
-    worst: str
-
-
-class PlannedModelShape(Shape):
-    """How many jobs a model would be asked first."""
-
-    model: str
-    jobs: int
+    line: int
+    custom_id: str | None
+    code: str
+    message: str
 
 
 class PlanShape(Shape):
@@ -140,8 +131,9 @@ class PlanShape(Shape):
     duplicates: int
     examined: int
     unroutable: int
-    cost_nusd: ThreeCostsShape
-    cost_usd: ThreeCostsTextShape
-    models: list[PlannedModelShape]
-    unpriced: list[str]
+    cost_nusd: CostsShape
+    cost_usd: CostTextsShape
+    models: list[PlannedShape]
+    unpriced: list[UnpricedShape]
+    bad_lines: list[UnpricedShape]
     seconds: float

@@ -24,8 +24,17 @@ def number_of(context: ProducerContext, batch_id: str) -> int:
     return int(row.number)
 
 
-def finish(context: ProducerContext, batch_id: str, line: int, **result: Any) -> None:
-    """End a job: with an answer unless `error` is given."""
+def finish(
+    context: ProducerContext,
+    batch_id: str,
+    line: int,
+    *,
+    asked: Mapping[str, str] = MODEL,
+    output_tokens: int = 5,
+    accepted: bool = True,
+    **result: Any,
+) -> None:
+    """End a job: with an answer unless `error` is given. asked: the model that gave it."""
     number = number_of(context, batch_id)
     job_id, now, token = job_id_of(number, line), context.clock(), claim_token()
     cost = result.pop("cost_nusd", 1000)
@@ -34,7 +43,7 @@ def finish(context: ProducerContext, batch_id: str, line: int, **result: Any) ->
     intent = Intent(
         id=attempt_id(), job_id=job_id, project_id="default", ordinal=1, purpose=Purpose.ANSWER,
         rung=0, key_id="p:1", reserved_nusd=5000, day=f"{now:%Y-%m-%d}", month=f"{now:%Y-%m}",
-        started_at=now, **MODEL,
+        started_at=now, **asked,
     )  # fmt: skip
     closing = Closing(
         intent,
@@ -43,16 +52,16 @@ def finish(context: ProducerContext, batch_id: str, line: int, **result: Any) ->
         now,
         input_tokens=10,
         cached_tokens=2,
-        output_tokens=5,
+        output_tokens=output_tokens,
         error_kind=None if error is None else "timeout",
         error_message=None if error is None else "no answer in time",
-        verdict={"accepted": True, "score": 1.0, "reasons": [], "judge": "checks"},
+        verdict={"accepted": accepted, "score": 1.0, "reasons": [], "judge": "checks"},
     )
     message = {"role": "assistant", "content": text}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     body = {"id": "c", "object": "chat.completion", "choices": [choice]}
     row = {
-        "job_id": job_id, "status": "completed" if error is None else "failed", **MODEL,
+        "job_id": job_id, "status": "completed" if error is None else "failed", **asked,
         "task_type": "simple_qa", "difficulty": 125, "finish_reason": "stop", "attempts": 1,
         "climbs": 0, "rescued": False, "cached": False, "cost_nusd": cost, "strongest_nusd": 9000,
         "latency_ms": 5, "body": orjson.dumps(body).decode() if error is None else None,

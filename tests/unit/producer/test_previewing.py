@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from producer.intake import IntakeLimits, read_lines
-from producer.previewing import EXAMINED, Preview
+from producer.planning.plan import EXAMINED
+from producer.previewing import Preview
 from shared.catalog.loader import load_catalog
 from shared.catalog.spec import Catalog
 
@@ -41,14 +42,26 @@ def test_a_plan_rises_from_likely_to_worst_and_scales_what_it_sampled(catalog: C
     preview = Preview(catalog, everywhere=True)
     numbers = range(10_000, 10_000 + EXAMINED + 1000)
     content = b"".join(b'{"prompt":"What is the sum of %d and 2?"}\n' % i for i in numbers)
-    whole = preview.plan(lines(catalog, content))
-    sampled = preview.plan(lines(catalog, content), EXAMINED + 1000)
-    assert whole["examined"] == EXAMINED + 1000
-    assert sampled["examined"] == (EXAMINED + 1000) // 2
-    assert sampled["cost_nusd"] == whole["cost_nusd"]
-    assert sampled["models"] == whole["models"]
-    cost = whole["cost_nusd"]
+    sampled = preview.plan(lines(catalog, content))
+    half = preview.plan(lines(catalog, b"".join(content.splitlines(keepends=True)[::2])))
+    assert sampled["examined"] == half["examined"] == (EXAMINED + 1000) // 2
+    assert [row["jobs"] for row in sampled["models"]] == [EXAMINED + 1000]
+    cost = sampled["cost_nusd"]
+    assert cost["p50"] == pytest.approx(2 * half["cost_nusd"]["p50"], rel=0.01)
     assert 0 < cost["p50"] < cost["p95"] <= cost["worst"]
+
+
+def test_a_plan_names_the_lines_that_have_no_price(catalog: Catalog):
+    content = (
+        b'{"prompt":"x"}\n{"custom_id":"small","prompt":"y",'
+        b'"constraints":{"max_cost_usd":"0.000000001"}}\nbad\n'
+    )
+    found = Preview(catalog, everywhere=True).plan(lines(catalog, content))
+    (unpriced,) = found["unpriced"]
+    assert (unpriced["line"], unpriced["custom_id"], unpriced["code"]) == (2, "small", "no_model")
+    assert [row["line"] for row in found["bad_lines"]] == [3]
+    assert (found["jobs"], found["rejected"], found["unroutable"]) == (2, 1, 1)
+    assert sum(row["jobs"] for row in found["models"]) == 1
 
 
 def test_a_plan_counts_what_is_asked_twice_once(catalog: Catalog):

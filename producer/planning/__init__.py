@@ -1,0 +1,1 @@
+"""Plans: what a file might cost and take. Pure, but for `forecaster`."""

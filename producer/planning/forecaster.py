@@ -1,0 +1,67 @@
+"""The edge of planning: what is known of a project is read once for each plan."""
+
+import os
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from producer.planning.duration import Room
+from producer.planning.plan import Sample, Terms, forecast
+from producer.previewing import Preview
+from shared.catalog.keys import resolve_keys
+from shared.catalog.spec import Catalog
+from shared.db.engine import Database
+from shared.db.repositories import cost_tallies, projects, workers
+from shared.deciding.classification.plugged import Classifiers
+from shared.deciding.expectations import Expectations
+
+KEPT: Final = 1_024
+"""Lines of a batch that its own forecast looks at, at most: taking a file in must stay fast."""
+_SEEN_WITHIN: Final = timedelta(seconds=60)
+
+
+class Forecaster:
+    """Makes plans for projects. Thread-safe."""
+
+    def __init__(
+        self,
+        database: Database,
+        catalog: Catalog,
+        classifiers: Classifiers,
+        *,
+        max_in_flight: int,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._catalog = catalog
+        self._classifiers = classifiers
+        self._max_in_flight = max_in_flight
+        self._clock = clock
+        self._keys = {
+            name: len(resolve_keys(provider, os.environ))
+            for name, provider in catalog.providers.items()
+        }
+
+    def preview(self, project_id: str) -> Preview:
+        """What looks ahead for a project, with what was learned there until now."""
+        with self._database.reading() as connection:
+            project = projects.get(connection, project_id)
+            learned = cost_tallies.of_project(connection, project_id)
+            alive = workers.alive(connection, self._clock() - _SEEN_WITHIN)
+        working = sum(row.kind == "worker" for row in alive)
+        return Preview(
+            self._catalog,
+            None if project is None else project.routing,
+            classifier=self._classifiers.of(project_id),
+            expectations=Expectations(learned),
+            room=Room(self._max_in_flight * max(1, working), self._keys),
+        )
+
+    def sample(self) -> Sample:
+        """What a batch's lines are shown to while they are taken in."""
+        return Sample(KEPT)
+
+    def forecast(self, project_id: str, sample: Sample) -> dict[str, Any]:
+        """What is expected of a batch with these lines."""
+        terms: Terms = self.preview(project_id).terms
+        return forecast(sample, terms)

@@ -1,0 +1,174 @@
+"""A plan: lines looked at one after the other, and told as one dictionary. Pure.
+
+Of a long file lines are looked at evenly spread, at most `EXAMINED` and at least half as many; the
+sums are scaled up. How many lines come need not be known: whenever too many are kept, every second
+one is let go.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from producer.intake import FirstLines, Line, RejectedLine, ValidLine
+from producer.intake.repeated import asked_once
+from producer.planning.batch_cost import batch_cost
+from producer.planning.duration import Room, seconds_for
+from producer.planning.line_costs import LineCost, line_cost
+from shared.catalog.spec import Catalog
+from shared.deciding.classification.classifier import Classifier
+from shared.deciding.constraints import RoutingPolicy
+from shared.deciding.expectations import Expectations
+from shared.deciding.prepared_routes import PreparedRoutes
+from shared.domain.decisions import UNCLASSIFIED, Classification, NoRoute, Route
+from shared.domain.inference import Request
+from shared.domain.money import usd_from_nusd
+
+EXAMINED: Final = 4_096
+"""Lines of a file that a plan looks at, at most."""
+SHOWN: Final = 100
+"""Lines of a kind that are told one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a plan is made by: who may be asked, how it is chosen, and what is expected of it."""
+
+    catalog: Catalog
+    policy: RoutingPolicy
+    classifier: Classifier
+    expectations: Expectations
+    room: Room
+
+
+@dataclass(frozen=True, slots=True)
+class Unpriced:
+    """A line that nothing can be said of: it is bad, or no model may answer it, and why."""
+
+    line: int
+    custom_id: str | None
+    code: str
+    message: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form that is shown."""
+        return {
+            "line": self.line,
+            "custom_id": self.custom_id,
+            "code": self.code,
+            "message": self.message,
+        }
+
+
+@dataclass(slots=True)
+class Sample:
+    """Lines that will be asked, evenly spread; `seen` is how many there were.
+
+    most_bytes: of the prompts that are kept, about. Long ones are kept in smaller number.
+    """
+
+    most: int
+    most_bytes: int = 32 * 1024 * 1024
+    seen: int = 0
+    kept: list[ValidLine] = field(default_factory=list)
+    _every: int = 1
+    _bytes: int = 0
+
+    def add(self, line: ValidLine) -> None:
+        """Look at another line that will be asked."""
+        if self.seen % self._every == 0:
+            self.kept.append(line)
+            self._bytes += _size(line)
+            if len(self.kept) > self.most or self._bytes > self.most_bytes:
+                self.kept = self.kept[::2]
+                self._every *= 2
+                self._bytes = sum(map(_size, self.kept))
+        self.seen += 1
+
+
+def plan(lines: Iterable[Line], terms: Terms) -> dict[str, Any]:
+    """What a file might cost and take, where lines that ask the same are asked once."""
+    sample = Sample(EXAMINED)
+    bad: list[Unpriced] = []
+    counts = Counter[str]()
+    with FirstLines() as seen:
+        for line in lines:
+            counts["lines"] += 1
+            if isinstance(line, RejectedLine):
+                counts["rejected"] += 1
+                if len(bad) < SHOWN:
+                    bad.append(Unpriced(line.line, line.custom_id, line.code, line.message))
+            elif _is_repeated(line, seen):
+                counts["duplicates"] += 1
+            else:
+                sample.add(line)
+    return {
+        "lines": counts["lines"],
+        "jobs": counts["lines"] - counts["rejected"],
+        "rejected": counts["rejected"],
+        "duplicates": counts["duplicates"],
+        "bad_lines": [line.to_dict() for line in bad],
+        **forecast(sample, terms),
+    }
+
+
+def forecast(sample: Sample, terms: Terms) -> dict[str, Any]:
+    """What is expected of the lines of a sample."""
+    routes = PreparedRoutes(terms.catalog)
+    costs: list[LineCost] = []
+    firsts = Counter[str]()
+    unpriced: list[Unpriced] = []
+    unroutable = 0
+    for line in sample.kept:
+        classification, routed = _decide(line.request, terms, routes)
+        if isinstance(routed, NoRoute):
+            unroutable += 1
+            unpriced.append(Unpriced(line.line, line.custom_id, routed.code, routed.message))
+            continue
+        firsts[routed.first_model] += 1
+        costs.append(_cost(line.request, classification, routed, terms))
+    scale = sample.seen / len(sample.kept) if sample.kept else 0.0
+    priced = round(len(costs) * scale)
+    cost = batch_cost(costs, priced, terms.expectations)
+    figures = {"p50": cost.p50, "p95": cost.p95, "worst": cost.worst}
+    return {
+        "examined": len(sample.kept),
+        "unroutable": round(unroutable * scale),
+        "cost_nusd": figures,
+        "cost_usd": {name: usd_from_nusd(nusd) for name, nusd in figures.items()},
+        "models": [
+            {"model": model, "jobs": round(count * scale)} for model, count in firsts.most_common()
+        ],
+        "unpriced": [line.to_dict() for line in unpriced[:SHOWN]],
+        "seconds": round(seconds_for(costs, priced, terms.catalog, terms.room), 1),
+    }
+
+
+def _decide(
+    request: Request, terms: Terms, routes: PreparedRoutes
+) -> tuple[Classification, Route | NoRoute]:
+    classification = UNCLASSIFIED
+    if request.embed is None:
+        classification = terms.classifier.classify(request)
+    return classification, routes.route(request, classification, terms.policy)
+
+
+def _cost(request: Request, classification: Classification, route: Route, terms: Terms) -> LineCost:
+    return line_cost(
+        request,
+        classification,
+        route,
+        terms.catalog.models,
+        terms.expectations,
+        terms.policy.default_max_tokens,
+    )
+
+
+def _size(line: ValidLine) -> int:
+    return sum(len(str(message.get("content"))) for message in line.asked.messages)
+
+
+def _is_repeated(line: ValidLine, seen: FirstLines) -> bool:
+    """Whether an earlier line asks the same, so that this one is not asked."""
+    digest = asked_once(line.asked)
+    return digest is not None and seen.first(digest, line.line) != line.line

@@ -1,0 +1,49 @@
+"""What was expected of a batch, kept from before its first job ran."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, text, update
+
+from shared.db.bulk import insert_rows
+from shared.db.tables import UNLEARNED_PLAN, batch_plans, batches
+from shared.domain.batch import TERMINAL
+
+_P = batch_plans.c
+
+
+def add(connection: Connection, number: int, forecast: Mapping[str, Any], now: datetime) -> None:
+    """Keep a batch's forecast; the first one stays."""
+    row = {"batch_number": number, "forecast": dict(forecast), "made_at": now}
+    insert_rows(connection, batch_plans, [row], known="batch_number")
+
+
+def of(connection: Connection, number: int) -> Row[Any] | None:
+    """The plan of a batch, if it has one."""
+    return connection.execute(select(batch_plans).where(_P.batch_number == number)).one_or_none()
+
+
+def to_learn(connection: Connection, limit: int = 20) -> Sequence[Any]:
+    """Ended batches whose cost is still to be learned, oldest first: number, project_id, total."""
+    query = (
+        select(batches.c.number, batches.c.project_id, batches.c.total)
+        .join(batch_plans, _P.batch_number == batches.c.number)
+        .where(
+            text(f"batch_plans.{UNLEARNED_PLAN}"),
+            batches.c.status.in_([status.value for status in TERMINAL]),
+        )
+        .order_by(batches.c.number)
+        .limit(limit)
+    )
+    return connection.execute(query).all()
+
+
+def mark_learned(connection: Connection, number: int, now: datetime) -> bool:
+    """Its cost is learned in the caller's transaction; False where somebody was faster."""
+    marked = connection.execute(
+        update(batch_plans)
+        .where(_P.batch_number == number, _P.learned_at.is_(None))
+        .values(learned_at=now)
+    )
+    return bool(marked.rowcount)
