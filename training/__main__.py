@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 
 from shared.deciding.classification.model import FILE, parse
+from shared.deciding.classification.signals import told
 from training import card, difficulty, measuring, rows, tasks
 
 WEIGHTS = Path("shared/deciding/classification") / FILE
@@ -52,7 +53,7 @@ def _stored(fitted: tasks.Fit, curve: Sequence[tuple[float, float]]) -> dict[str
     return {
         "classes": rows.CLASSES,
         "bias": fitted.bias.round(5).tolist(),
-        "signals": signals,
+        "signals": [told(signal) for signal in signals],
         "points": np.rint(fitted.points / unit).astype(int).tolist(),
         "unit": unit,
         "curve": curve,

@@ -3,7 +3,7 @@
 import gzip
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ class Row:
     source: str
     form: str
     label: str
-    signals: frozenset[str]
+    signals: frozenset[Hashable]
     mayship: bool
 
 
@@ -43,7 +43,7 @@ def read(folder: Path, name: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
 
 
-def signals(prompt: str) -> frozenset[str]:
+def signals(prompt: str) -> frozenset[Hashable]:
     """What the model is shown of a prompt."""
     features = read_features(prompt)
     return frozenset(signals_of(features, cues_of(features)))
@@ -75,7 +75,7 @@ def own(each: int, seed: int) -> Iterator[Row]:
             yield Row("own", form, label, signals(prompt), mayship=True)
 
 
-def unclear(each: int, seed: int) -> list[frozenset[str]]:
+def unclear(each: int, seed: int) -> list[frozenset[Hashable]]:
     """Signals of our own prompts that fit no class well: they teach doubt."""
     grammar = Grammar(*SHARED, "unclear")
     return [signals(prompt) for _, prompt in grammar.prompts(each, random.Random(seed))]

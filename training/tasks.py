@@ -5,7 +5,7 @@ template, not the task.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +29,11 @@ DOUBT = 0.3  # how much a prompt without a class counts, spread over all
 class Fit:
     """A fitted model: the column of each signal, points (signals x classes), bias."""
 
-    columns: dict[str, int]
+    columns: dict[Hashable, int]
     points: Array
     bias: Array
 
-    def probabilities(self, prompts: Sequence[frozenset[str]]) -> Array:
+    def probabilities(self, prompts: Sequence[frozenset[Hashable]]) -> Array:
         """For each prompt and class."""
         logits = _matrix(prompts, self.columns) @ self.points + self.bias
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -41,7 +41,7 @@ class Fit:
         return shares
 
 
-def fit(rows: Sequence[Row], doubtful: Sequence[frozenset[str]] = ()) -> Fit:
+def fit(rows: Sequence[Row], doubtful: Sequence[frozenset[Hashable]] = ()) -> Fit:
     """Fit on rows, each class weighing the same and no source too much."""
     columns = _columns(rows)
     labels = np.array([CLASSES.index(row.label) for row in rows])
@@ -65,7 +65,9 @@ def fit(rows: Sequence[Row], doubtful: Sequence[frozenset[str]] = ()) -> Fit:
     return Fit(columns, model.coef_.T, model.intercept_)
 
 
-def unseen(rows: Sequence[Row], extra: Sequence[Row], doubtful: Sequence[frozenset[str]]) -> Array:
+def unseen(
+    rows: Sequence[Row], extra: Sequence[Row], doubtful: Sequence[frozenset[Hashable]]
+) -> Array:
     """Probabilities for every row by a model that saw nothing of the row's source, and no row
     that may not ship; `extra` (our own) is always trained on.
     """
@@ -99,9 +101,9 @@ def curve(rows: Sequence[Row], shares: Array, knots: int = 14) -> list[tuple[flo
     ]
 
 
-def _columns(rows: Iterable[Row]) -> dict[str, int]:
-    forms: dict[str, set[str]] = defaultdict(set)
-    times: Counter[str] = Counter()
+def _columns(rows: Iterable[Row]) -> dict[Hashable, int]:
+    forms: dict[Hashable, set[str]] = defaultdict(set)
+    times: Counter[Hashable] = Counter()
     for row in rows:
         times.update(row.signals)
         for signal in row.signals:
@@ -109,12 +111,17 @@ def _columns(rows: Iterable[Row]) -> dict[str, int]:
     kept = (
         signal
         for signal, places in forms.items()
-        if times[signal] >= TIMES and (len(places) >= FORMS or signal[0] in "=!")
+        if times[signal] >= TIMES and (len(places) >= FORMS or _is_shape(signal))
     )
-    return {signal: column for column, signal in enumerate(sorted(kept))}
+    return {signal: column for column, signal in enumerate(sorted(kept, key=repr))}
 
 
-def _matrix(prompts: Sequence[frozenset[str]], columns: dict[str, int]) -> Any:
+def _is_shape(signal: Hashable) -> bool:
+    first = signal[0] if isinstance(signal, tuple) else str(signal)
+    return len(first) > 1 and first[0] in "=!"
+
+
+def _matrix(prompts: Sequence[frozenset[Hashable]], columns: dict[Hashable, int]) -> Any:
     found: list[int] = []
     ends = [0]
     for prompt in prompts:

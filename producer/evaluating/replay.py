@@ -12,7 +12,8 @@ from typing import Any, Final
 from producer.evaluating.frontier import Case, Curve, Point, curve
 from producer.evaluating.outcomes import Outcome, Recorded
 from shared.deciding.classification.classifier import Classifier
-from shared.deciding.classification.rules import classify_text
+from shared.deciding.classification.difficulty import difficulty_of
+from shared.deciding.classification.features import read_features
 from shared.deciding.scoring import floor_of, need_of
 from shared.domain.inference import Request, Tier
 from shared.domain.money import usd_from_nusd
@@ -89,7 +90,10 @@ def evaluate(
     needs = [need_of(classification) for classification in decided]
     orders: dict[str, list[float]] = {
         "policy": needs,
-        "heuristic": [classify_text(outcome.prompt).difficulty for outcome in outcomes],
+        "heuristic": [
+            difficulty_of(read_features(outcome.prompt), classification.task_type)
+            for outcome, classification in zip(outcomes, decided, strict=True)
+        ],
         "length": [float(len(outcome.prompt)) for outcome in outcomes],
         "random": [0.0] * len(outcomes),
         "oracle": [case.strong - case.weak for case in direct],

@@ -1,51 +1,54 @@
 """The trained models: two linear ones, over signals and over figures; their weights are data.
 
 The weights were made by `python -m training`; docs/model_card.md says from what, and how well they
-do. No numeric library: a prompt touches some hundred weights, which plain Python adds up in less
-time than an array takes to be built.
+do. No numeric library: a prompt touches some hundred weights, and a whole number that holds the
+points for all classes side by side lets one built-in `sum` add them up.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from itertools import repeat
 from math import exp
 from typing import Any, Final
 
 import orjson
 
+from shared.deciding.classification.signals import parsed
 from shared.domain.inference import TaskType
 
 FILE: Final = "model.json"
+_BITS: Final = 32
+_MASK: Final = (1 << _BITS) - 1
+_HALF: Final = 1 << (_BITS - 1)
+# What makes each of so many numbers positive, so that none borrows from its neighbour.
+_HALVES: Final = tuple(sum(_HALF << (_BITS * n) for n in range(count)) for count in range(9))
 
 
 @dataclass(frozen=True, slots=True)
 class TaskModel:
     """Points of every signal for each of `classes`, and what the best one's lead is worth.
 
+    bias, points: whole numbers, `packed` into one for all classes, each worth `unit`.
     curve: (probability, confidence) knots, rising: the share that was right among prompts of
     sources unseen in training which got this probability.
     """
 
     classes: tuple[TaskType, ...]
-    bias: tuple[float, ...]
-    weights: Mapping[str, tuple[float, ...]]
+    bias: int
+    points: Mapping[Hashable, int]
+    unit: float
     curve: tuple[tuple[float, float], ...]
 
-    def decide(self, signals: Iterable[str]) -> tuple[TaskType, float]:
+    def decide(self, signals: Iterable[Hashable]) -> tuple[TaskType, float]:
         """The likeliest task type, and the confidence in it, 0..1."""
-        coding, creative, analysis, reasoning, simple = self.bias
-        for found in map(self.weights.get, signals):
-            if found is not None:
-                coding += found[0]
-                creative += found[1]
-                analysis += found[2]
-                reasoning += found[3]
-                simple += found[4]
-        points = (coding, creative, analysis, reasoning, simple)
+        total = sum(map(self.points.get, signals, repeat(0)), self.bias)
+        points = unpacked(total, len(self.classes))
         most = max(points)
-        share = 1.0 / sum(exp(point - most) for point in points)
+        unit = self.unit
+        share = 1.0 / sum([exp((point - most) * unit) for point in points])
         return self.classes[points.index(most)], along(self.curve, share)
 
 
@@ -91,13 +94,25 @@ def _task(told: Mapping[str, Any]) -> TaskModel:
     unit: float = told["unit"]
     return TaskModel(
         classes=tuple(map(TaskType, told["classes"])),
-        bias=tuple(told["bias"]),
-        weights={
-            signal: tuple(point * unit for point in row)
+        bias=packed([round(points / unit) for points in told["bias"]]),
+        points={
+            parsed(signal): packed(row)
             for signal, row in zip(told["signals"], told["points"], strict=True)
         },
+        unit=unit,
         curve=tuple((share, right) for share, right in told["curve"]),
     )
+
+
+def packed(row: Sequence[int]) -> int:
+    """Whole numbers between -2**31 and 2**31, as one, of which sums can be made."""
+    return sum(points << (_BITS * place) for place, points in enumerate(row))
+
+
+def unpacked(total: int, count: int) -> list[int]:
+    """The sums of `count` numbers that were packed."""
+    total += _HALVES[count]
+    return [((total >> place) & _MASK) - _HALF for place in range(0, _BITS * count, _BITS)]
 
 
 def _tuples(told: Mapping[str, Any]) -> dict[str, Any]:

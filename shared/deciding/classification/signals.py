@@ -1,95 +1,106 @@
 """What the trained model looks at: words and pairs at a prompt's two ends, shape, and rules' cues.
 
-A signal is a short string that is there or not. Words carry a mark for where they stand: `^` opens
-the prompt, `>` opens a sentence at either end. Figures become `#`, so that no number is learned.
+A signal is there or not. A word is a string, a pair of neighbours a tuple, what else there is to
+see a string or a tuple whose first string begins with a mark (`=` shape, `!` cues, `<` place).
+Figures are noughts, so that no number is learned. `told` gives a signal's form in a file.
 """
 
-import re
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from bisect import bisect_left, bisect_right
+from collections.abc import Hashable, Sequence
+from itertools import pairwise, repeat
+from typing import Final
 
-from shared.deciding.classification.features import Features
+from shared.deciding.classification.features import HEAD_TOKENS, TAIL_TOKENS, Features
 from shared.deciding.classification.rules import Cue
 from shared.deciding.classification.vocabulary import COMMANDS, NARRATION
 from shared.domain.inference import TaskType
 
-_HEAD_WORDS, _TAIL_WORDS = 40, 24
-_LONGEST_INSTRUCTION = 160
-_WORD = re.compile(r"[a-zà-ÿ]+")
+BEGIN: Final = "<begin>"
+END: Final = "<end>"
+COMMAND: Final = "<command>"
+FIRST: Final = "<first>"
+LAST: Final = "<last>"
+"""Stand in a tuple for where its words are; no token looks like them."""
+
+_LONGEST_INSTRUCTION = 30  # tokens
+_FEW = (0, 1, 2, 3, 3, 3, 6, 6, 6, 6, 6, 6)
+_TOTALS = (1, 2, 3, 4.5, 6, 8)  # points of a task type
+_LEADS = (1, 2, 3.5, 5)  # over the second
+_TOTAL_SIGNALS = {kind: [(f"!{kind}", level) for level in _TOTALS] for kind in TaskType}
+_LEAD_SIGNALS = {
+    kind: [("!first", kind.value), *((f"!first-{kind}", level) for level in _LEADS)]
+    for kind in TaskType
+}
 _STEPS = (3, 6, 9, 13, 18, 25, 40, 60, 90, 140, 220, 350)
-_FUNCTION_WORDS = frozenset(
-    """a an the of in on at to and or is it its that this for as""".split()  # noqa: SIM905
-)
 # Word lists are split from text because that is how they are read and mended.
 _QUESTION_WORDS = frozenset(
     """
-    who what when where which whose whom how why is are was were do does did can could should has
+    who what when where which whose whom how why is are was were does do did can could should has
     have will would
     """.split()  # noqa: SIM905
 )
 
 
-def signals_of(features: Features, cues: Sequence[Cue]) -> set[str]:
+def signals_of(features: Features, cues: Sequence[Cue]) -> set[Hashable]:
     """The signals of a prompt; `cues` are what the rules found in it."""
-    found = set(_words(features))
-    found.update(_shape(features))
-    found.update(_rules(cues))
+    tokens = features.tokens
+    if len(tokens) <= HEAD_TOKENS + TAIL_TOKENS:
+        found: set[Hashable] = set(features.distinct)
+        found.update(pairwise([BEGIN, *tokens, END]))
+    else:
+        head, tail = tokens[:HEAD_TOKENS], tokens[-TAIL_TOKENS:]
+        found = {*head, *tail}
+        found.update(pairwise([BEGIN, *head]))
+        found.update(pairwise([*tail, END]))
+    found.add((BEGIN, *tokens[:2]))
+    found.add((BEGIN, *tokens[:3]))
+    found.update(zip(repeat(COMMAND), features.commands))
+    if "\n" in features.distinct:
+        _add_outer_lines(found, tokens)
+    _add_shape(found, features)
+    _add_rules(found, cues)
     return found
 
 
-def _words(features: Features) -> Iterator[str]:
-    words = features.words
-    if len(words) <= _HEAD_WORDS + _TAIL_WORDS:
-        spans = [words]
-    else:
-        spans = [words[:_HEAD_WORDS], words[-_TAIL_WORDS:]]
-    for span in spans:
-        yield from (word for word in span if word not in _FUNCTION_WORDS)
-        yield from map("_".join, pairwise(span))
-    if words:
-        yield "^" + words[0]
-        yield "^" + "_".join(words[:2])
-        yield "^" + "_".join(words[:3])
-    for word in features.commands:
-        yield ">" + word
-    yield from _outer_lines(features.text)
-
-
-def _outer_lines(text: str) -> Iterator[str]:
+def _add_outer_lines(found: set[Hashable], tokens: list[str]) -> None:
     """The words of a short first and a short last line, where they hold the instruction."""
-    first, broken, rest = text.partition("\n")
-    if not broken:
-        return
-    last = rest.rpartition("\n")[2]
-    for mark, line in (("[", first), ("]", last)):
+    first = tokens[: tokens.index("\n")]
+    last = tokens[len(tokens) - tokens[::-1].index("\n") :]
+    for mark, line in ((FIRST, first), (LAST, last)):
         if len(line) <= _LONGEST_INSTRUCTION:
-            words = _WORD.findall(line.lower())
-            yield from (mark + word for word in words)
-            yield mark + "_".join(words[:2])
+            found.update(zip(repeat(mark), line))
+            found.add((mark, *line[:2]))
 
 
-def _shape(features: Features) -> Iterator[str]:
-    size = sum(features.word_count > step for step in _STEPS)
+def _add_shape(found: set[Hashable], features: Features) -> None:
+    size = bisect_left(_STEPS, features.word_count)
     asks = features.opening in _QUESTION_WORDS
-    yield f"=size {size}"
-    yield f"=size {size} {asks} {features.ends_with_question}"
-    yield f"=numbers {_few(features.numbers)}"
-    yield f"=numbers {_few(features.numbers)} {features.ends_with_question} {size // 3}"
-    yield f"=questions {_few(features.questions)} {features.ends_with_question}"
-    yield f"=code {_few(features.code_lines)} {size // 3}"
-    yield f"=formulas {_few(features.formulas)}"
-    yield f"=items {_few(features.items)} {features.has_choices}"
-    yield f"=speakers {_few(features.speakers)}"
-    yield f"=lines {_few(features.text.count(chr(10)))} {size // 3}"
-    yield f"=command {bool(features.commands)} {asks} {features.ends_with_question}"
+    ends = features.ends_with_question
+    numbers = _few(features.numbers)
     opened = _opening(features.opening)
-    yield f"=opens {opened}"
-    yield f"=opens {opened} {features.ends_with_question} {_few(features.numbers)}"
-    yield f"=opens {opened} {features.questions > 0} {size // 2}"
+    third = size // 3
+    found.update(
+        (
+            ("=size", size),
+            ("=asks", size, asks, ends),
+            ("=numbers", numbers),
+            ("=counted", numbers, ends, third),
+            ("=questions", _few(features.questions), ends),
+            ("=code", _few(features.code_lines), third),
+            ("=formulas", _few(features.formulas)),
+            ("=items", _few(features.items), features.has_choices),
+            ("=speakers", _few(features.speakers)),
+            ("=lines", _few(features.shape.count("\n")), third),
+            ("=command", bool(features.commands), asks, ends),
+            ("=opens", opened),
+            ("=ends", opened, ends, numbers),
+            ("=open", opened, features.questions > 0, size // 2),
+        )
+    )
     if features.fenced:
-        yield "=fenced"
+        found.add("=fenced")
     if features.has_choices:
-        yield "=choices"
+        found.add("=choices")
 
 
 def _opening(word: str) -> str:
@@ -102,25 +113,33 @@ def _opening(word: str) -> str:
 
 def _few(count: int) -> int:
     """0, 1, 2, 3 for 3 to 5, 6 for 6 to 11, 12 for more."""
-    return count if count <= 2 else 3 if count <= 5 else 6 if count <= 11 else 12  # noqa: PLR2004
+    return _FEW[count] if count < len(_FEW) else 12
 
 
-def _rules(cues: Sequence[Cue]) -> Iterator[str]:
+def _add_rules(found: set[Hashable], cues: Sequence[Cue]) -> None:
     points: dict[TaskType, float] = {}
     for kind, worth, reason in cues:
         points[kind] = points.get(kind, 0.0) + worth
         if not reason.startswith(("words:", "an instruction")):
-            yield f"!{reason}"
+            found.add(f"!{reason}")
+    if not points:
+        found.add("!none")
+        return
     ranked = sorted(points.items(), key=lambda entry: -entry[1])
     for kind, total in ranked:
-        for level in (1, 2, 3, 4.5, 6, 8):
-            if total >= level:
-                yield f"!{kind} {level}"
-    if ranked:
-        lead = ranked[0][1] - (ranked[1][1] if len(ranked) > 1 else 0.0)
-        yield f"!first {ranked[0][0]}"
-        for level in (1, 2, 3.5, 5):
-            if lead >= level:
-                yield f"!first {ranked[0][0]} {level}"
-    else:
-        yield "!none"
+        found.update(_TOTAL_SIGNALS[kind][: bisect_right(_TOTALS, total)])
+    best = ranked[0][0]
+    lead = ranked[0][1] - (ranked[1][1] if len(ranked) > 1 else 0.0)
+    found.update(_LEAD_SIGNALS[best][: 1 + bisect_right(_LEADS, lead)])
+
+
+def told(signal: Hashable) -> str | list[str | float]:
+    """A signal as JSON has it."""
+    if isinstance(signal, tuple):
+        return list(signal)
+    return str(signal)
+
+
+def parsed(signal: str | Sequence[str | float]) -> Hashable:
+    """The signal that `told` told."""
+    return signal if isinstance(signal, str) else tuple(signal)

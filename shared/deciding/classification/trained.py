@@ -27,6 +27,8 @@ from shared.domain.inference import Request, TaskType
 _USUAL_LOG_LENGTH: Final = 5.3  # 200 characters
 _LENGTH_WORTH: Final = 0.08
 _LONGEST: Final = 3_000
+# Of a prompt without any word that the model knows: another language, or none.
+_STRANGE: Final = 0.45
 # The model's predictions lie closer together than the difficulties do.
 _STRETCH: Final = 1.3
 
@@ -50,7 +52,10 @@ class TrainedClassifier:
         if is_blank(features):
             return NOTHING_TO_READ
         cues = cues_of(features)
-        kind, confidence = self._models.task.decide(signals_of(features, cues))
+        task = self._models.task
+        kind, confidence = task.decide(signals_of(features, cues))
+        if not any(token in task.points for token in features.distinct if token.isalpha()):
+            confidence = min(confidence, _STRANGE)
         return Classification(
             task_type=kind,
             difficulty=self._difficulty(features, kind),

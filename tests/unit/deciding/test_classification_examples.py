@@ -1,8 +1,7 @@
-"""Prompts written for this test: how often the rules are right.
+"""Prompts written for this test: how often they are classified rightly.
 
-Seen for the first time, 57 of the 61 were classified rightly (coding 9 of 12). Then one gap that
-they showed was mended (a short question about quoted code is no simple question), so the floors
-below guard against getting worse; they are no measure on unseen prompts.
+They were read when the rules were made, so the floors below guard against getting worse; they are
+no measure on unseen prompts.
 """
 
 import pytest
@@ -11,9 +10,12 @@ from hypothesis import strategies as st
 
 from shared.deciding.classification.classifier import Classifier
 from shared.deciding.classification.features import HEAD_CHARS, TAIL_CHARS, read_features
-from shared.deciding.classification.rules import RulesClassifier, classify_text
+from shared.deciding.classification.trained import TrainedClassifier
 from shared.domain.decisions import Level
 from shared.domain.inference import Request, TaskType
+
+CLASSIFIER = TrainedClassifier()
+classify_text = CLASSIFIER.classify_text
 
 CODING = [
     "Write a Python function that merges two sorted lists without using sorted().",
@@ -120,7 +122,7 @@ EXAMPLES = [
 ]
 
 
-def test_the_rules_name_the_type_of_nine_in_ten_examples() -> None:
+def test_the_type_is_named_of_nine_in_ten_examples() -> None:
     wrong = [
         (kind.value, classify_text(text).task_type.value, text[:60])
         for text, kind in EXAMPLES
@@ -136,7 +138,7 @@ def test_no_type_is_missed_more_than_one_time_in_five(kind: TaskType) -> None:
     assert right >= 0.8 * len(texts)
 
 
-def test_confidence_is_higher_where_the_rules_are_right() -> None:
+def test_confidence_is_higher_where_the_type_is_right() -> None:
     right = [c.confidence for t, k in EXAMPLES if (c := classify_text(t)).task_type is k]
     wrong = [c.confidence for t, k in EXAMPLES if (c := classify_text(t)).task_type is not k]
     assert not wrong or sum(wrong) / len(wrong) < sum(right) / len(right)
@@ -169,7 +171,7 @@ def test_a_short_question_is_easy_and_every_decision_has_its_reasons() -> None:
     decided = classify_text("What is the capital of Mongolia?")
     assert decided.level is Level.EASY
     assert decided.reasons
-    assert decided.source == "rules"
+    assert decided.source == "trained"
 
 
 @given(st.text(max_size=400))
@@ -197,7 +199,7 @@ def test_an_instruction_after_a_long_text_is_seen() -> None:
 
 
 def test_the_last_user_message_is_what_is_classified() -> None:
-    classifier: Classifier = RulesClassifier()
+    classifier: Classifier = CLASSIFIER
     request = Request(
         messages=(
             {"role": "user", "content": "Write a poem about rain."},

@@ -5,6 +5,7 @@ import re
 import time
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,8 @@ from shared.deciding.classification.difficulty import difficulty_of
 from shared.deciding.classification.features import read_features
 from shared.deciding.classification.model import DifficultyModel, Models, TaskModel, shipped
 from shared.deciding.classification.numbers import NAMES, numbers_of
+from shared.deciding.classification.rules import cues_of
+from shared.deciding.classification.signals import parsed, signals_of, told
 from shared.deciding.classification.trained import TrainedClassifier
 from shared.domain.inference import Request, TaskType
 
@@ -84,6 +87,21 @@ def test_confidence_rises_with_the_models_share() -> None:
     assert len(set(shares)) > 5
 
 
+@given(st.lists(st.lists(st.integers(-8191, 8191), min_size=5, max_size=5), max_size=500))
+def test_points_packed_side_by_side_add_up_as_they_do_apart(rows: list[list[int]]) -> None:
+    apart = [sum(row[place] for row in rows) for place in range(5)]
+    assert model.unpacked(sum(map(model.packed, rows)), 5) == apart
+
+
+def test_every_signal_is_the_same_after_its_way_through_the_file() -> None:
+    texts = [prompt for prompt, _ in ODD] + ["1) a\n2) b\n```x = 3```\nA. y\nB. n", "...", "! !"]
+    for text in texts:
+        features = read_features(text)
+        found = signals_of(features, cues_of(features))
+        stored = orjson.loads(orjson.dumps([told(signal) for signal in found]))
+        assert {parsed(signal) for signal in stored} == found
+
+
 def test_a_curve_is_level_beyond_its_ends_and_straight_between() -> None:
     curve = ((0.4, 0.5), (0.8, 0.9))
     assert [model.along(curve, x) for x in (0.1, 0.4, 0.6, 0.8, 0.95)] == pytest.approx(
@@ -93,7 +111,7 @@ def test_a_curve_is_level_beyond_its_ends_and_straight_between() -> None:
 
 def test_a_question_with_answers_to_choose_from_gets_the_learned_difficulty() -> None:
     question = "Which is a prime?\nA. 4\nB. 6\nC. 7\nD. 9\nAnswer:"
-    task = TaskModel(shipped().task.classes, (0.0,) * 5, {}, ((0.2, 0.5), (1.0, 0.9)))
+    task = TaskModel(shipped().task.classes, 0, {}, 1.0, ((0.2, 0.5), (1.0, 0.9)))
     flat = (0.0,) * len(NAMES)
     easy = TrainedClassifier(Models(task, DifficultyModel(flat, flat, 0.3)))
     hard = TrainedClassifier(Models(task, DifficultyModel(flat, flat, 0.7)))
@@ -131,7 +149,7 @@ def test_the_model_card_describes_the_weights_that_are_shipped() -> None:
     assert f"{len(weights):,} bytes" in card
     signals = re.search(r"([\d,]+) signals\.", card)
     assert signals
-    assert int(signals[1].replace(",", "")) == len(shipped().task.weights)
+    assert int(signals[1].replace(",", "")) == len(shipped().task.points)
     assert len(weights) < 2_000_000
 
 
