@@ -4,9 +4,7 @@ Everything a process needs is built when its worker starts and let go when it st
 module connects to nothing, so Flower can import it too.
 """
 
-import gc
 import os
-import sys
 from typing import Any
 
 import structlog
@@ -16,7 +14,7 @@ from shared.queue.celery_app import make_celery_app
 from shared.queue.publisher import Publisher
 from shared.settings import Settings
 from shared.telemetry import configure_logging
-from worker import bootstrap
+from worker import bootstrap, interpreter
 from worker.deafness import Consumption, DeafnessWatch
 from worker.tasks import RunnerHolder, register
 
@@ -24,14 +22,6 @@ log = structlog.get_logger(__name__)
 
 REPLACE_ME = 69
 """The exit code of a worker that consumes nothing (EX_UNAVAILABLE of sysexits)."""
-
-_YOUNG_OBJECTS = 20_000
-"""Made before the collector looks: a job leaves hardly a cycle behind, and looking after every 700
-objects, as Python does by itself, cost a fifth of a worker's time."""
-
-_TURN_S = 0.0005
-"""How long a thread may keep the interpreter from another: at Python's 5 ms a commit waits for the
-busy loop at each of its statements (measured in docs/performance.md)."""
 
 settings = Settings()
 app = make_celery_app(settings)
@@ -68,21 +58,13 @@ def _start(sender: str, instance: Any, **_: Any) -> None:
             _end_to_be_replaced,
         )
     )
-    _collect_seldom()
-    sys.setswitchinterval(_TURN_S)
+    interpreter.prepare()
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]
 def _listen_to_oneself(**_: Any) -> None:
     for watch in _watches:
         watch.start()
-
-
-def _collect_seldom() -> None:
-    """What was made for the start stays for ever: the collector need not go through it."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_YOUNG_OBJECTS, 20, 20)
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
