@@ -1,4 +1,4 @@
-"""How Python itself runs in a worker's process: when it collects, and how long a thread's turn is."""
+"""How Python runs in a worker's process: when it collects, and how long a thread's turn is."""
 
 import gc
 import sys

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Select, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from shared.db.bulk import among, insert_rows, listed, update_rows
+from shared.db.bulk import among, insert_rows, listed, made_once, update_rows
 from shared.db.repositories.batches import Progress
 from shared.db.tables import attempts, spend, usage
 from shared.domain.attempt import AttemptStatus, Purpose
@@ -100,13 +100,7 @@ def close(connection: Connection, closings: Sequence[Closing]) -> dict[int, Prog
     which was their reservation. Returns what to add to each batch, for `batches.add_progress`.
     """
     wanted = {closing.intent.id: closing for closing in closings}
-    query = (
-        select(attempts.c.id)
-        .where(among(connection, attempts.c.id, "ids"), attempts.c.status == AttemptStatus.OPEN)
-        .order_by(attempts.c.id)
-        .with_for_update()
-    )
-    found = connection.execute(query, {"ids": listed(connection, wanted)})
+    found = connection.execute(_open_ones(connection), {"ids": listed(connection, wanted)})
     still_open = [wanted[i] for i in found.scalars()]
     if not still_open:
         return {}
@@ -114,6 +108,17 @@ def close(connection: Connection, closings: Sequence[Closing]) -> dict[int, Prog
     update_rows(connection, attempts, rows, key="id", status=AttemptStatus.OPEN.value)
     _add_usage(connection, still_open)
     return _add_spend(connection, still_open)
+
+
+@made_once
+def _open_ones(connection: Connection) -> Select[Any]:
+    """Which of `ids` are still open; locks them."""
+    return (
+        select(attempts.c.id)
+        .where(among(connection, attempts.c.id, "ids"), attempts.c.status == AttemptStatus.OPEN)
+        .order_by(attempts.c.id)
+        .with_for_update()
+    )
 
 
 def _closing_row(closing: Closing) -> dict[str, Any]:
@@ -162,14 +167,6 @@ def _add_spend(connection: Connection, closings: Sequence[Closing]) -> dict[int,
 def _upsert_spend(
     connection: Connection, windows: Mapping[tuple[str, str, str], Sequence[int]]
 ) -> None:
-    statement = _insert(connection, spend)
-    statement = statement.on_conflict_do_update(
-        index_elements=["project_id", "kind", "period"],
-        set_={
-            "spent_nusd": spend.c.spent_nusd + statement.excluded.spent_nusd,
-            "unconfirmed_nusd": spend.c.unconfirmed_nusd + statement.excluded.unconfirmed_nusd,
-        },
-    )
     # In one order for all transactions, so that two never wait for each other in a circle.
     rows = [
         {
@@ -181,7 +178,19 @@ def _upsert_spend(
         }
         for (project, kind, period), (spent, unconfirmed) in sorted(windows.items())
     ]
-    connection.execute(statement, rows)
+    connection.execute(_adding_spend(connection), rows)
+
+
+@made_once
+def _adding_spend(connection: Connection) -> sqlite.Insert | postgresql.Insert:
+    statement = _insert(connection, spend)
+    return statement.on_conflict_do_update(
+        index_elements=["project_id", "kind", "period"],
+        set_={
+            "spent_nusd": spend.c.spent_nusd + statement.excluded.spent_nusd,
+            "unconfirmed_nusd": spend.c.unconfirmed_nusd + statement.excluded.unconfirmed_nusd,
+        },
+    )
 
 
 _USAGE_KEY = tuple(column.name for column in usage.primary_key)
@@ -208,17 +217,21 @@ def _add_usage(connection: Connection, closings: Sequence[Closing]) -> None:
         )
         for place, figure in enumerate(figures):
             own[place] += figure
-    statement = _insert(connection, usage)
-    statement = statement.on_conflict_do_update(
-        index_elements=_USAGE_KEY,
-        set_={name: usage.c[name] + statement.excluded[name] for name in USAGE_SUMS},
-    )
     # In one order for all transactions, as above.
     rows = [
         dict(zip((*_USAGE_KEY, *USAGE_SUMS), (*key, *own), strict=True))
         for key, own in sorted(sums.items())
     ]
-    connection.execute(statement, rows)
+    connection.execute(_adding_usage(connection), rows)
+
+
+@made_once
+def _adding_usage(connection: Connection) -> sqlite.Insert | postgresql.Insert:
+    statement = _insert(connection, usage)
+    return statement.on_conflict_do_update(
+        index_elements=_USAGE_KEY,
+        set_={name: usage.c[name] + statement.excluded[name] for name in USAGE_SUMS},
+    )
 
 
 def open_of_jobs(connection: Connection, job_ids: Sequence[int]) -> list[Intent]:

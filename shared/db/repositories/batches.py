@@ -7,14 +7,16 @@ close batches through `close_finished`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Select,
+    bindparam,
     exists,
     func,
     insert,
@@ -26,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from shared.db.bulk import among, listed, made_once
 from shared.db.repositories import files, outbox
 from shared.db.tables import OPEN_BATCH, SUBMITTED_BATCH, batches, file_intakes, jobs
 from shared.domain.batch import (
@@ -369,21 +372,23 @@ def add_progress(
     transactions never wait for each other in a circle; then close what is finished.
     Returns the ids of the batches that ended.
     """
-    for number in sorted(progress):
-        step = progress[number]
-        connection.execute(
-            update(batches)
-            .where(batches.c.number == number)
-            .values(
-                completed=batches.c.completed + step.completed,
-                failed=batches.c.failed + step.failed,
-                cancelled=batches.c.cancelled + step.cancelled,
-                expired=batches.c.expired + step.expired,
-                cost_nusd=batches.c.cost_nusd + step.cost_nusd,
-                unconfirmed_nusd=batches.c.unconfirmed_nusd + step.unconfirmed_nusd,
-            )
-        )
-    return close_finished(connection, sorted(progress), now)
+    numbers = sorted(progress)
+    steps = [{"of_number": number, **_added(progress[number])} for number in numbers]
+    if steps:
+        connection.execute(_ADDING, steps)
+    return close_finished(connection, numbers, now)
+
+
+_COUNTERS: Final = tuple(field.name for field in fields(Progress))
+_ADDING: Final = (
+    update(batches)
+    .where(batches.c.number == bindparam("of_number"))
+    .values({name: batches.c[name] + bindparam(f"more_{name}") for name in _COUNTERS})
+)
+
+
+def _added(step: Progress) -> dict[str, int]:
+    return {f"more_{name}": getattr(step, name) for name in _COUNTERS}
 
 
 _CLOSED_AT = {
@@ -397,16 +402,9 @@ def close_finished(connection: Connection, numbers: Sequence[int], now: datetime
     """Close those of the batches whose last job has ended, and announce it in the same
     transaction. Returns their ids. The one verb by which a batch ends after it began.
     """
-    ended = batches.c.completed + batches.c.failed + batches.c.cancelled + batches.c.expired
-    query = select(batches).where(
-        batches.c.number.in_(numbers),
-        batches.c.total == ended,
-        batches.c.status.in_(
-            [BatchStatus.IN_PROGRESS, BatchStatus.FINALIZING, BatchStatus.CANCELLING]
-        ),
-    )
     closed = []
-    for row in connection.execute(query.order_by(batches.c.number)).all():
+    over = {"numbers": listed(connection, numbers)}
+    for row in connection.execute(_finished(connection), over).all():
         status = MOVES[BatchStatus(row.status), BatchVerb.CLOSE]
         moments = {_CLOSED_AT[status]: now}
         if status is BatchStatus.COMPLETED:
@@ -423,6 +421,23 @@ def close_finished(connection: Connection, numbers: Sequence[int], now: datetime
                 outbox.add(connection, row.project_id, f"batch.{status.value}", {"id": row.id}, now)
             closed.append(row.id)
     return closed
+
+
+@made_once
+def _finished(connection: Connection) -> Select[Any]:
+    """Those of the batches `numbers` that are open and have no job left."""
+    ended = batches.c.completed + batches.c.failed + batches.c.cancelled + batches.c.expired
+    return (
+        select(batches)
+        .where(
+            among(connection, batches.c.number, "numbers"),
+            batches.c.total == ended,
+            batches.c.status.in_(
+                [BatchStatus.IN_PROGRESS, BatchStatus.FINALIZING, BatchStatus.CANCELLING]
+            ),
+        )
+        .order_by(batches.c.number)
+    )
 
 
 def _move(connection: Connection, number: int, verb: BatchVerb, **values: Any) -> None:

@@ -9,10 +9,12 @@ of its attempt is written all the same.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     Connection,
+    Select,
+    Update,
     bindparam,
     delete,
     func,
@@ -22,8 +24,9 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
-from shared.db.bulk import among, insert_rows, listed
+from shared.db.bulk import among, insert_rows, listed, made_once
 from shared.db.repositories.batches import Progress, add_progress, id_range
 from shared.db.tables import attempts, batches, jobs, results
 from shared.domain.batch import BatchStatus
@@ -154,28 +157,50 @@ def claim(
 
     deaths_below: leave those that have cost so many workers their lives (see `suspects`).
     """
-    running = select(batches.c.number).where(
-        batches.c.number.in_({batch_number_of(i) for i in ids}),
-        batches.c.status == BatchStatus.IN_PROGRESS,
-    )
-    numbers = set(connection.execute(running).scalars())
-    wanted = [i for i in ids if batch_number_of(i) in numbers]
+    numbers = listed(connection, {batch_number_of(i) for i in ids})
+    running = set(connection.execute(_running_batches(connection), {"numbers": numbers}).scalars())
+    wanted = [i for i in ids if batch_number_of(i) in running]
     if not wanted:
         return []
-    conditions = [
-        jobs.c.id.in_(wanted),
-        jobs.c.status == JobStatus.QUEUED,
-        jobs.c.duplicate_of.is_(None),
+    parameters = {
+        "ids": listed(connection, wanted),
+        "deaths_below": _ANY_DEATHS if deaths_below is None else deaths_below,
+        "token": token,
+        "until": lease_until,
+    }
+    rows = connection.execute(_claiming(connection), parameters).all()
+    claimed = [
+        ClaimedJob(job_id, custom_id, request, token, deaths, waiting_since, decision)
+        for job_id, custom_id, request, deaths, waiting_since, decision in rows
     ]
-    if deaths_below is not None:
-        conditions.append(jobs.c.deaths < deaths_below)
-    rows = connection.execute(
+    return sorted(claimed, key=lambda job: job.id)
+
+
+@made_once
+def _running_batches(connection: Connection) -> Select[Any]:
+    return select(batches.c.number).where(
+        among(connection, batches.c.number, "numbers"),
+        batches.c.status == BatchStatus.IN_PROGRESS,
+    )
+
+
+_ANY_DEATHS: Final = 2**31 - 1
+
+
+@made_once
+def _claiming(connection: Connection) -> ReturningUpdate[Any]:
+    return (
         update(jobs)
-        .where(*conditions)
+        .where(
+            among(connection, jobs.c.id, "ids"),
+            jobs.c.status == JobStatus.QUEUED,
+            jobs.c.duplicate_of.is_(None),
+            jobs.c.deaths < bindparam("deaths_below"),
+        )
         .values(
             status=JobStatus.RUNNING.value,
-            claim_token=token,
-            lease_until=lease_until,
+            claim_token=bindparam("token"),
+            lease_until=bindparam("until"),
             run_after=None,
             wait_reason=None,
         )
@@ -188,13 +213,6 @@ def claim(
             jobs.c.decision,
         )
     )
-    claimed = [
-        ClaimedJob(
-            row.id, row.custom_id, row.request, token, row.deaths, row.waiting_since, row.decision
-        )
-        for row in rows
-    ]
-    return sorted(claimed, key=lambda job: job.id)
 
 
 def suspects(connection: Connection, ids: Sequence[int], deaths: int) -> Sequence[int]:
@@ -224,15 +242,20 @@ def still_claimed(
     connection: Connection, claims: Collection[tuple[int, str]]
 ) -> set[tuple[int, str]]:
     """Which of the (job, claim token) pairs still hold; locks those jobs for the transaction."""
-    query = (
+    ids = listed(connection, {job_id for job_id, _ in claims})
+    rows = connection.execute(_running_ones(connection), {"ids": ids}).all()
+    return {(job_id, token) for job_id, token in rows} & set(claims)
+
+
+@made_once
+def _running_ones(connection: Connection) -> Select[Any]:
+    """The claims of `ids`; locks them."""
+    return (
         select(jobs.c.id, jobs.c.claim_token)
         .where(among(connection, jobs.c.id, "ids"), jobs.c.status == JobStatus.RUNNING)
         .order_by(jobs.c.id)
         .with_for_update()
     )
-    ids = listed(connection, {job_id for job_id, _ in claims})
-    rows = connection.execute(query, {"ids": ids}).all()
-    return {(job_id, token) for job_id, token in rows} & set(claims)
 
 
 _FREED = {
@@ -252,13 +275,18 @@ def finish(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         by_status.setdefault(row["status"], []).append(row["job_id"])
     for status, ids in by_status.items():
-        connection.execute(
-            update(jobs)
-            .where(among(connection, jobs.c.id, "ids"))
-            .values(status=status, decision=None, **_FREED),
-            {"ids": listed(connection, ids)},
-        )
+        parameters = {"ids": listed(connection, ids), "end": status}
+        connection.execute(_ending(connection), parameters)
     insert_rows(connection, results, rows)
+
+
+@made_once
+def _ending(connection: Connection) -> Update:
+    return (
+        update(jobs)
+        .where(among(connection, jobs.c.id, "ids"))
+        .values(status=bindparam("end"), decision=None, **_FREED)
+    )
 
 
 def park(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
