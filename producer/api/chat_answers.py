@@ -159,13 +159,17 @@ class Chunks:
         return b"".join(events)
 
     def end(self, row: Any, *, missed: bool) -> bytes:
-        """The last events: what was missed of the answer, its end, usage if asked for, [DONE]."""
+        """The last events: what was missed of the answer, its end, usage if asked for, [DONE].
+
+        missed: frames are known to be missing; an end that was not told shows by itself.
+        """
         if row.status != JobStatus.COMPLETED:
             return self.broken(refused(row))
         body = orjson.loads(row.body)
         self._head["model"] = row.model
         rest: list[bytes] = []
-        if missed:
+        # Where the last frames were missed nothing came after them to show it.
+        if missed or len(self._last) < len(body["choices"]):
             missing = self._missing(body)
             if missing is None:
                 return self.broken(_INTERRUPTED)

@@ -184,6 +184,29 @@ def test_what_was_missed_is_read_from_the_database_when_the_answer_is_there(
     assert chunks[-1].choices[0].finish_reason == "stop"
 
 
+def test_a_stream_whose_redis_dies_is_told_to_its_end_and_the_next_is_answered(
+    client: openai.OpenAI, mill: ChatMill
+) -> None:
+    plain = client.chat.completions.create(model="tiny", messages=STORY)
+    mill.simulator.set_scenario({"latency_ms": 1500})
+    chunks = []
+    for number, chunk in enumerate(
+        client.chat.completions.create(model="tiny", messages=STORY, stream=True)
+    ):
+        chunks.append(chunk)
+        if number == 2:
+            mill.redis.kill()
+    mill.redis.start()
+    assert text_of(chunks) == plain.choices[0].message.content
+    assert chunks[-1].choices[0].finish_reason == "stop"
+    told = chunks[-1].model_extra["promptmill"]
+    (attempt,) = mill.attempts_of(mill.last_job().id)
+    assert (attempt.status, attempt.cost_nusd) == ("billed", told["cost_nusd"])
+    client.chat.completions.create(model="tiny", messages=STORY)
+    assert mill.simulator.bill()["calls"] == 3
+    assert mill.simulator.bill()["total_nusd"] == 3 * attempt.cost_nusd
+
+
 def test_tokens_come_while_the_provider_still_writes(mill: ChatMill) -> None:
     mill.simulator.set_scenario({"latency_ms": 3000})
     body = {"model": "tiny", "messages": STORY, "stream": True}
