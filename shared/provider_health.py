@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import orjson
 from redis import Redis
@@ -70,6 +70,10 @@ class KeyHealth:
             "cooling_down_until": _iso(self.cooldown_ms) if self.cooldown_ms else None,
             "reason": self.reason or None,
         }
+
+
+WELL: Final = KeyHealth()
+"""The health of a key nothing is known about."""
 
 
 def parse_all(fields: Mapping[bytes, bytes]) -> dict[str, KeyHealth]:

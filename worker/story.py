@@ -4,7 +4,7 @@ Holds state for one job under one claim; the rows it makes are what `results` an
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -153,7 +153,7 @@ class Story:
             usage=completion.usage,
             verdict=verdict,
             latency_ms=_milliseconds(intent.started_at, closing.ended_at),
-            closing=replace(closing, verdict=verdict.to_dict()),
+            closing=closing._replace(verdict=verdict.to_dict()),
         )
         self.answers.append(answer)
         self.paid(closing)
@@ -170,7 +170,7 @@ class Story:
             return None
         if not keep_answer:
             return answer.closing
-        return replace(answer.closing, answer=answer.body.decode())
+        return answer.closing._replace(answer=answer.body.decode())
 
     def best(self) -> Answer:
         """The best answer so far; the stronger model's of two equals."""

@@ -1,7 +1,7 @@
 """The ledger's values: scopes, requests and what became of them. All amounts in nano-dollars."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 
@@ -42,18 +42,16 @@ class Scope:
     kind: ScopeKind
     key: str
     period: str = ""
+    text: str = field(init=False, compare=False, repr=False)
+    """The scope in one word; `Scope.parse` reads it back."""
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.key):
             raise ValueError(f"not a key of a scope: {self.key[:60]!r}")
         if not _PERIOD[self.kind].match(self.period):
             raise ValueError(f"not a period of a {self.kind} scope: {self.period[:60]!r}")
-
-    @property
-    def text(self) -> str:
-        """The scope in one word; `Scope.parse` reads it back."""
         tail = f":{self.period}" if self.period else ""
-        return f"{self.kind.value}:{self.key}{tail}"
+        object.__setattr__(self, "text", f"{self.kind.value}:{self.key}{tail}")
 
     @staticmethod
     def parse(text: str) -> "Scope":
@@ -96,7 +94,8 @@ class ReserveRequest:
     def __post_init__(self) -> None:
         checked_attempt(self.attempt_id)
         checked_nusd(self.amount_nusd)
-        if not 1 <= len(self.scopes) <= MAX_SCOPES or len(set(self.scopes)) != len(self.scopes):
+        different = len({scope.text for scope in self.scopes})
+        if not 1 <= len(self.scopes) <= MAX_SCOPES or different != len(self.scopes):
             raise ValueError(f"a reservation needs 1 to {MAX_SCOPES} different scopes")
 
 

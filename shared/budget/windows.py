@@ -1,6 +1,7 @@
 """Which scopes an attempt draws on at a given moment: calendar periods in UTC. Pure."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from shared.budget.model import Scope, ScopeKind
 
@@ -22,7 +23,13 @@ def scopes_for(
     An attempt keeps the scopes of the moment it was reserved in, also when it settles after
     midnight.
     """
-    day, month = periods(now)
+    return _scopes(project_id, batch_id, key_id, *periods(now))
+
+
+@lru_cache(maxsize=1024)
+def _scopes(
+    project_id: str, batch_id: str | None, key_id: str | None, day: str, month: str
+) -> tuple[Scope, ...]:
     windows: tuple[Scope, ...] = (
         Scope(ScopeKind.DAY, project_id, day),
         Scope(ScopeKind.MONTH, project_id, month),

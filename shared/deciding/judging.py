@@ -50,16 +50,14 @@ _DOUBT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is judged: the request, what came back, and what kind of work it was."""
+    """What is judged: the request, what came back (text: without white space around it), and what
+    kind of work it was.
+    """
 
     request: Request
     completion: Completion
     task_type: TaskType
-
-    @property
-    def text(self) -> str:
-        """The answer's text without white space around it."""
-        return self.completion.text.strip()
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ def judge(request: Request, completion: Completion, task_type: TaskType) -> Verd
     """
     if request.embed is not None:
         return Verdict(accepted=True, score=1.0)
-    answer = Answer(request, completion, task_type)
+    answer = Answer(request, completion, task_type, completion.text.strip())
     findings = [finding for check in CHECKS if (finding := check(answer)) is not None]
     if not findings:
         return Verdict(accepted=True, score=1.0)

@@ -12,7 +12,7 @@ milliseconds on one clock; a step returns the same value where nothing changes.
 from dataclasses import dataclass, replace
 from typing import Final
 
-from shared.provider_health import KeyHealth, KeyState
+from shared.provider_health import WELL, KeyHealth, KeyState
 from worker.providers.errors import (
     AccountRefused,
     MaybeBilled,
@@ -119,7 +119,7 @@ def _after_success(health: KeyHealth, now_ms: int) -> KeyHealth:
         return health  # a call from before; only the probe closes
     if health.cooldown_ms > now_ms:
         return replace(health, failures=0) if health.failures else health
-    return KeyHealth() if health.failures or health.cooldown_ms else health
+    return WELL if health.failures or health.cooldown_ms else health
 
 
 def _after_failure(health: KeyHealth, event: Failed, now_ms: int) -> KeyHealth:
@@ -138,11 +138,11 @@ def _after_failure(health: KeyHealth, event: Failed, now_ms: int) -> KeyHealth:
 
 def _after_probe(health: KeyHealth, outcome: Succeeded | Failed, now_ms: int) -> KeyHealth:
     if isinstance(outcome, Succeeded):
-        return KeyHealth()
+        return WELL
     if outcome.refused:
         return _paused(health, outcome, now_ms)
     if not outcome.sick:  # it answered: throttled or unwilling, but alive
-        return _cooled(KeyHealth(), outcome, now_ms)
+        return _cooled(WELL, outcome, now_ms)
     if health.state is KeyState.PAUSED:
         return replace(health, due_ms=now_ms + PAUSE_MS)
     return _opened(_cooled(health, outcome, now_ms), outcome, now_ms)

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shared.clock import utc_now
-from shared.provider_health import KEY, KeyHealth, KeyState, parse_all
+from shared.provider_health import KEY, WELL, KeyHealth, KeyState, parse_all
 from worker.providers import breaker
 from worker.providers.breaker import (
     Event,
@@ -73,13 +73,15 @@ class HealthBoard:
     async def available(self, key_ids: Sequence[str]) -> Available | Barred:
         """A usable key, in the order given; a key that is due for its probe goes first."""
         await self._refresh()
+        if self._view.keys().isdisjoint(key_ids):
+            return Available(key_ids[0])
         now = self._now_ms()
-        view = {key_id: self._view.get(key_id, KeyHealth()) for key_id in key_ids}
+        view = {key_id: self._view.get(key_id, WELL) for key_id in key_ids}
         for key_id, health in view.items():
             if health.state is not KeyState.CLOSED and breaker.is_probe_free(health, now):
                 if await self._take_probe(key_id):
                     return Available(key_id, is_probe=True)
-                view[key_id] = self._view.get(key_id, KeyHealth())
+                view[key_id] = self._view.get(key_id, WELL)
         for key_id, health in view.items():
             if health.state is KeyState.CLOSED and health.cooldown_ms <= now:
                 return Available(key_id)
@@ -87,14 +89,18 @@ class HealthBoard:
 
     def barred_now(self, key_ids: Sequence[str]) -> Barred | None:
         """As this process sees it, without asking Redis: None where one of the keys may be used."""
+        if any(key_id not in self._view for key_id in key_ids):
+            return None
         now = self._now_ms()
-        view = [self._view.get(key_id, KeyHealth()) for key_id in key_ids]
+        view = [self._view.get(key_id, WELL) for key_id in key_ids]
         if any(one.state is KeyState.CLOSED and one.cooldown_ms <= now for one in view):
             return None
         return _barred(view, now)
 
     def record_success(self, key_id: str, *, is_probe: bool = False) -> None:
         """A call was answered."""
+        if not is_probe and key_id not in self._view:
+            return  # it was well, and is
         token = self._probes.pop(key_id, None) if is_probe else None
         self._note(key_id, ProbeEnded(token, Succeeded()) if token else Succeeded())
 
@@ -134,7 +140,7 @@ class HealthBoard:
         return int(utc_now().timestamp() * 1000) + self._offset_ms
 
     def _note(self, key_id: str, event: Event) -> None:
-        before = self._view.get(key_id, KeyHealth())
+        before = self._view.get(key_id, WELL)
         after = breaker.step(before, event, self._now_ms())
         if after == before and not isinstance(event, ProbeEnded | ProbeDropped):
             return
@@ -144,7 +150,7 @@ class HealthBoard:
             self._writer = asyncio.get_running_loop().create_task(self._write_pending())
 
     def _set_view(self, key_id: str, health: KeyHealth) -> None:
-        if health == KeyHealth():
+        if health == WELL:
             self._view.pop(key_id, None)
         else:
             self._view[key_id] = health
@@ -175,7 +181,7 @@ class HealthBoard:
         """Take over what Redis holds, with what this process has not written yet on top."""
         self._view = remote
         for key_id in self._pending:
-            self._adopt_key(key_id, self._view.get(key_id, KeyHealth()))
+            self._adopt_key(key_id, self._view.get(key_id, WELL))
 
     def _adopt_key(self, key_id: str, health: KeyHealth) -> None:
         for event in self._pending.get(key_id, ()):
@@ -210,7 +216,7 @@ class HealthBoard:
                 after = breaker.step(after, event, self._now_ms())
             if after == before:
                 return after
-            value = b"" if after == KeyHealth() else after.to_json()
+            value = b"" if after == WELL else after.to_json()
             if await self._replace(keys=[KEY], args=[key_id, stored or b"", value]):
                 return after
         return before
@@ -226,7 +232,7 @@ class HealthBoard:
         try:
             after = await self._apply(key_id, [started])
         except (RedisError, OSError):
-            after = breaker.step(self._view.get(key_id, KeyHealth()), started, self._now_ms())
+            after = breaker.step(self._view.get(key_id, WELL), started, self._now_ms())
         self._set_view(key_id, after)
         if after.probe != token:
             return False

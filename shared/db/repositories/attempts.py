@@ -6,9 +6,8 @@ the transaction that closes the attempts, so they equal the sum of the cost rows
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -20,9 +19,12 @@ from shared.domain.attempt import AttemptStatus, Purpose
 from shared.domain.job import batch_number_of
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """A call about to be made, reserved at its worst case in the windows named."""
+class Intent(NamedTuple):
+    """A call about to be made, reserved at its worst case in the windows named.
+
+    It and `Closing` are named tuples, because with so many fields a frozen dataclass takes four
+    times as long to make, and every call makes three.
+    """
 
     id: str
     job_id: int
@@ -40,8 +42,7 @@ class Intent:
     started_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Closing:
+class Closing(NamedTuple):
     """What became of a call. Identifies its job and windows, so that the sums can be written
     without reading the intent again.
     """
