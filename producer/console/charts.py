@@ -36,7 +36,7 @@ def line(label: str, names: Sequence[str], values: Sequence[float]) -> dict[str,
     """One sum as it grows."""
     chart = bars(label, names, {label: values})
     chart["series"] = [
-        {"name": label, "type": "line", "data": list(values), "showSymbol": False,
+        {"name": label, "type": "line", "data": list(values), "showSymbol": len(names) == 1,
          "smooth": 0.2, "lineStyle": {"width": 2}, "areaStyle": {"opacity": 0.16}}
     ]  # fmt: skip
     chart["xAxis"]["boundaryGap"] = False

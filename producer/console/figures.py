@@ -34,7 +34,9 @@ def money(nusd: int | None) -> str:
     amount = Decimal(abs(nusd)) / NUSD_PER_USD
     places = 2 if abs(nusd) >= _CENTS_FROM else min(9, max(2, _DIGITS - amount.adjusted() - 1))
     rounded = amount.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
-    return f"{sign}${rounded:,f}"
+    shown = f"{rounded:,f}"
+    cents = shown.find(".") + 3
+    return f"{sign}${shown[:cents]}{shown[cents:].rstrip('0')}"
 
 
 def exactly(nusd: int | None) -> str:

@@ -52,7 +52,9 @@ def frame(desk: Desk, title: str, place: str = "") -> Iterator[None]:
     ui.page_title(f"{title} · Promptmill")
     ui.add_css(_STYLE)
     ui.add_body_html(f"<script>{_SCRIPT}</script>")
-    ui.dark_mode(desk.reader.dark)
+    if desk.reader.dark is not None:
+        ui.dark_mode(desk.reader.dark)
+    ui.query("main.q-page").props("role=none")  # the content alone is the main part
     with part("div", "pm-page"):
         with part("header", "pm-head"):
             _head(desk)

@@ -95,6 +95,7 @@ button { width: 100%; margin-top: 1rem; font: inherit; font-weight: 600; padding
 {problem}
 <form method="post" action="{root}/login">
 <input type="hidden" name="next" value="{next}">
+<input name="username" autocomplete="username" value="Promptmill" hidden>
 <label for="key">API key</label>
 <input id="key" name="key" type="password" autocomplete="current-password" required autofocus>
 <button>Log in</button>

@@ -1,10 +1,11 @@
 """The history of requests: newest first, with filters, and a search by ids."""
 
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import Request
 from nicegui import ui
+from starlette.responses import RedirectResponse, Response
 
 from producer.console.desk import Desk, desk_of
 from producer.console.figures import NOTHING, moment, money_cell, number, span
@@ -35,14 +36,13 @@ async def show(
     task_type: str = "",
     model: str = "",
     find: str = "",
-) -> None:
+) -> Response | None:
     """A page of requests; the filters are a form, so that a list can be kept as a bookmark."""
     desk = desk_of(request)
     found = find.strip()
     if found.startswith(("job_", "batch_")):
         place = "jobs" if found.startswith("job_") else "batches"
-        ui.navigate.to(f"{ROOT}/{place}/{found}")
-        return
+        return RedirectResponse(f"{ROOT}/{place}/{quote(found)}")
     given = {"status": status, "tier": tier, "task_type": task_type, "model": model}
     filters = {name: value for name, value in given.items() if value}
     with frame(desk, "Requests", "Requests"):
@@ -58,6 +58,7 @@ async def show(
                 link("Newest", _address(filters), "pm-button pm-small")
             if following is not None:
                 link("Older", _address({**filters, "after": following}), "pm-button pm-small")
+    return None
 
 
 def _address(query: dict[str, Any]) -> str:

@@ -120,4 +120,4 @@ async def _start(desk: Desk, file_id: str, name: str, cap: str, window: str) -> 
         "max_cost_usd": cap.strip() or None,
     }
     batch = await ask(desk.start, body)
-    ui.navigate.to(f"{ROOT}/batches/{batch['id']}")
+    ui.navigate.to(f"/batches/{batch['id']}")  # NiceGUI puts the console's root before it
