@@ -14,6 +14,7 @@ import redis
 from producer.access import Access
 from producer.cancellation import Steering
 from producer.chat import Conversations
+from producer.early_upload import EarlyUploads
 from producer.file_batches import FileBatches
 from producer.file_intake import FileIntake
 from producer.files import Files
@@ -60,6 +61,7 @@ class ProducerContext:
     access: Access
     templates: TemplateShelf
     submission: Submission
+    early_uploads: EarlyUploads
     steering: Steering
     results: ResultReader
     budget: Budget
@@ -124,6 +126,7 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
         key_limits,
         limits=limits,
         webhook_allowed_cidrs=settings.webhook_allowed_cidrs,
+        starts_after_lines=settings.intake_starts_after_lines,
         clock=clock,
     )
     results = ResultReader(database)
@@ -142,6 +145,7 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
         access=Access(database, client, admin_key(settings), clock=clock),
         templates=templates,
         submission=submission,
+        early_uploads=EarlyUploads(submission, filler),
         steering=steering,
         results=results,
         budget=Budget(database, ledger, clock=clock),

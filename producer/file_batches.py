@@ -18,7 +18,7 @@ from producer.intake import fields
 from producer.intake.refusal import Refusal
 from producer.key_limits import KeyLimits
 from producer.options import MAX_NAME, MAX_URL, Allowance, metadata, priority, text, usd, window_of
-from producer.submission import WebhookOfSubmission, webhook_again, webhook_of
+from producer.submitted import WebhookOfSubmission, webhook_again, webhook_of
 from shared.catalog.spec import Catalog
 from shared.db.engine import Connection, Database
 from shared.db.repositories import batches, files, intakes

@@ -1,4 +1,5 @@
-"""Filling a batch: lines become jobs in blocks, and run once the last one is in.
+"""Filling a batch: lines become jobs in blocks, and run once the last one is in; or earlier, where
+whoever fills it lets them (`producer/early_upload.py`).
 
 A batch that ends meanwhile (it was cancelled or given up) takes no further line. A batch that was
 half filled by somebody who died can be filled on from the line after the last one that is in; of
@@ -22,7 +23,7 @@ from shared.db.engine import Connection, Database
 from shared.db.repositories import batch_plans, batches, jobs
 from shared.db.repositories.batches import BatchRow
 from shared.db.repositories.jobs import TakenLine
-from shared.domain.batch import BatchStatus, Priority
+from shared.domain.batch import TAKES_LINES, BatchStatus, Priority
 from shared.domain.job import job_id_of
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
@@ -50,7 +51,7 @@ class EndedMeanwhileError(Exception):
     """The batch was cancelled or given up while its lines were being written."""
 
 
-class _OvertakenError(EndedMeanwhileError):
+class OvertakenError(EndedMeanwhileError):
     """Somebody else has written lines of it since."""
 
 
@@ -114,25 +115,35 @@ class Filler:
         variety. A line with `cache: false` always is asked for itself.
         """
         taken = Taken(already)
-        sample = self._forecaster.sample()
+        sample = self.sample()
         try:
             with FirstLines() as seen:
-                leaders = _shown(_with_leaders(lines, deduplicate, seen), sample)
-                for block in _blocks(leaders, after):
-                    self._write(number, block, taken, fence)
-            expected = self._forecaster.forecast(project_id, sample)
-            messages = self._seal(number, priority, taken, expected, fence, sealed)
-        except _OvertakenError:
+                led = with_leaders(lines, deduplicate, seen, sample)
+                for block in blocks_of(led, after):
+                    self.write(number, block, taken, fence)
+            self.seal(number, project_id, priority, taken, sample, fence=fence, sealed=sealed)
+        except OvertakenError:
             log.info("another upload of this file fills the batch", batch_number=number)
             return taken
         except EndedMeanwhileError:
             log.warning("the batch ended before its last line was in", batch_number=number)
-            return taken
-        reach(FaultPoint.AFTER_SEAL)
-        self._publish(messages, project_id, priority)
         return taken
 
-    def _write(self, number: int, block: "_Block", taken: Taken, fence: Fence) -> None:
+    def sample(self) -> Sample:
+        """What a batch is forecast by; all its lines are to be shown to it (`with_leaders`)."""
+        return self._forecaster.sample()
+
+    def write(
+        self,
+        number: int,
+        block: "Block",
+        taken: Taken,
+        fence: Fence = _no_fence,
+        written: Fence = _no_fence,
+    ) -> None:
+        """Write one block after the lines that are `taken`; `written` is called in its transaction
+        when it is in. Raises EndedMeanwhileError, and OvertakenError where somebody else fills it.
+        """
         bad = [line for line, _ in block if line is not None]
         again = sum(made.duplicate_of is not None for _, made in block)
         with self._database.transaction() as connection:
@@ -143,6 +154,7 @@ class Filler:
             )
             _still_ours(connection, number, taken.lines + len(block))
             jobs.insert_lines(connection, number, [made for _, made in block], self._clock())
+            written(connection)
         reach(FaultPoint.AFTER_BLOCK)
         taken.lines += len(block)
         taken.rejected_count += len(bad)
@@ -151,7 +163,26 @@ class Filler:
         good = (made.line for _, made in block if made.request and made.duplicate_of is None)
         taken.first_good.extend(line for _, line in zip(range(room), good, strict=False))
 
-    def _seal(
+    def seal(
+        self,
+        number: int,
+        project_id: str,
+        priority: Priority,
+        taken: Taken,
+        sample: Sample,
+        *,
+        fence: Fence = _no_fence,
+        sealed: Fence = _no_fence,
+    ) -> None:
+        """All lines are `taken`, and were shown to the `sample`: let the jobs run. Raises as
+        `write`.
+        """
+        expected = self._forecaster.forecast(project_id, sample)
+        messages = self._sealed(number, priority, taken, expected, fence, sealed)
+        reach(FaultPoint.AFTER_SEAL)
+        self._publish(messages, project_id, priority)
+
+    def _sealed(
         self,
         number: int,
         priority: Priority,
@@ -168,14 +199,15 @@ class Filler:
             batch = _still_ours(connection, number, taken.lines)
             sealed(connection)
             good = batch.total - batch.rejected - batch.duplicates
+            ran_already = batch.status == BatchStatus.FILLING
             if not good:
                 batches.reject(connection, number, NO_VALID_LINES, now)
                 return []
             batch_plans.add(connection, number, expected, now)
             batches.seal(connection, number, now)
             reach(FaultPoint.BEFORE_SEAL_COMMIT)
-            if good != len(taken.first_good) or good > self._chunk_size:
-                return []  # a larger one, or filled on from where somebody else died
+            if ran_already or good != len(taken.first_good) or good > self._chunk_size:
+                return []  # the stager's already; a larger one; or filled on after somebody else
             ids = [job_id_of(number, line) for line in taken.first_good]
             jobs.mark_staged(connection, ids, now + _DIRECT_LEASE)
         size = 1 if priority is Priority.INTERACTIVE else self._chunk_size
@@ -197,35 +229,32 @@ class Filler:
             log.warning("a new batch waits for the broker", reason=error.message)
 
 
-def _with_leaders(
-    lines: Iterable[Line], deduplicate: bool | None, seen: FirstLines
+def with_leaders(
+    lines: Iterable[Line], deduplicate: bool | None, seen: FirstLines, sample: Sample
 ) -> Iterator[tuple[Line, int | None]]:
-    """Each line with the earlier one that asks the same, if its answer does for both."""
+    """Each line with the earlier one that asks the same, if its answer does for both; the others
+    that will be asked are shown to the sample.
+    """
     for line in lines:
         digest = None
         if deduplicate is not False and isinstance(line, ValidLine):
             digest = asked_once(line.asked, even_for_variety=deduplicate is True)
         first = line.line if digest is None else seen.first(digest, line.line)
-        yield line, None if first == line.line else first
-
-
-def _shown(
-    lines: Iterable[tuple[Line, int | None]], sample: Sample
-) -> Iterator[tuple[Line, int | None]]:
-    """The same lines; those that will be asked are shown to the sample."""
-    for line, leader in lines:
-        if leader is None and isinstance(line, ValidLine):
+        if first != line.line:
+            yield line, first
+            continue
+        if isinstance(line, ValidLine):
             sample.add(line)
-        yield line, leader
+        yield line, None
 
 
-_Block = list[tuple[RejectedLine | None, TakenLine]]
+Block = list[tuple[RejectedLine | None, TakenLine]]
 """Lines as they are stored, with the reason of those that were refused."""
 
 
-def _blocks(lines: Iterable[tuple[Line, int | None]], after: int) -> Iterator[_Block]:
+def blocks_of(lines: Iterable[tuple[Line, int | None]], after: int) -> Iterator[Block]:
     """Lines beyond `after`, in blocks bounded by number and by bytes."""
-    block: _Block = []
+    block: Block = []
     size = 0
     for line, leader in lines:
         if line.line <= after:
@@ -242,13 +271,16 @@ def _blocks(lines: Iterable[tuple[Line, int | None]], after: int) -> Iterator[_B
 
 def _still_ours(connection: Connection, number: int, lines: int) -> BatchRow:
     batch = batches.by_number(connection, number)
-    if batch is not None and batch.in_progress_at is not None:
-        raise _OvertakenError
+    if batch is None:
+        raise EndedMeanwhileError
+    if batch.status not in TAKES_LINES:
+        is_sealed = batch.in_progress_at is not None and batch.content_bytes is None
+        raise OvertakenError if is_sealed else EndedMeanwhileError
     # Lines of it are cancelled while it is being given up as lost, before its status says so.
-    if batch is None or batch.status != BatchStatus.VALIDATING or batch.cancelled:
+    if batch.status == BatchStatus.VALIDATING and batch.cancelled:
         raise EndedMeanwhileError
     if batch.total != lines:
-        raise _OvertakenError
+        raise OvertakenError
     return batch
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any, Final
 
 import orjson
@@ -35,9 +36,16 @@ class Allowance:
     spend_limit_nusd: int | None = None
 
 
+class Start(StrEnum):
+    """When the jobs of a submission may begin."""
+
+    EARLY = "early"  # while its last lines are still being sent
+    COMPLETE = "complete"  # once its last line is in
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a file is run, in its project."""
+    """How a file is run, in its project. start: None: early where that is possible."""
 
     project_id: str
     priority: Priority = Priority.BATCH
@@ -50,9 +58,12 @@ class Options:
     idempotency_key: str | None = None
     deduplicate: bool | None = None
     allowance: Allowance = field(default_factory=Allowance)
+    start: Start | None = None
 
     def fingerprint(self) -> bytes:
-        """What makes a submission the same one, apart from its lines, its key and its allowance."""
+        """What makes a submission the same one, apart from its lines, its key, its allowance and
+        the moment at which it starts.
+        """
         told: dict[str, Any] = {
             "priority": self.priority.value,
             "strict": self.strict,
@@ -115,6 +126,17 @@ def priority(value: str | None) -> Priority:
     except ValueError:
         words = " or ".join(word.value for word in Priority)
         raise UsageError(f"priority is {words}", code="invalid_value", param="priority") from None
+
+
+def start(value: str | None) -> Start | None:
+    """When it begins; "" is none."""
+    if not value:
+        return None
+    try:
+        return Start(value)
+    except ValueError:
+        words = " or ".join(word.value for word in Start)
+        raise UsageError(f"start is {words}", code="invalid_value", param="start") from None
 
 
 def metadata(value: object) -> dict[str, str]:

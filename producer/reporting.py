@@ -7,6 +7,7 @@ from shared.db.engine import Database
 from shared.db.repositories import batch_plans, duplicates, results
 from shared.db.repositories.batches import BatchRow
 from shared.domain.attempt import AttemptStatus
+from shared.domain.batch import shown
 from shared.domain.money import usd_from_nusd
 
 
@@ -31,7 +32,7 @@ def report(database: Database, batch: BatchRow) -> dict[str, Any]:
     saved = strongest - batch.cost_nusd
     return {
         "batch_id": batch.id,
-        "status": batch.status,
+        "status": shown(batch.status),
         **_money("total_cost", batch.cost_nusd),
         **_money("unconfirmed", batch.unconfirmed_nusd),
         "by_model": [_model(row) for row in models],

@@ -5,12 +5,16 @@ away by age.
 """
 
 import hashlib
+import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from producer.intake.physical import BLANKS, BOM
 from shared.errors import UsageError
+
+_READ_BYTES: Final = 1024 * 1024
 
 
 class TooLargeError(UsageError):
@@ -25,7 +29,7 @@ class Spool:
     def __init__(self, folder: Path, *, max_bytes: int, max_lines: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.file = tempfile.NamedTemporaryFile(dir=folder, prefix="upload-", suffix=".jsonl")  # noqa: SIM115  (closed by close)
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._max_lines = max_lines
         self._hash = hashlib.sha256()
         self._has_text = False
@@ -43,9 +47,9 @@ class Spool:
         head = piece.removeprefix(BOM) if self.size == 0 else piece
         self.size += len(piece)
         self.line_ends += piece.count(b"\n")
-        if self.size > self._max_bytes:
+        if self.size > self.max_bytes:
             raise TooLargeError(
-                f"the file is larger than {self._max_bytes} bytes: split it, or raise "
+                f"the file is larger than {self.max_bytes} bytes: split it, or raise "
                 "PROMPTMILL_MAX_UPLOAD_BYTES"
             )
         if self.line_ends > self._max_lines:
@@ -66,6 +70,28 @@ class Spool:
             )
         self.file.flush()
         self.file.seek(0)
+
+    def pieces(self) -> Iterator[bytes]:
+        """What was written so far; more may be written afterwards."""
+        self.file.flush()
+        at = 0
+        while at < self.size:
+            piece = os.pread(self.file.fileno(), min(_READ_BYTES, self.size - at), at)
+            if not piece:
+                return
+            at += len(piece)
+            yield piece
+
+    def sha256_of_first(self, count: int) -> str:
+        """The hash of so many first bytes, or of all where there are fewer."""
+        first = hashlib.sha256()
+        left = count
+        for piece in self.pieces():
+            first.update(piece[:left])
+            left -= min(left, len(piece))
+            if not left:
+                break
+        return first.hexdigest()
 
     @property
     def sha256(self) -> str:

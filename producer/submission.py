@@ -2,69 +2,42 @@
 
 The order matters: what is wrong with the whole is refused before anything is created; a batch is
 created before its first line is written and sealed after its last. A process that dies in between
-leaves the batch `validating`. The same file sent again under the same key goes on after the last
-line that is in; otherwise the batch closer ends it. Jobs run once the batch is sealed.
+leaves the batch `validating`, or `filling` where it runs already (`producer/early_upload.py`). The
+same file sent again under the same key goes on after the last line that is in; otherwise the batch
+closer ends it.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any
 
-from producer.filling import REJECTED_SHOWN, Filler
-from producer.intake import IntakeLimits, Line, RejectedLine, read_lines
+from producer.filling import REJECTED_SHOWN, Filler, Taken
+from producer.intake import IntakeLimits, Line, LineReader, RejectedLine, read_lines
 from producer.key_limits import KeyLimits
-from producer.options import MAX_LABEL, Options, window_of
+from producer.options import Options, Start, window_of
 from producer.spool import Spool
+from producer.submitted import (
+    BadLinesError,
+    Begun,
+    Submitted,
+    WebhookOfSubmission,
+    content_digest,
+    is_the_same,
+    stored_rejections,
+    webhook_again,
+    webhook_of,
+)
 from producer.templates import ProjectTemplates, TemplateShelf
 from shared.catalog.spec import Catalog
-from shared.db.engine import Connection, Database
-from shared.db.repositories import batches, jobs, results, webhooks
+from shared.db.engine import Database
+from shared.db.repositories import batches, jobs
 from shared.db.repositories.batches import BatchRow, NewBatch
-from shared.domain.batch import BatchStatus
-from shared.domain.job import line_of
+from shared.domain.batch import TAKES_LINES, UPLOAD_CUT_SHORT, BatchStatus
 from shared.errors import ConflictError, UnavailableError, UsageError
 from shared.fault_points import FaultPoint, reach
 from shared.ids import new_id
 from shared.webhooks import url_guard
-
-TOLD_AGAIN_WITHIN: Final = timedelta(seconds=60)
-"""How long a secret is told again to the request that made it."""
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookOfSubmission:
-    """The endpoint that will be told; its secret only where this submission made it."""
-
-    id: str
-    signing_secret: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """The batch as it stands after its submission, and its first 10,000 bad lines.
-
-    replayed: nothing was created now, an earlier submission under the same key made it.
-    """
-
-    batch: BatchRow
-    rejected: Sequence[RejectedLine]
-    rejected_count: int
-    webhook: WebhookOfSubmission | None = None
-    replayed: bool = False
-
-
-class BadLinesError(UsageError):
-    """A strict submission has bad lines, so nothing was created."""
-
-    code = "invalid_lines"
-
-    def __init__(self, rejected: Sequence[RejectedLine], count: int) -> None:
-        lines = "1 bad line" if count == 1 else f"{count} bad lines"
-        super().__init__(f"the file has {lines}; with `strict` nothing of it runs")
-        self.rejected = rejected
-        self.rejected_count = count
 
 
 class Submission:
@@ -80,9 +53,11 @@ class Submission:
         *,
         limits: IntakeLimits,
         webhook_allowed_cidrs: Sequence[str],
+        starts_after_lines: int,
         clock: Callable[[], datetime],
     ) -> None:
         self._database = database
+        self._starts_after = starts_after_lines
         self._known_models = frozenset(catalog.models)
         self._filler = filler
         self._templates = templates
@@ -103,8 +78,8 @@ class Submission:
         window = window_of(options.completion_window)
         spool.rewind()
         reach(FaultPoint.AFTER_SPOOLING)
-        digest = hashlib.sha256(spool.sha256.encode() + options.fingerprint()).hexdigest()
-        earlier = self._earlier(options, digest)
+        digest = content_digest(spool.sha256, options)
+        earlier = self._earlier(options, digest, spool)
         if earlier is not None:
             return self._carried_on(earlier, spool, options, digest)
         if options.webhook_url is not None:
@@ -118,7 +93,7 @@ class Submission:
             number, webhook = self._create(batch_id, options, digest, window, tokens)
         except ConflictError as error:
             self._key_limits.release_tokens(options.allowance, batch_id)
-            earlier = self._earlier(options, digest)
+            earlier = self._earlier(options, digest, spool)
             if error.code != "idempotency_key_taken" or earlier is None:
                 raise
             return earlier  # two submissions under one key at once: the other was first
@@ -142,27 +117,32 @@ class Submission:
     ) -> Submitted:
         """Its upload may have died: take in what is missing. One that lives notices, and stops."""
         batch = earlier.batch
-        if batch.status != BatchStatus.VALIDATING:
+        if batch.status not in TAKES_LINES:
             return earlier
+        self._fill_on(batch, spool, options, digest)
+        now = self._earlier(options, digest, spool)
+        if now is None or (now.batch.status == BatchStatus.VALIDATING and now.batch.cancelled):
+            raise UnavailableError("the upload under this key is being given up: send it again")
+        return now
+
+    def _fill_on(self, batch: BatchRow, spool: Spool, options: Options, digest: str) -> None:
+        number = batch.number
         with self._database.reading() as connection:
             # Read after the count of lines: whoever adds one in between overtakes this one.
-            done = jobs.last_line(connection, batch.number)
+            done = jobs.last_line(connection, number)
         templates = self._templates.of(options.project_id)
         self._filler.fill(
-            batch.number,
+            number,
             self._lines(spool, templates),
             batch.project_id,
             options.priority,
             already=batch.total,
             after=done,
             deduplicate=options.deduplicate,
+            sealed=lambda connection: batches.note_content(connection, number, digest, None),
         )
-        now = self._earlier(options, digest)
-        if now is None or (now.batch.status == BatchStatus.VALIDATING and now.batch.cancelled):
-            raise UnavailableError("the upload under this key is being given up: send it again")
-        return now
 
-    def _earlier(self, options: Options, digest: str) -> Submitted | None:
+    def _earlier(self, options: Options, digest: str, spool: Spool) -> Submitted | None:
         key = options.idempotency_key
         if key is None:
             return None
@@ -170,15 +150,118 @@ class Submission:
             batch = batches.by_idempotency_key(connection, options.project_id, key)
             if batch is None:
                 return None
-            if batch.content_sha256 != digest:
+            if not is_the_same(batch, digest, spool, options):
                 raise ConflictError(
                     "this key was used for another file or other options: use a new one",
                     code="idempotency_conflict",
                     param="Idempotency-Key",
                 )
-            bad = _stored_rejections(connection, batch)
+            if (batch.error or {}).get("code") == UPLOAD_CUT_SHORT["code"]:
+                raise ConflictError(
+                    f"the upload under this key was lost after {batch.total} lines: {batch.id} "
+                    "holds what was answered by then; use a new key to run the whole file again",
+                    code="upload_lost",
+                    param="Idempotency-Key",
+                )
+            bad = stored_rejections(connection, batch)
             webhook = webhook_again(connection, batch, options.webhook_url, self._clock())
         return Submitted(batch, bad, batch.rejected, webhook, replayed=True)
+
+    def starts_after(self, options: Options) -> int | None:
+        """After how many lines of an upload the first may run; None: when the last one is in.
+
+        Raises UsageError where it is to begin early and cannot.
+        """
+        reason = None
+        if options.strict:
+            reason = "with `strict` the whole file is judged before anything of it runs"
+        elif options.allowance.tokens_per_day is not None:
+            reason = "this key has a limit of tokens a day, so the whole file is counted first"
+        elif not self._starts_after:
+            reason = "PROMPTMILL_INTAKE_STARTS_AFTER_LINES is 0 here"
+        if reason is not None and options.start is Start.EARLY:
+            raise UsageError(f"cannot start early: {reason}", code="invalid_value", param="start")
+        return None if reason or options.start is Start.COMPLETE else self._starts_after
+
+    def begin(self, spool: Spool, options: Options) -> Begun | None:
+        """Make the batch of an upload of which only the first lines are there, or find the one
+        that such an upload under the same key has left; None where too little was sent yet to
+        tell whether that was of the same file.
+
+        Raises what `submit` raises of the whole file, and ConflictError for a key whose batch is
+        filled no more: so the end of the upload is to be waited for.
+        """
+        window = window_of(options.completion_window)
+        if options.idempotency_key is not None:
+            with self._database.reading() as connection:
+                known = batches.by_idempotency_key(
+                    connection, options.project_id, options.idempotency_key
+                )
+            if known is not None:
+                return self._begun_before(known, spool, options)
+        if options.webhook_url is not None:
+            url_guard.check(options.webhook_url, self._allowed_cidrs)
+        self._key_limits.check_spend(options.allowance)
+        batch_id = new_id("batch")
+        nothing = content_digest(hashlib.sha256().hexdigest(), options)
+        number, webhook = self._create(batch_id, options, nothing, window, None, content_bytes=0)
+        reach(FaultPoint.AFTER_BATCH_ROW)
+        return Begun(batch_id, number, webhook)
+
+    def _begun_before(self, batch: BatchRow, spool: Spool, options: Options) -> Begun | None:
+        if batch.content_bytes is None or batch.status not in TAKES_LINES:
+            raise ConflictError("the batch under this key is not filled by early uploads")
+        if batch.content_bytes > spool.size:
+            self.note_fed(batch.number)
+            return None
+        if not is_the_same(batch, "", spool, options):
+            raise ConflictError("this key was used for another file or other options")
+        with self._database.reading() as connection:
+            # Read after the count of lines: whoever adds one in between overtakes this one.
+            done = jobs.last_line(connection, batch.number)
+        return Begun(batch.id, batch.number, None, batch.total, done)
+
+    def filled(
+        self, begun: Begun, spool: Spool, options: Options, digest: str, taken: Taken | None
+    ) -> Submitted:
+        """The batch of an upload that is complete. taken: what it wrote up to the seal; None: it
+        stopped before, so what is missing is taken in now where the batch still takes lines.
+        """
+        batch = self._row(begun.number)
+        if taken is None and options.idempotency_key is not None:
+            return self.submit(spool, options)
+        if taken is None and batch.status in TAKES_LINES:
+            self._fill_on(batch, spool, options, digest)
+            batch = self._row(begun.number)
+        with self._database.reading() as connection:
+            bad = stored_rejections(connection, batch)
+        return Submitted(batch, bad, batch.rejected, begun.webhook, replayed=begun.already > 0)
+
+    def lose(self, begun: Begun, lines: int, error: Mapping[str, Any]) -> None:
+        """The rest of an upload will not come; raises ConflictError where others fill its batch."""
+        with self._database.transaction() as connection:
+            batches.lose(connection, begun.number, lines, error, self._clock())
+
+    def note_fed(self, number: int) -> None:
+        """The batch's file is being sent, though no new line of it is in."""
+        with self._database.transaction() as connection:
+            batches.note_fed(connection, number, self._clock())
+
+    def now(self) -> datetime:
+        """The present moment."""
+        return self._clock()
+
+    def reader(self, options: Options) -> LineReader:
+        """Reads the lines of a file that comes by and by."""
+        templates = self._templates.of(options.project_id)
+        return LineReader(self._limits, self._known_models, templates)
+
+    def _row(self, number: int) -> BatchRow:
+        with self._database.reading() as connection:
+            batch = batches.by_number(connection, number)
+        if batch is None:
+            raise UnavailableError("the batch is gone: the database lost it")
+        return batch
 
     def _lines(self, spool: Spool, templates: ProjectTemplates) -> Iterator[Line]:
         spool.rewind()
@@ -202,6 +285,7 @@ class Submission:
         digest: str,
         window: timedelta,
         counted_tokens: int | None,
+        content_bytes: int | None = None,
     ) -> tuple[int, WebhookOfSubmission | None]:
         now = self._clock()
         new = NewBatch(
@@ -218,6 +302,7 @@ class Submission:
             metadata=options.metadata,
             key_id=options.allowance.key_id,
             counted_tokens=counted_tokens,
+            content_bytes=content_bytes,
         )
         with self._database.transaction() as connection:
             number = batches.create(connection, new)
@@ -241,52 +326,5 @@ class Submission:
             options.priority,
             deduplicate=options.deduplicate,
         )
-        with self._database.reading() as connection:
-            batch = batches.by_number(connection, number)
-        if batch is None:
-            raise UnavailableError("the batch is gone: the database lost it")
+        batch = self._row(number)
         return Submitted(batch, taken.rejected, taken.rejected_count, webhook)
-
-
-def webhook_of(
-    connection: Connection, project_id: str, url: str | None, name: str | None, now: datetime
-) -> WebhookOfSubmission | None:
-    """The project's endpoint with this URL, made where it is missing; the URL was checked."""
-    if url is None:
-        return None
-    known = webhooks.find_by_url(connection, project_id, url)
-    if known is not None:
-        return WebhookOfSubmission(known.id)
-    made, secret = webhooks.create_endpoint(
-        connection, project_id, url, (name or "submission")[:MAX_LABEL], None, now
-    )
-    return WebhookOfSubmission(made.id, secret)
-
-
-def webhook_again(
-    connection: Connection, batch: BatchRow, url: str | None, now: datetime
-) -> WebhookOfSubmission | None:
-    """The endpoint of a submission that is told once more, a minute long with the secret of one
-    that it made: the first answer may have been lost on its way.
-    """
-    known = None if url is None else webhooks.find_by_url(connection, batch.project_id, url)
-    if known is None:
-        return None
-    is_its_own = known.created_at == batch.created_at
-    fresh = is_its_own and webhooks.is_untouched_since(known, now - TOLD_AGAIN_WITHIN)
-    return WebhookOfSubmission(known.id, known.secret if fresh else None)
-
-
-def _stored_rejections(connection: Connection, batch: BatchRow) -> list[RejectedLine]:
-    if not batch.rejected:
-        return []
-    return [
-        RejectedLine(
-            line_of(row.job_id),
-            row.custom_id,
-            row.error.get("field"),
-            row.error["code"],
-            row.error["message"],
-        )
-        for row in results.rejected(connection, batch.number, REJECTED_SHOWN)
-    ]

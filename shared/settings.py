@@ -43,6 +43,10 @@ class Settings(BaseSettings):
     max_batch_lines: Annotated[int, Field(ge=1, le=16_000_000)] = 1_000_000
     max_upload_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024**3
 
+    intake_starts_after_lines: Annotated[int, Field(ge=0)] = 2_000
+    """After how many lines of a submission the first of them may run while the others are still
+    being sent; 0: only once the last one is in."""
+
     chunk_size: Annotated[int, Field(ge=1, le=1000)] = 100
     worker_threads: Annotated[int, Field(ge=1, le=512)] = 64
     max_in_flight: Annotated[int, Field(ge=1, le=4096)] = 256

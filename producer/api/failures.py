@@ -17,7 +17,7 @@ from producer.api.answers import JsonResponse, error_response
 from producer.api.objects import rejected_lines
 from producer.key_limits import TooManyTokensError
 from producer.spool import TooLargeError
-from producer.submission import BadLinesError
+from producer.submitted import BadLinesError
 from shared.errors import (
     AccessError,
     BudgetRefusedError,

@@ -7,13 +7,13 @@ from typing import Any
 from producer.file_batches import MadeBatch
 from producer.files import FileInfo, written_ids
 from producer.intake import RejectedLine
-from producer.submission import Submitted, WebhookOfSubmission
+from producer.submitted import Submitted, WebhookOfSubmission
 from producer.templates import template_of
 from shared.catalog.spec import Catalog, ModelSpec, ProviderSpec
 from shared.clock import unix_seconds
 from shared.db.repositories.batches import BatchRow, Counts
 from shared.db.repositories.files import output_ids
-from shared.domain.batch import BatchStatus
+from shared.domain.batch import BatchStatus, shown
 from shared.domain.money import usd_from_nusd
 from shared.provider_health import KeyHealth, KeyState
 
@@ -43,7 +43,7 @@ def batch_object(
         "errors": _errors(row.error),
         "input_file_id": row.input_file_id,
         "completion_window": row.completion_window,
-        "status": row.status,
+        "status": shown(row.status),
         "output_file_id": output_id if output_id in written else None,
         "error_file_id": error_id if error_id in written else None,
         "created_at": unix_seconds(row.created_at),
@@ -60,6 +60,7 @@ def batch_object(
             "name": row.name,
             "priority": row.priority,
             "counts": asdict(counts),
+            "filling": row.status == BatchStatus.FILLING,
             "rejected": row.rejected,
             "duplicates": row.duplicates,
             **_money("cost", row.cost_nusd),

@@ -27,6 +27,10 @@ class FirstLines:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the file back."""
         if self._file is not None:
             self._file.close()
 

@@ -5,17 +5,17 @@ gives exactly one ValidLine or RejectedLine, in order, whatever bytes it holds; 
 for what a line says. Memory is bounded by the longest line allowed.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from producer.intake import fields, messages
 from producer.intake.embeddings import read_embeddings
 from producer.intake.first_lines import FirstLines
 from producer.intake.json_line import parse_line
-from producer.intake.physical import Source, physical_lines
+from producer.intake.physical import PhysicalLines, Source, pieces_of
 from producer.intake.refusal import Refusal
 from producer.intake.templates import Template, Templates, filled, no_templates, parse_template
 from producer.intake.usual import PlainRequest, plain_request
@@ -108,16 +108,59 @@ def read_lines(
     finds those that lines name. endpoint: the only one that OpenAI lines may name; None: any. An
     empty file gives nothing: the caller refuses it.
     """
-    words = frozenset((*ROUTING_WORDS, *known_models))
-    fill = partial(_without_template, templates, limits.max_line_bytes)
-    with FirstLines() as taken:
-        for number, content in physical_lines(source, limits.max_line_bytes):
+    with LineReader(limits, known_models, templates, endpoint) as reader:
+        for piece in pieces_of(source):
+            yield from reader.ended_in(piece)
+        yield from reader.rest()
+
+
+class LineReader:
+    """The same for a file that comes by and by. A context manager; each iterator is to be read to
+    its end, by one thread at a time.
+    """
+
+    def __init__(
+        self,
+        limits: IntakeLimits,
+        known_models: Collection[str],
+        templates: Templates = no_templates,
+        endpoint: Endpoint | None = None,
+    ) -> None:
+        self._max = limits.max_line_bytes
+        self._physical = PhysicalLines(self._max)
+        self._words = frozenset((*ROUTING_WORDS, *known_models))
+        self._known = known_models
+        self._fill = partial(_without_template, templates, self._max)
+        self._endpoint = endpoint
+        self._taken = FirstLines()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def ended_in(self, piece: bytes) -> Iterator[Line]:
+        """The lines that end in the next piece."""
+        return self._lines(self._physical.ended_in(piece))
+
+    def rest(self) -> Iterator[Line]:
+        """Nothing more comes: the line that had no end, if any."""
+        return self._lines(self._physical.rest())
+
+    def close(self) -> None:
+        """Give back what it remembers."""
+        self._taken.close()
+
+    def _lines(self, physical: Iterable[tuple[int, bytes | None]]) -> Iterator[Line]:
+        words, known, taken, fill = self._words, self._known, self._taken, self._fill
+        for number, content in physical:
             if content is None:
-                message = _TOO_LONG.format(limit=limits.max_line_bytes)
+                message = _TOO_LONG.format(limit=self._max)
                 yield RejectedLine(number, None, None, "line_too_long", message)
             else:
-                line = _read(number, content, words, known_models, taken, fill)
-                yield line if endpoint is None else _only(endpoint, line)
+                line = _read(number, content, words, known, taken, fill)
+                yield line if self._endpoint is None else _only(self._endpoint, line)
 
 
 def read_request(raw: Mapping[str, Any], known_models: Collection[str]) -> Request:

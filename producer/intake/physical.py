@@ -19,17 +19,43 @@ def physical_lines(source: Source, max_line_bytes: int) -> Iterator[tuple[int, b
     """(number, content without its end) of each line that is not blank; the content is None where
     it is longer than `max_line_bytes`, a carriage return at its end not counted.
     """
-    number = 0
-    open_line = _OpenLine(max_line_bytes)
-    for piece in _pieces(source):
+    lines = PhysicalLines(max_line_bytes)
+    for piece in pieces_of(source):
+        yield from lines.ended_in(piece)
+    yield from lines.rest()
+
+
+class PhysicalLines:
+    """The same for bytes that come by and by: each iterator is to be read to its end."""
+
+    def __init__(self, max_line_bytes: int) -> None:
+        self._max = max_line_bytes
+        self._open = _OpenLine(max_line_bytes)
+        self._number = 0
+        self._head: bytes | None = b""  # until it is known whether a byte order mark is there
+
+    def ended_in(self, piece: bytes) -> Iterator[tuple[int, bytes | None]]:
+        """The lines that end in the next piece."""
+        if self._head is not None:
+            piece = self._head + piece
+            self._head = piece if len(piece) < len(BOM) else None
+            if self._head is not None:
+                return
+            piece = piece.removeprefix(BOM)
         *ends, rest = piece.split(b"\n")
         for end in ends:
-            number += 1
-            content = open_line.ended_by(end) if open_line.begun else end
-            yield from _unless_blank(number, content, max_line_bytes)
-        open_line.add(rest)
-    if open_line.begun:
-        yield from _unless_blank(number + 1, open_line.ended_by(b""), max_line_bytes)
+            self._number += 1
+            content = self._open.ended_by(end) if self._open.begun else end
+            yield from _unless_blank(self._number, content, self._max)
+        self._open.add(rest)
+
+    def rest(self) -> Iterator[tuple[int, bytes | None]]:
+        """Nothing more comes: the lines that were not told yet."""
+        if self._head:
+            head, self._head = self._head, None
+            yield from self.ended_in(head)
+        if self._open.begun:
+            yield from _unless_blank(self._number + 1, self._open.ended_by(b""), self._max)
 
 
 class _OpenLine:
@@ -60,21 +86,10 @@ class _OpenLine:
         return content
 
 
-def _pieces(source: Source) -> Iterator[bytes]:
+def pieces_of(source: Source) -> Iterable[bytes]:
+    """The bytes of a source in pieces."""
     read = getattr(source, "read", None)
-    pieces: Iterable[bytes] = iter(lambda: read(_READ_BYTES), b"") if read else source
-    head = b""
-    started = False
-    for piece in pieces:
-        if started:
-            yield piece
-            continue
-        head += piece
-        if len(head) >= len(BOM):
-            started = True
-            yield head.removeprefix(BOM)
-    if not started:
-        yield head.removeprefix(BOM)
+    return iter(lambda: read(_READ_BYTES), b"") if read else source
 
 
 def _unless_blank(

@@ -79,7 +79,7 @@ templates = Table(
     Column("deleted_at", UtcDateTime),
 )
 
-OPEN_BATCH = "status IN ('validating', 'in_progress', 'finalizing', 'cancelling')"
+OPEN_BATCH = "status IN ('validating', 'filling', 'in_progress', 'finalizing', 'cancelling')"
 SUBMITTED_BATCH = "id < 'chat'"
 UNLEARNED_PLAN = "learned_at IS NULL"
 """Conditions of indexes. SQLite uses such an index only for a query that says the same word for
@@ -96,6 +96,7 @@ batches = Table(
     Column("status", String(16), nullable=False),
     Column("priority", String(16), nullable=False),
     Column("idempotency_key", String(255)),
+    # of its file and its options; where content_bytes is given: of so many first bytes of the file
     Column("content_sha256", String(64), nullable=False),
     Column("name", String(255)),
     Column("metadata", Json, nullable=False),
@@ -132,6 +133,10 @@ batches = Table(
     Column("key_id", String(40)),
     # the most tokens it may use, as they were counted against the key's limit of its first day
     Column("counted_tokens", BigInteger),
+    # of one that runs while it is filled: how much of its file is in (NULL: all of it), and when
+    # somebody was last seen to send it
+    Column("content_bytes", BigInteger),
+    Column("fed_at", UtcDateTime),
     UniqueConstraint("project_id", "idempotency_key"),
     one_of("status", BatchStatus, "status"),
     one_of("priority", Priority, "priority"),

@@ -1,13 +1,14 @@
-"""A batch's states and moves, OpenAI's words; and its count of jobs by state."""
+"""A batch's states and moves: OpenAI's words, and one of ours that is shown as one of theirs."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class BatchStatus(StrEnum):
-    """Where a batch stands (OpenAI's eight words)."""
+    """Where a batch stands: OpenAI's eight words, and `filling`."""
 
     VALIDATING = "validating"
+    FILLING = "filling"  # its first lines run while the others still come in
     FAILED = "failed"
     IN_PROGRESS = "in_progress"
     FINALIZING = "finalizing"
@@ -20,10 +21,12 @@ class BatchStatus(StrEnum):
 class BatchVerb(StrEnum):
     """What can happen to a batch."""
 
+    START = "start"  # its first lines are in and may run, others are to come
     SEAL = "seal"  # its last line is in; the jobs may run
     REJECT = "reject"  # nothing of it can run
     CLOSE = "close"  # its last job ended
     CANCEL = "cancel"  # somebody called it off
+    LOSE = "lose"  # the rest of its lines will not come
     EXPIRE = "expire"  # its completion window is over
     REOPEN = "reopen"  # failed jobs are tried again
 
@@ -35,6 +38,11 @@ MOVES: Final[dict[tuple[BatchStatus, BatchVerb], BatchStatus]] = {
     (S.VALIDATING, V.SEAL): S.IN_PROGRESS,
     (S.VALIDATING, V.REJECT): S.FAILED,
     (S.VALIDATING, V.CANCEL): S.CANCELLING,
+    (S.VALIDATING, V.START): S.FILLING,
+    (S.FILLING, V.SEAL): S.IN_PROGRESS,
+    (S.FILLING, V.LOSE): S.CANCELLING,
+    (S.FILLING, V.CANCEL): S.CANCELLING,
+    (S.FILLING, V.EXPIRE): S.FINALIZING,
     (S.IN_PROGRESS, V.CANCEL): S.CANCELLING,
     (S.IN_PROGRESS, V.EXPIRE): S.FINALIZING,
     (S.IN_PROGRESS, V.CLOSE): S.COMPLETED,
@@ -42,10 +50,30 @@ MOVES: Final[dict[tuple[BatchStatus, BatchVerb], BatchStatus]] = {
     (S.CANCELLING, V.CLOSE): S.CANCELLED,
     (S.COMPLETED, V.REOPEN): S.IN_PROGRESS,
 }
-"""FINALIZING is where an expired batch waits for its calls in flight: nothing new is started."""
+"""FINALIZING is where an expired batch waits for its calls in flight: nothing new is started.
+FILLING is never closed and never rejected: what it holds is not all there is.
+"""
 
 TERMINAL: Final = frozenset({S.COMPLETED, S.FAILED, S.EXPIRED, S.CANCELLED})
-OPEN: Final = frozenset({S.VALIDATING, S.IN_PROGRESS, S.FINALIZING, S.CANCELLING})
+OPEN: Final = frozenset({S.VALIDATING, S.FILLING, S.IN_PROGRESS, S.FINALIZING, S.CANCELLING})
+TAKES_LINES: Final = frozenset({S.VALIDATING, S.FILLING})
+RUNS: Final = frozenset({S.FILLING, S.IN_PROGRESS})
+"""Where jobs may be started."""
+
+UPLOAD_LOST: Final = {
+    "code": "upload_lost",
+    "message": "The upload ended before its last line; submit the file again.",
+}
+UPLOAD_CUT_SHORT: Final = {
+    "code": "upload_lost",
+    "message": "The upload ended before its last line: what had begun by then was finished and "
+    "kept, nothing else of it runs.",
+}
+
+
+def shown(status: str) -> str:
+    """The word of OpenAI's that callers see: a batch that fills and runs is `in_progress`."""
+    return S.IN_PROGRESS.value if status == S.FILLING else status
 
 
 class Endpoint(StrEnum):

@@ -18,8 +18,8 @@ from shared.db.tables import batches as batches_table
 from shared.db.tables import jobs as jobs_table
 from shared.db.tables import outbox, results
 from shared.domain.batch import MOVES as BATCH_MOVES
+from shared.domain.batch import RUNS, BatchStatus, BatchVerb, Priority
 from shared.domain.batch import TERMINAL as BATCH_TERMINAL
-from shared.domain.batch import BatchStatus, BatchVerb, Priority
 from shared.domain.job import CLAIMED_VERBS, TERMINAL, JobStatus, JobVerb, job_id_of
 from shared.domain.job import MOVES as JOB_MOVES
 from shared.errors import ConflictError
@@ -183,7 +183,7 @@ def test_a_rescued_job_that_is_claimed_again_is_out_of_its_old_workers_reach(dat
 
 
 def test_no_job_of_a_batch_that_does_not_run_is_claimed(database: Database):
-    for status in set(BatchStatus) - {BatchStatus.IN_PROGRESS}:
+    for status in set(BatchStatus) - RUNS:
         with database.transaction() as connection:
             job_id = job_in(connection, JobStatus.QUEUED)
             put_batch(connection, job_id >> 24, status)
@@ -228,10 +228,12 @@ def close(connection: Connection, number: int) -> None:
 
 
 BATCH_VERBS: dict[BatchVerb, Callable[[Connection, int], object]] = {
+    BatchVerb.START: lambda c, n: batches.start(c, n, NOW),
     BatchVerb.SEAL: lambda c, n: batches.seal(c, n, NOW),
     BatchVerb.REJECT: lambda c, n: batches.reject(c, n, {"code": "x", "message": "y"}, NOW),
     BatchVerb.CLOSE: close,
     BatchVerb.CANCEL: lambda c, n: batches.cancel(c, n, NOW),
+    BatchVerb.LOSE: lambda c, n: batches.lose(c, n, 1, {"code": "x", "message": "y"}, NOW),
     BatchVerb.EXPIRE: lambda c, n: batches.begin_expiry(c, n, NOW),
     BatchVerb.REOPEN: lambda c, n: batches.reopen(c, n, 0, SOON),
 }

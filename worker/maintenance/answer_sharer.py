@@ -15,7 +15,7 @@ import structlog
 from shared.db.engine import Connection, Database
 from shared.db.repositories import batches, duplicates, webhooks
 from shared.db.repositories.duplicates import Family
-from shared.domain.batch import BatchStatus
+from shared.domain.batch import RUNS
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ class AnswerSharer:
     def run_once(self, now: datetime) -> int:
         """Share all ends that are there; returns with how many jobs."""
         with self._database.reading() as connection:
-            rows = batches.open_batches(connection, BatchStatus.IN_PROGRESS)
+            rows = batches.open_batches(connection, *RUNS)
             families = [_family(connection, row) for row in rows if row.duplicates]
             due = [family for family in families if duplicates.any_due(connection, family)]
         return sum(self._share_all(family, now) for family in due)

@@ -6,7 +6,9 @@
   that a rescue puts back into a batch that is ending are ended too.
 * A batch whose upload died is ended after 15 minutes without a new line: the lines taken in are
   cancelled (each gets its error row), the batch fails with `upload_lost` and its idempotency key is
-  free again. Lines first, the batch last, so a crash in between only repeats it.
+  free again. Lines first, the batch last, so a crash in between only repeats it. One that ran
+  already while it was filled is `cancelling` from then on, with the same error: what has begun is
+  finished and kept, what has not is cancelled.
 * A batch whose last job ended unnoticed is closed.
 
 Horizon: 2 s, and about a second for each 10,000 jobs that still waited; for lost uploads 15 minutes
@@ -22,17 +24,13 @@ import structlog
 
 from shared.db.engine import Database
 from shared.db.repositories import batches, jobs
-from shared.domain.batch import BatchStatus
+from shared.domain.batch import TAKES_LINES, UPLOAD_CUT_SHORT, UPLOAD_LOST, BatchStatus
 from shared.domain.job import JobStatus
 from shared.errors import ConflictError
 
 log = structlog.get_logger(__name__)
 
 UPLOAD_LOST_AFTER = timedelta(minutes=15)
-UPLOAD_LOST = {
-    "code": "upload_lost",
-    "message": "The upload ended before its last line; submit the file again.",
-}
 STEPS_AT_ONCE = 50
 """Transactions of 1,000 jobs each before other batches are looked at again."""
 
@@ -48,7 +46,7 @@ class BatchCloser:
     def __init__(self, database: Database, *, pause: Callable[[float], None] = time.sleep) -> None:
         self._database = database
         self._pause = pause
-        self._uploads: dict[int, tuple[int, datetime]] = {}
+        self._uploads: dict[int, tuple[tuple[int, datetime | None], datetime]] = {}
 
     def run_once(self, now: datetime) -> int:
         """Returns how many steps were taken; 0 where there is nothing more to do now."""
@@ -109,7 +107,7 @@ class BatchCloser:
             row.number
             for row in rows
             if row.number in set(numbers)
-            and row.status != BatchStatus.VALIDATING
+            and row.status not in TAKES_LINES
             and row.total == row.completed + row.failed + row.cancelled + row.expired
         ]
         if not finished:
@@ -118,20 +116,23 @@ class BatchCloser:
             return len(batches.close_finished(connection, finished, now))
 
     def _lost_uploads(self, rows: Sequence[Any], now: datetime) -> list[Any]:
-        uploading = {row.number: row for row in rows if row.status == BatchStatus.VALIDATING}
+        uploading = {row.number: row for row in rows if row.status in TAKES_LINES}
         for number in self._uploads.keys() - uploading.keys():
             del self._uploads[number]
         lost = []
         for number, row in uploading.items():
-            total, since = self._uploads.get(number, (row.total, now))
-            if total != row.total:
+            state = row.total, row.fed_at
+            known, since = self._uploads.get(number, (state, now))
+            if known != state:
                 since = now
-            self._uploads[number] = (row.total, since)
+            self._uploads[number] = (state, since)
             if now - since >= UPLOAD_LOST_AFTER:
                 lost.append(row)
         return lost
 
     def _bury(self, batch: Any, now: datetime) -> bool:
+        if batch.status == BatchStatus.FILLING:
+            return self._cut_short(batch, now)
         try:
             while self._end_some(batch.number, JobStatus.CANCELLED, now):
                 pass
@@ -143,4 +144,13 @@ class BatchCloser:
         except ConflictError:
             return False  # the upload lives after all: what was cancelled stays so
         log.warning("an upload was lost", batch=batch.id, lines=batch.total)
+        return True
+
+    def _cut_short(self, batch: Any, now: datetime) -> bool:
+        try:
+            with self._database.transaction() as connection:
+                batches.lose(connection, batch.number, batch.total, UPLOAD_CUT_SHORT, now)
+        except ConflictError:
+            return False  # the upload lives after all
+        log.warning("the rest of an upload was lost", batch=batch.id, lines=batch.total)
         return True

@@ -25,7 +25,7 @@ from shared.chunking import chunks_of, ranges_text
 from shared.db.engine import Database
 from shared.db.repositories import batches, jobs, staging
 from shared.db.repositories.staging import Staged
-from shared.domain.batch import BatchStatus, Priority
+from shared.domain.batch import RUNS, Priority
 from shared.domain.job import line_of
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
@@ -90,7 +90,7 @@ class JobStager:
             out = staging.staged(connection)
             if not waiting and not out:
                 return 0
-            rows = batches.open_batches(connection, BatchStatus.IN_PROGRESS)
+            rows = batches.open_batches(connection, *RUNS)
         running = {row.number: row for row in rows}
         self._look_after(out, running, now)
         wanted = {number for number in waiting if not self._rests(number, now)}

@@ -24,9 +24,11 @@ from producer.api.openapi import errors
 from producer.api.shapes.basics import Page, Usd
 from producer.api.shapes.batches import BatchShape, MadeBatchShape, ReportShape
 from producer.api.shapes.bodies import BATCH_OF_FILE, JSONL_BODY, JSONL_TYPES, body_of
+from producer.api.taking_in import take_in_early
 from producer.arrival import Arrival
 from producer.bootstrap import ProducerContext
 from producer.cancellation import find
+from producer.early_upload import EarlyUpload
 from producer.file_batches import named_project, read_file_batch
 from producer.options import (
     DEFAULT_WINDOW,
@@ -36,12 +38,12 @@ from producer.options import (
     Options,
     metadata,
     priority,
+    start,
     text,
     usd,
 )
 from producer.reporting import report as report_on
 from producer.result_lines import MEDIA_TYPES, Format
-from producer.spool import Spool
 from shared.db.engine import Connection
 from shared.db.repositories import batches, results
 from shared.db.repositories.batches import BatchRow, Counts
@@ -53,16 +55,20 @@ router = APIRouter(tags=["batches"])
 
 JSON_TYPE: Final = "application/json"
 _JSON_BYTES: Final = 64 * 1024
-_PIECE: Final = 1024 * 1024
 _PAGE_MAX: Final = 10_000
 _DEDUPLICATE: Final = (
     "Whether lines that ask the same are asked once and answered alike. By default they are, but "
     "for those that ask for variety (a temperature above 0 or several choices, without a seed)."
 )
+_START: Final = (
+    "`early`: the first lines run while the last ones are still being sent (the default where "
+    "the file has more than PROMPTMILL_INTAKE_STARTS_AFTER_LINES lines and need not be judged as "
+    "a whole); `complete`: once the last line is in."
+)
 _OPTIONS: Final = frozenset(
     {
         "project", "max_cost_usd", "strict", "completion_window", "priority", "webhook_url",
-        "name", "metadata", "deduplicate",
+        "name", "metadata", "deduplicate", "start",
     }
 )  # fmt: skip
 
@@ -106,6 +112,7 @@ async def submit(
     name: Annotated[str | None, Query()] = None,
     metadata_: Annotated[str | None, Query(alias="metadata")] = None,
     deduplicate: Annotated[bool | None, Query(description=_DEDUPLICATE)] = None,
+    start_: Annotated[str | None, Query(alias="start", description=_START)] = None,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Submit a file of prompts: the body is the JSONL file, the options are query parameters.
@@ -128,10 +135,14 @@ async def submit(
         idempotency_key=text(idempotency_key, "Idempotency-Key", MAX_KEY),
         allowance=acting.caller.allowance,
         deduplicate=deduplicate,
+        start=start(start_),
     )
-    with await run_in_threadpool(context.spool) as spool:
-        await take_in(request, spool)
-        answer = await run_in_threadpool(_submitted, context, spool, options)
+    with (
+        await run_in_threadpool(context.spool) as spool,
+        context.early_uploads.upload(spool, options, _declared_bytes(request)) as upload,
+    ):
+        await take_in_early(request, upload)
+        answer = await run_in_threadpool(_finished, context, upload)
     return JsonResponse(answer)
 
 
@@ -214,22 +225,16 @@ def report(batch_id: str, context: Context, acting: Reading) -> Response:
     return JsonResponse(report_on(context.database, row))
 
 
-async def take_in(request: Request, spool: Spool) -> None:
-    """Stream a request's body into the spool; disk and hash are kept off the event loop."""
-    waiting = bytearray()
-    async for piece in request.stream():
-        waiting += piece
-        if len(waiting) >= _PIECE:
-            await run_in_threadpool(spool.write, bytes(waiting))
-            waiting.clear()
-    if waiting:
-        await run_in_threadpool(spool.write, bytes(waiting))
-
-
-def _submitted(context: ProducerContext, spool: Spool, options: Options) -> dict[str, Any]:
-    submitted = context.submission.submit(spool, options)
+def _finished(context: ProducerContext, upload: EarlyUpload) -> dict[str, Any]:
+    submitted = upload.finish()
     with context.database.reading() as connection:
         return submitted_object(submitted, _counts(connection, submitted.batch))
+
+
+def _declared_bytes(request: Request) -> int | None:
+    """The length of the body, where its client told it."""
+    told = request.headers.get("content-length", "")
+    return int(told) if told.isdecimal() else None
 
 
 def _changed(context: ProducerContext, row: BatchRow) -> Response:

@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from producer.api.answers import JsonResponse
 from producer.api.asking import Context, Reading
-from producer.api.routes.batches import take_in
 from producer.api.shapes.bodies import JSONL_BODY, LINE, body_of
 from producer.api.shapes.jobs import DecisionShape, JobShape, PlanShape
+from producer.api.taking_in import take_in
 from producer.bootstrap import ProducerContext
 from producer.intake import read_lines
 from producer.spool import Spool

@@ -26,7 +26,7 @@ from producer.api.shapes.webhooks import DeliveryShape, EndpointShape, EventType
 from producer.arrival import Arrival
 from producer.bootstrap import ProducerContext
 from producer.options import MAX_LABEL, text
-from producer.submission import TOLD_AGAIN_WITHIN
+from producer.submitted import TOLD_AGAIN_WITHIN
 from shared.db.engine import Connection
 from shared.db.repositories import webhooks
 from shared.db.repositories.webhooks import EndpointRow, NewDelivery

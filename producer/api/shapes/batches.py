@@ -12,8 +12,14 @@ from producer.api.shapes.basics import (
     Shape,
     UsdText,
 )
-from shared.domain.batch import BatchStatus, Priority
+from shared.domain.batch import Priority
 from shared.domain.job import JobStatus
+
+BatchWord = Literal[
+    "validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling",
+    "cancelled",
+]  # fmt: skip
+"""OpenAI's words for where a batch stands."""
 
 
 class BatchErrorShape(Shape):
@@ -82,6 +88,7 @@ class BatchExtrasShape(Shape):
     name: str | None
     priority: Priority
     counts: JobCountsShape
+    filling: bool = Field(description="Lines of it are still being sent: `total` grows.")
     rejected: int
     duplicates: int
     cost_nusd: Nusd
@@ -102,7 +109,7 @@ class BatchShape(Shape):
     errors: BatchErrorsShape | None
     input_file_id: str | None
     completion_window: str = Field(examples=["24h"])
-    status: BatchStatus
+    status: BatchWord
     output_file_id: str | None
     error_file_id: str | None
     created_at: Moment
@@ -305,7 +312,7 @@ class ReportShape(Shape):
     """What a batch cost, and where the money went."""
 
     batch_id: str
-    status: BatchStatus
+    status: BatchWord
     total_cost_nusd: Nusd
     total_cost_usd: UsdText
     unconfirmed_nusd: Nusd

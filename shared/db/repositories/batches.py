@@ -20,6 +20,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal,
     not_,
     or_,
     select,
@@ -34,6 +35,7 @@ from shared.db.tables import OPEN_BATCH, SUBMITTED_BATCH, batches, file_intakes,
 from shared.domain.batch import (
     MOVES,
     OPEN,
+    RUNS,
     BatchStatus,
     BatchVerb,
     Endpoint,
@@ -67,6 +69,7 @@ class NewBatch:
     endpoint: Endpoint = Endpoint.CHAT
     key_id: str | None = None
     counted_tokens: int | None = None
+    content_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,7 @@ def create(connection: Connection, batch: NewBatch) -> int:
         "endpoint": batch.endpoint.value,
         "key_id": batch.key_id,
         "counted_tokens": batch.counted_tokens,
+        "content_bytes": batch.content_bytes,
     }
     try:
         with connection.begin_nested():
@@ -255,10 +259,50 @@ def lock(connection: Connection, number: int) -> None:
     connection.execute(select(batches.c.number).where(batches.c.number == number).with_for_update())
 
 
+def start(connection: Connection, number: int, now: datetime) -> None:
+    """Its first lines are in: they may run while the others come in."""
+    _move(connection, number, BatchVerb.START, in_progress_at=now)
+
+
 def seal(connection: Connection, number: int, now: datetime) -> None:
-    """The last line is in: the jobs may run (and a batch of rejected lines only is over)."""
-    _move(connection, number, BatchVerb.SEAL, in_progress_at=now)
+    """The last line is in: the jobs may run. One that ran already may be over, which nobody could
+    know before.
+    """
+    began = func.coalesce(batches.c.in_progress_at, literal(now, batches.c.in_progress_at.type))
+    _move(connection, number, BatchVerb.SEAL, in_progress_at=began)
     close_finished(connection, [number], now)
+
+
+def lose(
+    connection: Connection, number: int, total: int, error: Mapping[str, Any], now: datetime
+) -> None:
+    """The rest of a batch that runs already will not come: what has begun is finished and kept, the
+    caller ends what waits. `error` says why. Its key stays used, so nothing is answered twice.
+
+    Raises ConflictError where the batch has other than `total` lines by now: its upload lives.
+    """
+    lock(connection, number)
+    batch = by_number(connection, number)
+    if batch is None or batch.total != total:
+        raise ConflictError("lines of the batch came in meanwhile")
+    _move(connection, number, BatchVerb.LOSE, cancelling_at=now, error=dict(error))
+    close_finished(connection, [number], now)
+
+
+def note_content(
+    connection: Connection, number: int, content_sha256: str, content_bytes: int | None
+) -> None:
+    """So much of the file is in, with this hash; None: all of it."""
+    connection.execute(
+        update(batches)
+        .where(batches.c.number == number)
+        .values(content_sha256=content_sha256, content_bytes=content_bytes)
+    )
+
+
+def note_fed(connection: Connection, number: int, now: datetime) -> None:
+    """Somebody is sending the batch's file, though no new line of it is in yet."""
+    connection.execute(update(batches).where(batches.c.number == number).values(fed_at=now))
 
 
 def reject(connection: Connection, number: int, error: Mapping[str, Any], now: datetime) -> None:
@@ -320,12 +364,12 @@ def set_cap(connection: Connection, number: int, max_cost_nusd: int | None) -> N
 
 
 def overdue(connection: Connection, now: datetime, limit: int = 100) -> Sequence[BatchRow]:
-    """Running batches whose completion window is over."""
+    """Running batches, also those that are still filled, whose completion window is over."""
     query = (
         select(batches)
         .where(
             text(f"batches.{OPEN_BATCH}"),
-            batches.c.status == BatchStatus.IN_PROGRESS,
+            batches.c.status.in_(RUNS),
             batches.c.expires_at <= now,
         )
         .order_by(batches.c.number)

@@ -29,7 +29,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from shared.db.bulk import among, insert_rows, listed, made_once
 from shared.db.repositories.batches import Progress, add_progress, id_range
 from shared.db.tables import attempts, batches, jobs, results
-from shared.domain.batch import BatchStatus
+from shared.domain.batch import RUNS
 from shared.domain.job import JobStatus, batch_number_of, job_id_of, line_of
 
 CANCELLED_ERROR = {
@@ -180,7 +180,7 @@ def claim(
 def _running_batches(connection: Connection) -> Select[Any]:
     return select(batches.c.number).where(
         among(connection, batches.c.number, "numbers"),
-        batches.c.status == BatchStatus.IN_PROGRESS,
+        batches.c.status.in_(RUNS),
     )
 
 

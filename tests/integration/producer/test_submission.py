@@ -9,7 +9,7 @@ from producer.bootstrap import ProducerContext
 from producer.filling import LINES_PER_TRANSACTION, Filler
 from producer.options import Options
 from producer.spool import Spool
-from producer.submission import Submitted
+from producer.submitted import Submitted
 from shared.db.repositories import batches, jobs, staging
 from shared.domain.batch import BatchStatus
 from shared.domain.job import JobStatus, job_id_of
@@ -44,7 +44,7 @@ def test_lines_keep_their_number_across_blocks_and_blank_lines(
 def test_a_batch_cancelled_while_its_lines_come_in_leaves_no_job_behind(
     context: ProducerContext, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ):
-    write = Filler._write
+    write = Filler.write
     written: list[int] = []
 
     def write_then_cancel(self: Filler, number: int, *rest: Any) -> None:
@@ -56,7 +56,7 @@ def test_a_batch_cancelled_while_its_lines_come_in_leaves_no_job_behind(
             assert batch is not None
             context.steering.cancel(batch.id, None)
 
-    monkeypatch.setattr(Filler, "_write", write_then_cancel)
+    monkeypatch.setattr(Filler, "write", write_then_cancel)
     batch = submit(context, spool, b'{"prompt":"x"}\n' * 5000).batch
     assert batch.status == BatchStatus.CANCELLED
     assert batch.total == batch.cancelled == LINES_PER_TRANSACTION
@@ -83,10 +83,10 @@ def test_a_broker_that_is_down_delays_a_batch_and_does_not_fail_it(
 def test_a_process_that_dies_in_between_leaves_the_batch_validating(
     context: ProducerContext, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ):
-    def dies(*_: object) -> None:
+    def dies(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Filler, "_seal", dies)
+    monkeypatch.setattr(Filler, "seal", dies)
     with pytest.raises(KeyboardInterrupt):
         submit(context, spool, b'{"prompt":"x"}')
     with context.database.reading() as connection:
@@ -107,7 +107,7 @@ def test_the_same_upload_again_goes_on_where_the_first_one_died(
 ):
     content = b'{"prompt":"x"}\n' * (LINES_PER_TRANSACTION + 5) + b'{"prompt":7}\n'
     with monkeypatch.context() as patch:
-        patch.setattr(Filler, "_write", _dying_after(1, Filler._write))
+        patch.setattr(Filler, "write", _dying_after(1, Filler.write))
         with pytest.raises(KeyboardInterrupt):
             submit(context, spool, content, idempotency_key="k")
     with context.spool() as again:
@@ -124,17 +124,17 @@ def test_a_slow_upload_that_was_sent_again_is_overtaken_and_stops(
     context: ProducerContext, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ):
     content = b'{"prompt":"x"}\n' * (3 * LINES_PER_TRANSACTION)
-    write = Filler._write
+    write = Filler.write
     others: list[Submitted] = []
 
     def write_after_another(self: Filler, number: int, *rest: Any) -> None:
         if not others:
-            monkeypatch.setattr(Filler, "_write", write)
+            monkeypatch.setattr(Filler, "write", write)
             with context.spool() as again:
                 others.append(submit(context, again, content, idempotency_key="k"))
         write(self, number, *rest)
 
-    monkeypatch.setattr(Filler, "_write", write_after_another)
+    monkeypatch.setattr(Filler, "write", write_after_another)
     slow = submit(context, spool, content, idempotency_key="k").batch
     (fast,) = others
     assert slow.id == fast.batch.id
@@ -149,7 +149,7 @@ def test_an_upload_that_is_being_given_up_takes_no_line_and_its_key_is_free_afte
 ):
     content = b'{"prompt":"x"}\n' * (LINES_PER_TRANSACTION + 5)
     with monkeypatch.context() as patch:
-        patch.setattr(Filler, "_write", _dying_after(1, Filler._write))
+        patch.setattr(Filler, "write", _dying_after(1, Filler.write))
         with pytest.raises(KeyboardInterrupt):
             submit(context, spool, content, idempotency_key="k")
     with context.database.transaction() as connection:
