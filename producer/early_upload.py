@@ -39,6 +39,7 @@ from shared.db.engine import Connection
 from shared.db.repositories import batches
 from shared.domain.batch import UPLOAD_CUT_SHORT, BatchStatus
 from shared.errors import ConflictError, PromptmillError, UnavailableError
+from shared.fault_points import FaultPoint, reach
 
 log = structlog.get_logger(__name__)
 
@@ -206,6 +207,7 @@ class _Reading:
         self._sample = self.parts.filler.sample()
         self._hash = hashlib.sha256()
         self._bytes = 0
+        self._starts = False
         self._noted = content_digest(self._hash.hexdigest(), self.options), 0
 
     def take(self, piece: bytes) -> None:
@@ -239,15 +241,20 @@ class _Reading:
         led = with_leaders(lines, self.options.deduplicate, self._seen, self._sample)
         for block in blocks_of(led, self.begun.after):
             self.parts.filler.write(self.begun.number, block, self.taken, written=self._written)
+            if self._starts:
+                reach(FaultPoint.AFTER_START)
 
     def _written(self, connection: Connection) -> None:
         number = self.begun.number
         batches.note_content(connection, number, *self._noted)
         batch = batches.by_number(connection, number)
-        if batch is None:
-            return
         # Duplicates wait for an earlier line that is good, so they need not be taken off here.
-        if batch.status == BatchStatus.VALIDATING and batch.total > batch.rejected:
+        self._starts = (
+            batch is not None
+            and batch.status == BatchStatus.VALIDATING
+            and batch.total > batch.rejected
+        )
+        if self._starts:
             batches.start(connection, number, self.parts.submission.now())
 
 

@@ -97,7 +97,6 @@ class Submission:
             if error.code != "idempotency_key_taken" or earlier is None:
                 raise
             return earlier  # two submissions under one key at once: the other was first
-        reach(FaultPoint.AFTER_BATCH_ROW)
         return self._fill(number, spool, options, webhook, templates)
 
     def _take_tokens(
@@ -205,7 +204,6 @@ class Submission:
         batch_id = new_id("batch")
         nothing = content_digest(hashlib.sha256().hexdigest(), options)
         number, webhook = self._create(batch_id, options, nothing, window, None, content_bytes=0)
-        reach(FaultPoint.AFTER_BATCH_ROW)
         return Begun(batch_id, number, webhook)
 
     def _begun_before(self, batch: BatchRow, spool: Spool, options: Options) -> Begun | None:
@@ -309,7 +307,8 @@ class Submission:
             webhook = webhook_of(
                 connection, options.project_id, options.webhook_url, options.name, now
             )
-            return number, webhook
+        reach(FaultPoint.AFTER_BATCH_ROW)
+        return number, webhook
 
     def _fill(
         self,

@@ -31,6 +31,7 @@ class FaultPoint(StrEnum):
     AFTER_FILE_BATCH = "after_file_batch"
     AFTER_INTAKE_CLAIM = "after_intake_claim"
     AFTER_BLOCK = "after_block"
+    AFTER_START = "after_start"
     BEFORE_SEAL_COMMIT = "before_seal_commit"
     AFTER_SEAL = "after_seal"
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from shared.fault_points import FaultPoint
+from tests.crash import test_dying_while_filling as filling
 from tests.crash import test_losing_the_api as api
 from tests.crash import test_maintenance_fault_points as leaders
 from tests.crash import test_worker_fault_points as workers
@@ -36,6 +37,7 @@ pytestmark = [
 IN_AN_UPLOAD = {
     FaultPoint.AFTER_BATCH_ROW,
     FaultPoint.AFTER_BLOCK,
+    FaultPoint.AFTER_START,
     FaultPoint.BEFORE_SEAL_COMMIT,
     FaultPoint.AFTER_SEAL,
     FaultPoint.AFTER_FILE_BATCH,
@@ -69,6 +71,7 @@ def _proof(point: FaultPoint, without: str, *broken: str) -> Proof:
 PROOFS = [
     _proof(FaultPoint.AFTER_BATCH_ROW, "batch_closer", LOST_JOBS),
     _proof(FaultPoint.AFTER_BLOCK, "batch_closer", LOST_JOBS),
+    _proof(FaultPoint.AFTER_START, "batch_closer", LOST_JOBS),
     _proof(FaultPoint.BEFORE_SEAL_COMMIT, "batch_closer", LOST_JOBS),
     _proof(FaultPoint.AFTER_SEAL, "job_stager", LOST_JOBS),
     _proof(FaultPoint.AFTER_FILE_BATCH, "file_intake", LOST_JOBS),
@@ -140,14 +143,16 @@ def test_what_a_death_leaves_is_mended_by_its_repairer_alone(
         plant.start_api("reading", lease_s=1)
     plant.wait_for(lambda: not what_is_broken(plant), "everything is mended")
     figures = check(plant)
-    given_up = proof.without == "batch_closer"
+    given_up = proof.without == "batch_closer" and proof.point is not FaultPoint.AFTER_START
     assert figures.completed == (0 if given_up else figures.jobs)
 
 
 def die_in_an_upload(plant: Plant, proof: Proof) -> None:
     """An API process dies; the worker and the repairers go on, no other API process is there."""
     uploads = api.Uploads(plant)
-    if proof.without == "file_intake":
+    if proof.point is FaultPoint.AFTER_START:
+        filling.die(plant, proof.point, 1, None)
+    elif proof.without == "file_intake":
         content = sdk.lines(7, model="tiny", max_tokens=40)
         uploads.die(
             proof.point.value,
@@ -156,7 +161,7 @@ def die_in_an_upload(plant: Plant, proof: Proof) -> None:
     else:
         uploads.die(proof.point.value, lambda url: uploads.submit(url, api.native(7)))
     uploads.close()
-    plant.numbers += [row.number for row in plant.rows("SELECT number FROM batches")]
+    plant.numbers = [row.number for row in plant.rows("SELECT number FROM batches")]
     plant.start_maintenance()
     plant.start_worker("worker")
 

@@ -1,9 +1,6 @@
 """Uploads whose first lines run while the last ones are still being sent: what holds on the way."""
 
-import queue
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -12,19 +9,29 @@ import pytest
 from sqlalchemy import select
 
 from producer import early_upload
+from producer.api import taking_in
 from producer.bootstrap import ProducerContext, build
 from shared.db.repositories import batches, jobs
 from shared.db.tables import jobs as table
 from shared.domain.batch import BatchStatus
 from shared.domain.job import JobStatus, job_id_of
 from tests.integration.producer.finished import finish
+from tests.integration.producer.slow_upload import JSONL, uploading
 from tests.servers.waiting import wait_for as wait
 from worker.maintenance.answer_sharer import AnswerSharer
 from worker.maintenance.batch_closer import UPLOAD_LOST_AFTER, BatchCloser
 from worker.maintenance.job_stager import JobStager
 
 STARTS_AFTER = 20
-JSONL = {"Content-Type": "application/x-ndjson"}
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+ON_POSTGRES = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+"""The suite's time is short; what takes locks is shown on both."""
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was sent is read as soon as nothing more comes."""
+    monkeypatch.setattr(taking_in, "_WITHIN_S", 0.01)
 
 
 @pytest.fixture
@@ -37,54 +44,6 @@ def context(context: ProducerContext) -> Iterator[ProducerContext]:
 
 def lines(first: int, last: int) -> bytes:
     return b"".join(b'{"prompt": "What is %d + 1?"}\n' % n for n in range(first, last + 1))
-
-
-class Upload:
-    """An upload under way; its answer when it is ended."""
-
-    def __init__(
-        self, pieces: "queue.Queue[bytes | None]", answer: "Future[httpx.Response]"
-    ) -> None:
-        self._pieces = pieces
-        self._answer = answer
-
-    def send(self, content: bytes) -> None:
-        self._pieces.put(content)
-
-    def end(self) -> httpx.Response:
-        self._pieces.put(None)
-        return self._answer.result(60)
-
-    def break_off(self) -> None:
-        self._pieces.put(b"")
-        with pytest.raises(ConnectionAbortedError):
-            self._answer.result(60)
-
-
-@contextmanager
-def uploading(
-    api: httpx.Client, content: bytes, key: str | None = None, **params: str
-) -> Iterator[Upload]:
-    """Begin to send; more is sent as the test goes on."""
-    pieces: queue.Queue[bytes | None] = queue.Queue()
-
-    def sent() -> Iterator[bytes]:
-        while (piece := pieces.get(timeout=60)) is not None:
-            if not piece:
-                raise ConnectionAbortedError
-            yield piece
-
-    headers = JSONL | ({} if key is None else {"Idempotency-Key": key})
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(
-            api.post, "/v1/batches", content=sent(), headers=headers, params=params
-        )
-        upload = Upload(pieces, answer)
-        upload.send(content)
-        try:
-            yield upload
-        finally:
-            pieces.put(None)
 
 
 def only_batch(context: ProducerContext) -> Any:
@@ -139,6 +98,7 @@ def test_the_first_job_is_completed_before_the_last_line_is_sent(
     assert only_batch(context).status == BatchStatus.COMPLETED
 
 
+@ON_SQLITE
 def test_a_batch_that_is_filled_is_not_over_when_all_that_is_in_has_ended(
     context: ProducerContext, api: httpx.Client
 ):
@@ -154,6 +114,7 @@ def test_a_batch_that_is_filled_is_not_over_when_all_that_is_in_has_ended(
     assert (made["status"], made["request_counts"]["completed"]) == ("completed", 20)
 
 
+@ON_POSTGRES
 @pytest.mark.parametrize("params", [{"start": "complete"}, {"strict": "true"}])
 def test_a_file_that_is_to_be_complete_first_creates_nothing_before(
     context: ProducerContext, api: httpx.Client, params: dict[str, str]
@@ -168,6 +129,7 @@ def test_a_file_that_is_to_be_complete_first_creates_nothing_before(
         assert upload.end().json()["request_counts"]["total"] == 40
 
 
+@ON_SQLITE
 def test_what_cannot_begin_early_is_refused_where_that_was_asked_for(api: httpx.Client):
     for params in ({"strict": "true", "start": "early"}, {"start": "at once"}):
         answer = api.post("/v1/batches", content=lines(1, 2), headers=JSONL, params=params)
@@ -201,6 +163,7 @@ def test_an_upload_that_died_is_sent_on_under_its_key_and_each_line_is_in_once(
     assert put(api, lines(1, 41), "k").status_code == 409
 
 
+@ON_POSTGRES
 def test_a_slow_upload_sent_again_goes_on_where_the_first_one_died_while_it_is_sent(
     context: ProducerContext, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ):
@@ -228,6 +191,7 @@ def test_two_uploads_under_one_key_fill_one_batch(context: ProducerContext, api:
     assert (made["id"], made["request_counts"]["total"]) == (row.id, 40)
 
 
+@ON_SQLITE
 def test_two_different_files_under_one_key_that_begin_alike_are_told_apart(
     context: ProducerContext, api: httpx.Client
 ):
@@ -240,6 +204,7 @@ def test_two_different_files_under_one_key_that_begin_alike_are_told_apart(
     assert only_batch(context).total == 40
 
 
+@ON_POSTGRES
 def test_an_upload_without_a_key_that_dies_ends_at_once_and_keeps_its_answers(
     context: ProducerContext, api: httpx.Client
 ):
@@ -252,6 +217,7 @@ def test_an_upload_without_a_key_that_dies_ends_at_once_and_keeps_its_answers(
     assert_cut_short(context, api, row, "upload_lost")
 
 
+@ON_SQLITE
 def test_an_upload_with_a_key_has_fifteen_minutes_and_its_key_buys_nothing_twice(
     context: ProducerContext, api: httpx.Client
 ):
@@ -288,6 +254,7 @@ def assert_cut_short(context: ProducerContext, api: httpx.Client, row: Any, code
         assert jobs.stageable(connection, row.number, context.clock(), 10) == []
 
 
+@ON_POSTGRES
 def test_a_file_that_turns_out_too_long_is_refused_and_ends(
     context: ProducerContext, api: httpx.Client
 ):
@@ -301,6 +268,7 @@ def test_a_file_that_turns_out_too_long_is_refused_and_ends(
     assert_cut_short(context, api, row, "too_many_lines")
 
 
+@ON_SQLITE
 def test_one_cancelled_on_the_way_takes_no_further_line(
     context: ProducerContext, api: httpx.Client
 ):
@@ -314,6 +282,7 @@ def test_one_cancelled_on_the_way_takes_no_further_line(
     assert counts["total"] == counts["cancelled"] == 25
 
 
+@ON_POSTGRES
 def test_one_whose_completion_window_ends_on_the_way_expires(
     context: ProducerContext, api: httpx.Client
 ):
@@ -326,6 +295,7 @@ def test_one_whose_completion_window_ends_on_the_way_expires(
     assert made["promptmill"]["counts"]["expired"] == 25
 
 
+@ON_SQLITE
 def test_a_line_that_asks_what_was_answered_already_is_answered_alike(
     context: ProducerContext, api: httpx.Client
 ):
@@ -352,6 +322,7 @@ def job_status(connection: Any, number: int, line: int) -> str:
     return str(connection.execute(query).scalar_one())
 
 
+@ON_POSTGRES
 def test_bad_lines_alone_begin_nothing_and_fail_as_ever(
     context: ProducerContext, api: httpx.Client
 ):
@@ -363,6 +334,7 @@ def test_bad_lines_alone_begin_nothing_and_fail_as_ever(
     assert made["errors"]["data"][0]["code"] == "no_valid_lines"
 
 
+@ON_SQLITE
 def test_more_uploads_at_once_than_there_is_room_for_run_when_they_are_complete(
     context: ProducerContext, api: httpx.Client
 ):
