@@ -243,6 +243,7 @@ class _Reading:
             self.parts.filler.write(self.begun.number, block, self.taken, written=self._written)
             if self._starts:
                 reach(FaultPoint.AFTER_START)
+                self.parts.filler.ring()
 
     def _written(self, connection: Connection) -> None:
         number = self.begun.number

@@ -88,7 +88,7 @@ class Filler:
     ) -> None:
         self._database = database
         self._publisher = publisher
-        self._ring = ring
+        self.ring = ring
         self._forecaster = forecaster
         self._chunk_size = chunk_size
         self._clock = clock
@@ -220,7 +220,7 @@ class Filler:
         self, messages: Sequence[ChunkMessage], project_id: str, priority: Priority
     ) -> None:
         if not messages:
-            self._ring()
+            self.ring()
             return
         try:
             self._publisher.publish(messages, project_id, priority)

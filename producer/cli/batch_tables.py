@@ -53,6 +53,8 @@ def show_batch(batch: "Batch") -> None:
         f"{counted(batch.counts.total, 'job')}: "
         + ", ".join(c for c in counts if not c.startswith("0 "))
     )
+    if batch.is_filling:
+        say(f"reading: {counted(batch.counts.total, 'line')} so far")
     for error in ((batch.raw.get("errors") or {}).get("data") or ())[:REJECTED_SHOWN]:
         say(f"error {error.get('code')}: {error.get('message')}")
     if batch.counts.held:

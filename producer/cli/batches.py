@@ -1,7 +1,9 @@
 """`submit`, `status`, `cancel`, `retry`, `resume`: what changes a batch, and where it stands."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -17,12 +19,12 @@ from producer.cli.arguments import (
     usd,
 )
 from producer.cli.printing import counted, note, print_json, say
+from producer.cli.sent_again import remembered_key
 from producer.cli.session import connected
 from producer.cli.tables import MaxTokensDefault, ModelDefault, TemplateOption, input_lines
 
 if TYPE_CHECKING:
     from producer.client import Batch, Promptmill, SubmitOptions
-    from producer.client.uploads import Source
 
 
 def submit(  # noqa: PLR0917  # options of the command line
@@ -53,24 +55,36 @@ def submit(  # noqa: PLR0917  # options of the command line
             show_default=False,
         ),
     ] = None,
+    start: Annotated[
+        Literal["early", "complete"] | None,
+        typer.Option(
+            "--start",
+            help="Run the first lines of a long file while the last ones are sent, or wait for "
+            "them. By default early where that is possible.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Submit a file of prompts: JSON lines, or a .csv, .tsv or .parquet table.
 
-    -o waits and writes the results.
+    -o waits and writes the results. A command that died before it was answered goes on with its
+    batch when it is run again.
     """
-    options: SubmitOptions = {"strict": strict}
-    if (cap := usd(max_cost, "--max-cost")) is not None:
-        options["max_cost_usd"] = cap
-    if deduplicate is not None:
-        options["deduplicate"] = deduplicate
-    if webhook is not None:
-        options["webhook_url"] = webhook
-    if idempotency_key is not None:
-        options["idempotency_key"] = idempotency_key
+    given = {
+        "max_cost_usd": usd(max_cost, "--max-cost"),
+        "deduplicate": deduplicate,
+        "start": start,
+        "webhook_url": webhook,
+        "idempotency_key": idempotency_key,
+    }
+    said = {name: value for name, value in given.items() if value is not None}
+    options = cast("SubmitOptions", {"strict": strict, **said})
     source = input_lines(file, template, model, max_tokens)
     with connected(project) as mill:
-        submitted = _submitted(mill, source, options, as_json)
+        told = (mill.address, project, template, model, max_tokens, sorted(options.items()))
+        with _refused(as_json), _key(file, options, told):
+            submitted = mill.submit(source, **options)
         if not as_json:
             _show_submitted(submitted)
         batch = submitted
@@ -85,13 +99,28 @@ def submit(  # noqa: PLR0917  # options of the command line
             raise typer.Exit(1)
 
 
-def _submitted(
-    mill: "Promptmill", source: "Source", options: "SubmitOptions", as_json: bool
-) -> "Batch":
+@contextmanager
+def _key(file: str, options: "SubmitOptions", told: Sequence[object]) -> Iterator[None]:
+    """Give a submission without a key one that the same command finds again; standard input cannot
+    be read again.
+    """
+    if "idempotency_key" in options or file == "-":
+        yield
+        return
+    from producer.client.address import read_settings
+
+    with remembered_key(read_settings().home_dir / "sending", Path(file), told) as key:
+        options["idempotency_key"] = key
+        yield
+
+
+@contextmanager
+def _refused(as_json: bool) -> Iterator[None]:
+    """Show the bad lines of a file that was refused for them, and end with exit code 1."""
     from producer.client import ApiError
 
     try:
-        return mill.submit(source, **options)
+        yield
     except ApiError as error:
         if not error.rejected:
             raise

@@ -20,6 +20,8 @@ def sentence(batch: "Batch") -> str:
     """Where a batch stands, in one line."""
     counts = batch.counts
     parts = [f"{batch.id} {batch.status}: {counts.ended}/{counts.total} done"]
+    if batch.is_filling:
+        parts = [f"{batch.id} reading, {counts.total} lines so far: {counts.ended} done"]
     shown = ("running", "failed", "held", "cancelled", "expired")
     parts += [f"{getattr(counts, name)} {name}" for name in shown if getattr(counts, name)]
     parts.append(money(batch.cost_nusd))
@@ -66,7 +68,8 @@ def _bar() -> "Iterator[Look]":
         task = bar.add_task("", total=None)
 
         def look(batch: "Batch") -> None:
-            total = batch.counts.total or None
+            # While lines come in the total says nothing about how much is left.
+            total = None if batch.is_filling else batch.counts.total or None
             bar.update(task, total=total, completed=batch.counts.ended, description=sentence(batch))
 
         yield look

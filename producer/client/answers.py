@@ -83,10 +83,19 @@ class Batch:
         return self.status in TERMINAL
 
     @property
+    def is_filling(self) -> bool:
+        """Whether its last lines are still being sent: the total grows."""
+        return bool(self.raw["promptmill"].get("filling"))
+
+    @property
     def is_stuck(self) -> bool:
-        """Whether every open job is held: only money moves it."""
+        """Whether every open job is held and no line is to come: only money moves it."""
         counts = self.counts
-        return not self.is_over and counts.held > 0 and counts.queued + counts.running == 0
+        return (
+            not (self.is_over or self.is_filling)
+            and counts.held > 0
+            and counts.queued + counts.running == 0
+        )
 
     @property
     def rejected(self) -> list[Json]:

@@ -28,6 +28,7 @@ class SubmitOptions(TypedDict, total=False):
     metadata: Mapping[str, str]
     idempotency_key: str
     deduplicate: bool
+    start: str  # "early" or "complete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Call:
 def submit(options: SubmitOptions, idempotency_key: str) -> Call:
     """Submission of a file of lines, which is streamed as the body."""
     params: dict[str, str] = {}
-    for name in ("project", "completion_window", "priority", "webhook_url", "name"):
+    for name in ("project", "completion_window", "priority", "webhook_url", "name", "start"):
         if options.get(name) is not None:
             params[name] = str(options[name])
     if options.get("max_cost_usd") is not None:
