@@ -3,7 +3,8 @@
 The simulator keeps its limits like a vendor's (token buckets of `--burst-s` seconds) and answers
 429 above them; the catalog names the same limits. A batch longer than the measured time is run by
 several worker processes. Told is what the simulator let in during that time, in percent of the
-limit, and the share of calls it refused. Exit code 1 under 97 % or from 1 % on.
+limit, the share of calls it refused, and what our processes took meanwhile. Exit code 1 under 97 %
+or from 1 % on.
 """
 
 import argparse
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load import write_jsonl
-from benchmarks.ours import promptmill
+from benchmarks.ours import promptmill, roots
+from benchmarks.process_cost import counted
 from tests.servers.simulator import SimulatorServer
 
 _LEAST_USED, _MOST_REFUSED = 97.0, 1.0
@@ -39,8 +41,10 @@ def _seen(simulator: SimulatorServer) -> tuple[int, int, int]:
     return bill["calls"], tokens, refused
 
 
-def measure(given: argparse.Namespace, folder: Path) -> tuple[float, float]:
-    """Percent of the limit that was used, and percent of the calls that were refused."""
+def measure(given: argparse.Namespace, folder: Path) -> tuple[float, float, float]:
+    """Percent of the limit that was used, percent of the calls that were refused, and percent of a
+    core that our processes took.
+    """
     limits = {name: value for name in ("rpm", "tpm") if (value := getattr(given, name))}
     least_s = given.seconds + 2 * _SETTLING_S
     jobs = int(
@@ -52,22 +56,25 @@ def measure(given: argparse.Namespace, folder: Path) -> tuple[float, float]:
         simulator.start()
         simulator.set_prices(_prices())
         simulator.set_scenario(
-            {"latency_ms": 300, "limits": [{"burst_s": given.burst_s, **limits}]}
+            {"latency_ms": given.latency_ms, "limits": [{"burst_s": given.burst_s, **limits}]}
         )
         lines = "".join(f"{name} = {value}\n" for name, value in limits.items())
         url = f"{simulator.url}/bench/v1"
+        jobs = max(jobs, given.jobs)
         mill = stack.enter_context(promptmill(folder, "", url, given.workers, 256, lines))
         batch = mill.client.submit(write_jsonl(folder / "prompts.jsonl", jobs))
         time.sleep(_SETTLING_S)
         began, before = time.monotonic(), _seen(simulator)
-        time.sleep(given.seconds)
+        with counted(roots) as cost:
+            time.sleep(given.seconds)
         after, took_s = _seen(simulator), time.monotonic() - began
         if mill.client.batch(batch.id).is_over:
             raise RuntimeError("the batch was too short to measure by")
     calls, tokens, refused = (b - a for a, b in zip(before, after, strict=True))
     used = [calls / given.rpm] if given.rpm else []
     used += [tokens / given.tpm] if given.tpm else []
-    return max(used) / took_s * 6000, 100 * refused / (calls + refused)
+    cpu_s = sum(cost.cpu_s.values())
+    return max(used) / took_s * 6000, 100 * refused / (calls + refused), 100 * cpu_s / took_s
 
 
 def main() -> int:
@@ -79,16 +86,21 @@ def main() -> int:
     parser.add_argument(
         "--burst-s", type=float, default=1.0, help="what the provider lets through at once"
     )
+    parser.add_argument("--latency-ms", type=float, default=300.0, help="of a call")
+    parser.add_argument("--jobs", type=int, default=0, help="at least; what waits costs, too")
     parser.add_argument("--workers", type=int, default=3, help="worker processes")
     given = parser.parse_args()
     if not given.rpm and not given.tpm:
         given.rpm = 3000
     folder = Path(tempfile.mkdtemp(prefix="pmb-"))
     try:
-        used, refused = measure(given, folder)
+        used, refused, cpu = measure(given, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"{used:.1f} % of the limit used, {refused:.2f} % of the calls refused")
+    print(
+        f"{used:.1f} % of the limit used, {refused:.2f} % of the calls refused, "
+        f"{cpu:.0f} % of a core"
+    )
     return 0 if used >= _LEAST_USED and refused < _MOST_REFUSED else 1
 
 

@@ -96,6 +96,17 @@ async def test_a_turn_too_far_away_is_not_booked(redis: Redis):
     await throttle.aclose()
 
 
+async def test_who_finds_the_line_full_waits_for_a_turn_that_is_near_instead_of_going_away(
+    redis: Redis,
+):
+    spec = provider_of("openai", rpm=60_000)  # a thousand a second: two seconds' worth is booked
+    throttle = Throttle(redis)
+    outcomes = await ask_all([throttle], spec, 3500)
+    assert len(turns(outcomes)) == 3500
+    assert turns(outcomes)[-1] <= 2.0 + BURST_US / 1e6
+    await throttle.aclose()
+
+
 async def test_tokens_are_booked_and_corrected(redis: Redis):
     spec = provider_of("openai", tpm=6000)  # 100 a second
     throttle = Throttle(redis)
