@@ -17,7 +17,17 @@ from producer.files import BATCH_PURPOSE, checked_expiry
 from producer.intake import fields
 from producer.intake.refusal import Refusal
 from producer.key_limits import KeyLimits
-from producer.options import MAX_NAME, MAX_URL, Allowance, metadata, priority, text, usd, window_of
+from producer.options import (
+    MAX_NAME,
+    MAX_URL,
+    Allowance,
+    metadata,
+    optimise,
+    priority,
+    text,
+    usd,
+    window_of,
+)
 from producer.submitted import WebhookOfSubmission, webhook_again, webhook_of
 from shared.catalog.spec import Catalog
 from shared.db.engine import Connection, Database
@@ -38,6 +48,7 @@ _KNOWN: Final = frozenset(
     {
         *_REQUIRED, "metadata", "output_expires_after", "max_cost_usd", "preferences",
         "constraints", "webhook_url", "priority", "partial", "name", "project", "deduplicate",
+        "optimise",
     }
 )  # fmt: skip
 
@@ -60,6 +71,7 @@ class FileBatch:
     preferences: Preferences | None = None
     constraints: Constraints = field(default_factory=Constraints)
     deduplicate: bool | None = None
+    optimise: str | None = None
     endpoint: Endpoint = Endpoint.CHAT
 
     def fingerprint(self) -> bytes:
@@ -162,6 +174,7 @@ class FileBatches:
             output_expires_after_s=wanted.output_expires_after_s,
             endpoint=wanted.endpoint,
             key_id=allowance.key_id,
+            optimise=wanted.optimise,
         )
         number = batches.create(connection, new)
         intakes.add(connection, number, wanted.input_file_id, wanted.intake_options())
@@ -219,12 +232,13 @@ def read_file_batch(body: object, catalog: Catalog) -> FileBatch:
         raise _wrong_type("output_expires_after", "an object of anchor and seconds")
     partial, deduplicate = _flag(given, "partial"), _flag(given, "deduplicate")
     weights, limits = _routing(given, catalog)
+    cap = None if cost is None else usd(cost, "max_cost_usd")
     return FileBatch(
         input_file_id=_text(given, "input_file_id") or "",
         completion_window=window,
         priority=priority(_text(given, "priority")),
         partial=bool(partial),
-        max_cost_nusd=None if cost is None else usd(cost, "max_cost_usd"),
+        max_cost_nusd=cap,
         name=text(_text(given, "name"), "name", MAX_NAME),
         metadata=metadata(given.get("metadata")),
         webhook_url=text(_text(given, "webhook_url"), "webhook_url", MAX_URL),
@@ -234,6 +248,7 @@ def read_file_batch(body: object, catalog: Catalog) -> FileBatch:
         preferences=weights,
         constraints=limits,
         deduplicate=deduplicate,
+        optimise=optimise(_text(given, "optimise"), cap),
         endpoint=endpoint,
     )
 

@@ -17,7 +17,7 @@ import structlog
 from producer.intake import FirstLines, Line, RejectedLine, ValidLine
 from producer.intake.repeated import asked_once
 from producer.planning.forecaster import Forecaster
-from producer.planning.plan import Sample
+from producer.planning.plan import Forecast, Sample
 from shared.chunking import chunks_of, ranges_text
 from shared.db.engine import Connection, Database
 from shared.db.repositories import batch_plans, batches, jobs
@@ -177,7 +177,7 @@ class Filler:
         """All lines are `taken`, and were shown to the `sample`: let the jobs run. Raises as
         `write`.
         """
-        expected = self._forecaster.forecast(project_id, sample)
+        expected = self._forecaster.forecast(project_id, number, sample)
         messages = self._sealed(number, priority, taken, expected, fence, sealed)
         reach(FaultPoint.AFTER_SEAL)
         self._publish(messages, project_id, priority)
@@ -187,7 +187,7 @@ class Filler:
         number: int,
         priority: Priority,
         taken: Taken,
-        expected: Mapping[str, Any],
+        expected: Forecast,
         fence: Fence,
         sealed: Fence,
     ) -> list[ChunkMessage]:
@@ -203,7 +203,10 @@ class Filler:
             if not good:
                 batches.reject(connection, number, NO_VALID_LINES, now)
                 return []
-            batch_plans.add(connection, number, expected, now)
+            batch_plans.add(connection, number, expected.told, now)
+            if (spread := expected.allotted) is not None:
+                price = spread.allotment.gain_per_usd
+                batch_plans.set_allotment(connection, number, spread.stored(), price)
             batches.seal(connection, number, now)
             reach(FaultPoint.BEFORE_SEAL_COMMIT)
             if ran_already or good != len(taken.first_good) or good > self._chunk_size:

@@ -14,6 +14,7 @@ from shared.domain.money import nusd_from_usd
 from shared.errors import UsageError
 
 DEFAULT_WINDOW: Final = "24h"
+QUALITY: Final = "quality"
 MAX_KEY: Final = 255
 MAX_NAME: Final = 255
 MAX_URL: Final = 2048
@@ -57,6 +58,7 @@ class Options:
     webhook_url: str | None = None
     idempotency_key: str | None = None
     deduplicate: bool | None = None
+    optimise: str | None = None
     allowance: Allowance = field(default_factory=Allowance)
     start: Start | None = None
 
@@ -74,6 +76,8 @@ class Options:
             "webhook_url": self.webhook_url,
             "deduplicate": self.deduplicate,
         }
+        if self.optimise is not None:
+            told["optimise"] = self.optimise
         return orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
 
 
@@ -114,6 +118,21 @@ def text(value: str | None, param: str, most: int) -> str | None:
         )
     if "\x00" in value:
         raise UsageError(f"{param} holds a NUL character", code="nul_character", param=param)
+    return value
+
+
+def optimise(value: str | None, max_cost_nusd: int | None) -> str | None:
+    """What a batch's budget is allotted for; "" is nothing. It needs a budget."""
+    if not value:
+        return None
+    if value != QUALITY:
+        raise UsageError("optimise is quality, or left out", code="invalid_value", param="optimise")
+    if max_cost_nusd is None:
+        raise UsageError(
+            "optimise: quality spreads a budget: give max_cost_usd as well",
+            code="missing_required_parameter",
+            param="max_cost_usd",
+        )
     return value
 
 

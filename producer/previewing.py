@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from producer.intake import Line, RejectedLine
 from producer.planning.duration import Room
-from producer.planning.plan import Terms, plan
+from producer.planning.plan import plan
+from producer.planning.terms import Terms
 from shared.catalog.spec import Catalog
 from shared.deciding.classification.classifier import Classifier
 from shared.deciding.classification.trained import TrainedClassifier
@@ -87,9 +88,11 @@ class Preview:
         """What its plans are made by."""
         return Terms(self._catalog, self._policy, self._classifier, self._expectations, self._room)
 
-    def plan(self, lines: Iterable[Line]) -> dict[str, Any]:
-        """What a file might cost, where lines that ask the same are asked once."""
-        return plan(lines, self.terms)
+    def plan(self, lines: Iterable[Line], allot_nusd: int | None = None) -> dict[str, Any]:
+        """What a file might cost, where lines that ask the same are asked once. allot_nusd: a
+        budget that is allotted to all of it together.
+        """
+        return plan(lines, self.terms, allot_nusd)
 
     def _decide(self, request: Request) -> tuple[Classification, Route | NoRoute]:
         classification = (

@@ -79,6 +79,7 @@ def _predicted(plan: Any, batch: BatchRow) -> dict[str, Any]:
         "models": plan.forecast["models"],
         "unroutable": plan.forecast["unroutable"],
         "seconds": plan.forecast["seconds"],
+        "allotment": plan.forecast.get("allotment"),
         "actual": {
             "is_final": ended_at is not None,
             **_money("cost", batch.cost_nusd),

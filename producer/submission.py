@@ -174,6 +174,8 @@ class Submission:
         reason = None
         if options.strict:
             reason = "with `strict` the whole file is judged before anything of it runs"
+        elif options.optimise is not None:
+            reason = "a budget is spread over the whole file"
         elif options.allowance.tokens_per_day is not None:
             reason = "this key has a limit of tokens a day, so the whole file is counted first"
         elif not self._starts_after:
@@ -301,6 +303,7 @@ class Submission:
             key_id=options.allowance.key_id,
             counted_tokens=counted_tokens,
             content_bytes=content_bytes,
+            optimise=options.optimise,
         )
         with self._database.transaction() as connection:
             number = batches.create(connection, new)

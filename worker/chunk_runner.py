@@ -20,7 +20,7 @@ import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -28,7 +28,7 @@ import structlog
 
 from shared.clock import utc_now
 from shared.db.engine import Database
-from shared.db.repositories import attempts, batches, jobs, projects, webhooks
+from shared.db.repositories import attempts, batch_plans, batches, jobs, projects, webhooks
 from shared.db.repositories.jobs import ClaimedJob
 from shared.deciding.constraints import RoutingPolicy
 from shared.domain.batch import BatchStatus
@@ -250,11 +250,15 @@ class ChunkRunner:
             announced = any("job.completed" in endpoint.event_types for endpoint in endpoints)
             again = [job.id for job in claimed if job.deaths or job.decision]
             earlier = attempts.of_jobs(connection, again) if again else {}
+            policy = self._policy_of(routing)
+            if batch.optimise is not None:
+                gain = batch_plans.gain_per_usd(connection, batch.number)
+                policy = replace(policy, gain_per_usd=gain, allow_downgrade=True)
         context = BatchContext(
             batch.number,
             batch.id,
             batch.project_id,
-            self._policy_of(routing),
+            policy,
             announced,
             is_capped=batch.max_cost_nusd is not None,
             has_duplicates=batch.duplicates > 0,

@@ -62,6 +62,7 @@ def batch_object(
             "counts": asdict(counts),
             "filling": row.status == BatchStatus.FILLING,
             "rejected": row.rejected,
+            "optimise": row.optimise,
             "duplicates": row.duplicates,
             **_money("cost", row.cost_nusd),
             **_money("unconfirmed", row.unconfirmed_nusd),

@@ -19,6 +19,14 @@ Project = Annotated[
 MaxCost = Annotated[
     str | None, typer.Option("--max-cost", metavar="USD", help="The most the batch may cost.")
 ]
+Optimise = Annotated[
+    str | None,
+    typer.Option(
+        "--optimise",
+        metavar="quality",
+        help="Spread --max-cost over all jobs so that it buys the most good answers.",
+    ),
+]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="OUT", help="The file to write results to.")
 ]

@@ -14,6 +14,7 @@ from producer.cli.arguments import (
     BatchId,
     InputFile,
     MaxCost,
+    Optimise,
     Output,
     Project,
     usd,
@@ -31,6 +32,7 @@ def submit(  # noqa: PLR0917  # options of the command line
     file: InputFile,
     project: Project = None,
     max_cost: MaxCost = None,
+    optimise: Optimise = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse the whole file for one bad line.")
     ] = False,
@@ -75,6 +77,7 @@ def submit(  # noqa: PLR0917  # options of the command line
         "max_cost_usd": usd(max_cost, "--max-cost"),
         "deduplicate": deduplicate,
         "start": start,
+        "optimise": optimise,
         "webhook_url": webhook,
         "idempotency_key": idempotency_key,
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from producer.cli.arguments import AsJson, InputFile, Project, input_file
+from producer.cli.arguments import AsJson, InputFile, MaxCost, Optimise, Project, input_file, usd
 from producer.cli.printing import counted, money, note, print_json, print_table, say
 from producer.cli.session import connected
 from producer.cli.tables import MaxTokensDefault, ModelDefault, TemplateOption, input_lines
@@ -102,6 +102,8 @@ def plan(
     template: TemplateOption = None,
     model: ModelDefault = None,
     max_tokens: MaxTokensDefault = None,
+    max_cost: MaxCost = None,
+    optimise: Optimise = None,
     as_json: AsJson = False,
 ) -> None:
     """What a file would cost and take: an estimate, nothing is submitted.
@@ -109,7 +111,7 @@ def plan(
     Asks the running Promptmill; where none is set or running, estimates by the catalog found here.
     """
     source = input_lines(file, template, model, max_tokens)
-    found = _planned(source, project)
+    found = _planned(source, project, usd(max_cost, "--max-cost"), optimise)
     if as_json:
         print_json(found)
         return
@@ -120,6 +122,8 @@ def plan(
     say(f"about {found['seconds']:g} s")
     rows = [(row["model"], row["jobs"]) for row in found["models"]]
     print_table("asked first", ("model", ">jobs"), rows)
+    if found.get("allotment"):
+        _show_allotment(found["allotment"])
     if found.get("duplicates"):
         say(f"of them {found['duplicates']} ask what an earlier line asks, and cost nothing")
     if found.get("rejected"):
@@ -134,19 +138,31 @@ def plan(
     )
 
 
-def _planned(source: "Source", project: str | None) -> dict[str, Any]:
+def _show_allotment(spread: dict[str, Any]) -> None:
+    """What a budget buys when it is spread over all jobs."""
+    say(f"{money(spread['cap_nusd'])} are spread: {spread['expected_success']:.0%} good answers")
+    if not spread["carries_all"]:
+        say("it hardly carries the cheapest model for all of them: some may be held")
+
+
+def _planned(
+    source: "Source", project: str | None, max_cost: str | None, optimise: str | None
+) -> dict[str, Any]:
+    from producer import options
     from shared.errors import ConfigurationError
 
     try:
         with connected(project) as mill:
-            return mill.plan(source)
+            return mill.plan(source, max_cost, optimise)
     except ConfigurationError as error:
         if error.code != "no_address":
             raise
     note("no Promptmill is running here: estimated by the catalog on this machine")
     preview, names = _preview(project)
     with opened(source) as file:
-        return preview.plan(_lines(file, names))
+        cap = None if max_cost is None else options.usd(max_cost, "max_cost_usd")
+        spread = options.optimise(optimise, cap)
+        return preview.plan(_lines(file, names), None if spread is None else cap)
 
 
 def _decisions(prompt: str | None, jsonl: str | None) -> Iterator[dict[str, Any]]:

@@ -242,9 +242,14 @@ class AsyncPromptmill(Administration):
         """How an input line would be routed; nothing runs."""
         return await self._json(calls.post(path("route"), line, repeatable=True))
 
-    async def plan(self, source: uploads.Source) -> Json:
-        """An estimate of a file: `cost_nusd {p50, p95, worst}`, `models`, `unpriced`, `seconds`."""
-        call = Call("POST", path("plan"), headers={"Content-Type": "application/x-ndjson"})
+    async def plan(
+        self, source: uploads.Source, max_cost_usd: Usd | None = None, optimise: str | None = None
+    ) -> Json:
+        """An estimate of a file: `cost_nusd {p50, p95, worst}`, `models`, `unpriced`, `seconds`;
+        with a budget and `optimise="quality"` also how that would be spread (`allotment`).
+        """
+        headers = {"Content-Type": "application/x-ndjson"}
+        call = Call("POST", path("plan"), calls.allotting(max_cost_usd, optimise), headers=headers)
         async with _opened(source) as file:
             return await self._connection.json(call, file)
 

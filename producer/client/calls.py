@@ -29,6 +29,7 @@ class SubmitOptions(TypedDict, total=False):
     idempotency_key: str
     deduplicate: bool
     start: str  # "early" or "complete"
+    optimise: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,9 @@ class Call:
 def submit(options: SubmitOptions, idempotency_key: str) -> Call:
     """Submission of a file of lines, which is streamed as the body."""
     params: dict[str, str] = {}
-    for name in ("project", "completion_window", "priority", "webhook_url", "name", "start"):
+    for name in (
+        "project", "completion_window", "priority", "webhook_url", "name", "start", "optimise",
+    ):  # fmt: skip
         if options.get(name) is not None:
             params[name] = str(options[name])
     if options.get("max_cost_usd") is not None:
@@ -64,6 +67,12 @@ def submit(options: SubmitOptions, idempotency_key: str) -> Call:
         params,
         headers={"Content-Type": "application/x-ndjson", "Idempotency-Key": idempotency_key},
     )
+
+
+def allotting(max_cost_usd: Usd | None, optimise: str | None) -> dict[str, str]:
+    """The parameters of a plan for a budget."""
+    given = {"max_cost_usd": max_cost_usd, "optimise": optimise}
+    return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def get(path: str, **params: object) -> Call:

@@ -3,15 +3,15 @@
 import os
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from producer.planning.duration import Room
-from producer.planning.plan import Sample, Terms, forecast
+from producer.planning.plan import Forecast, Sample, forecast
 from producer.previewing import Preview
 from shared.catalog.keys import resolve_keys
 from shared.catalog.spec import Catalog
 from shared.db.engine import Database
-from shared.db.repositories import cost_tallies, projects, workers
+from shared.db.repositories import batches, cost_tallies, projects, workers
 from shared.deciding.classification.plugged import Classifiers
 from shared.deciding.expectations import Expectations
 
@@ -61,7 +61,9 @@ class Forecaster:
         """What a batch's lines are shown to while they are taken in."""
         return Sample(KEPT)
 
-    def forecast(self, project_id: str, sample: Sample) -> dict[str, Any]:
-        """What is expected of a batch with these lines."""
-        terms: Terms = self.preview(project_id).terms
-        return forecast(sample, terms)
+    def forecast(self, project_id: str, number: int, sample: Sample) -> Forecast:
+        """What is expected of the batch of that number with these lines."""
+        with self._database.reading() as connection:
+            batch = batches.by_number(connection, number)
+        cap = None if batch is None or batch.optimise is None else batch.max_cost_nusd
+        return forecast(sample, self.preview(project_id).terms, cap)

@@ -7,18 +7,16 @@ one is let go.
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from producer.intake import FirstLines, Line, RejectedLine, ValidLine
 from producer.intake.repeated import asked_once
+from producer.planning.allotment import Allotted, allotted
 from producer.planning.batch_cost import batch_cost
-from producer.planning.duration import Room, seconds_for
+from producer.planning.duration import seconds_for
 from producer.planning.line_costs import LineCost, line_cost
-from shared.catalog.spec import Catalog
-from shared.deciding.classification.classifier import Classifier
-from shared.deciding.constraints import RoutingPolicy
-from shared.deciding.expectations import Expectations
+from producer.planning.terms import Terms
 from shared.deciding.prepared_routes import PreparedRoutes
 from shared.domain.decisions import UNCLASSIFIED, Classification, NoRoute, Route
 from shared.domain.inference import Request
@@ -28,17 +26,6 @@ EXAMINED: Final = 4_096
 """Lines of a file that a plan looks at, at most."""
 SHOWN: Final = 100
 """Lines of a kind that are told one by one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What a plan is made by: who may be asked, how it is chosen, and what is expected of it."""
-
-    catalog: Catalog
-    policy: RoutingPolicy
-    classifier: Classifier
-    expectations: Expectations
-    room: Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +73,18 @@ class Sample:
         self.seen += 1
 
 
-def plan(lines: Iterable[Line], terms: Terms) -> dict[str, Any]:
-    """What a file might cost and take, where lines that ask the same are asked once."""
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is expected of a batch, as it is told; and how its budget is spread, if it is."""
+
+    told: dict[str, Any]
+    allotted: Allotted | None = None
+
+
+def plan(lines: Iterable[Line], terms: Terms, allot_nusd: int | None = None) -> dict[str, Any]:
+    """What a file might cost and take, where lines that ask the same are asked once. allot_nusd: a
+    budget that is allotted to all of it together.
+    """
     sample = Sample(EXAMINED)
     bad: list[Unpriced] = []
     counts = Counter[str]()
@@ -108,12 +105,23 @@ def plan(lines: Iterable[Line], terms: Terms) -> dict[str, Any]:
         "rejected": counts["rejected"],
         "duplicates": counts["duplicates"],
         "bad_lines": [line.to_dict() for line in bad],
-        **forecast(sample, terms),
+        **forecast(sample, terms, allot_nusd).told,
     }
 
 
-def forecast(sample: Sample, terms: Terms) -> dict[str, Any]:
+def forecast(sample: Sample, terms: Terms, allot_nusd: int | None = None) -> Forecast:
     """What is expected of the lines of a sample."""
+    if allot_nusd is None:
+        return Forecast(_told(sample, terms))
+    spread = allotted([line.request for line in sample.kept], sample.seen, allot_nusd, terms)
+    if spread is None:
+        return Forecast(_told(sample, terms))
+    policy = replace(terms.policy, gain_per_usd=spread.allotment.gain_per_usd)
+    told = _told(sample, replace(terms, policy=policy))
+    return Forecast(told | {"allotment": spread.told()}, spread)
+
+
+def _told(sample: Sample, terms: Terms) -> dict[str, Any]:
     routes = PreparedRoutes(terms.catalog)
     costs: list[LineCost] = []
     firsts = Counter[str]()

@@ -137,6 +137,8 @@ batches = Table(
     # somebody was last seen to send it
     Column("content_bytes", BigInteger),
     Column("fed_at", UtcDateTime),
+    # "quality": its cap is allotted to all jobs together; NULL: each is routed by itself
+    Column("optimise", String(16)),
     UniqueConstraint("project_id", "idempotency_key"),
     one_of("status", BatchStatus, "status"),
     one_of("priority", Priority, "priority"),
@@ -182,6 +184,10 @@ batch_plans = Table(
     Column("made_at", UtcDateTime, nullable=False),
     # a plan's figures: cost_nusd {p50, p95, worst}, models, seconds
     Column("forecast", Json, nullable=False),
+    # where its budget is allotted to all jobs together: what the price is found anew with, and the
+    # price: the good answers that a further dollar must bring
+    Column("allotment", Json),
+    Column("gain_per_usd", Double),
     # when what its answers cost was added to `cost_tallies`; NULL: not yet
     Column("learned_at", UtcDateTime),
     Index(

@@ -14,7 +14,8 @@ class RoutingPolicy:
     """How a project routes.
 
     preferences: used where a request gives none. allowed_models: None allows all. allow_downgrade:
-    whether a cheaper rung may be used when the budget cannot carry the routed one.
+    whether a cheaper rung may be used when the budget cannot carry the routed one. gain_per_usd: of
+    a batch whose budget is allotted as a whole, what a further dollar must bring (`allotting`).
     """
 
     preferences: Preferences = field(default_factory=Preferences)
@@ -23,6 +24,7 @@ class RoutingPolicy:
     ladder: tuple[Tier, ...] = tuple(Tier)
     default_max_tokens: int = 1024
     allow_downgrade: bool = False
+    gain_per_usd: float | None = None
 
     @classmethod
     def of(cls, settings: RoutingSettings) -> "RoutingPolicy":

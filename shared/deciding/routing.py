@@ -6,9 +6,11 @@ first rung is the chosen model's tier, the others are the stronger tiers that ha
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 
 from shared.catalog.spec import Catalog
+from shared.deciding.allotting import choose, options_of
 from shared.deciding.constraints import Candidate, RoutingPolicy, Sifted, rank, sift
 from shared.deciding.estimation import Demand, demand_of
 from shared.deciding.scoring import floor_of, quality_for, ranked, usable
@@ -58,6 +60,19 @@ def route(
         everything = sift(catalog.models.values(), request, demand, catalog, policy)
         return _nothing_left(_on_ladder(everything, policy, _TIERS.get(request.model)))
     return _chosen(request, sifted, classification, policy)
+
+
+def candidates_of(
+    request: Request, classification: Classification, catalog: Catalog, policy: RoutingPolicy
+) -> tuple[Candidate, ...]:
+    """The models that may answer a request at all, whatever they cost and bring."""
+    demand = demand_of(request, classification.task_type)
+    named = mode_of(request.model) is Mode.MANUAL or request.embed is not None
+    models = catalog.models.values() if named else catalog.askable
+    sifted = sift(models, request, demand, catalog, policy)
+    if named:
+        return sifted.candidates
+    return _on_ladder(sifted, policy, _TIERS.get(request.model)).candidates
 
 
 def _embedding(
@@ -112,7 +127,24 @@ def _chosen(
         return _from_tier(_TIERS[request.model], sifted, classification, weights, policy)
     if mode is Mode.CHEAPEST:
         return _cheapest(sifted, classification, weights, policy)
+    if policy.gain_per_usd is not None:
+        return _allotted(sifted, classification, policy, policy.gain_per_usd)
     return _auto(sifted, classification, weights, policy)
+
+
+def _allotted(
+    sifted: Sifted, classification: Classification, policy: RoutingPolicy, gain_per_usd: float
+) -> Route:
+    """The model that the batch's budget buys this job, and a climb only where it buys that too."""
+    option = choose(options_of(sifted.candidates, classification), gain_per_usd)
+    first = next(c for c in sifted.candidates if c.model.name == option.model)
+    reasons = [
+        described(classification),
+        f"the batch's budget carries {option.model} at {gain_per_usd:.3g} good answers a dollar",
+    ]
+    by = (classification, Preferences(), policy)
+    route = _climbing(Mode.AUTO, first, sifted, by, reasons)
+    return replace(route, max_climbs=min(route.max_climbs, int(option.climbs)))
 
 
 def _auto(

@@ -49,6 +49,11 @@ def step_of_need(classification: Classification) -> int:
     return round(need_of(classification) * _NEED_STEPS)
 
 
+def need_in_steps(classification: Classification) -> float:
+    """The same need, as fine as it is told apart."""
+    return step_of_need(classification) / _NEED_STEPS
+
+
 def floor_of(classification: Classification) -> Tier:
     """The weakest tier that is adequate for a prompt; the safe one where we can only guess."""
     need = need_of(classification)
@@ -70,7 +75,7 @@ def ranked(
     """Candidates by falling score; of equals the cheaper, then by name."""
     paid = [candidate.expected_nusd for candidate in candidates if candidate.expected_nusd > 0]
     cheapest = min(paid, default=1)
-    need = _NEED_BASE + _NEED_SLOPE * step_of_need(classification) / _NEED_STEPS
+    need = _NEED_BASE + _NEED_SLOPE * need_in_steps(classification)
 
     def score(candidate: Candidate) -> float:
         fitness = _fitness(quality_for(candidate, classification.task_type) - need)

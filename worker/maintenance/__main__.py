@@ -33,6 +33,7 @@ from shared.settings import Settings
 from shared.telemetry import configure_logging
 from worker.maintenance.answer_sharer import AnswerSharer
 from worker.maintenance.batch_closer import BatchCloser
+from worker.maintenance.budget_allotter import BudgetAllotter
 from worker.maintenance.budget_announcer import BudgetAnnouncer
 from worker.maintenance.cost_learner import CostLearner
 from worker.maintenance.hold_releaser import HoldReleaser
@@ -73,6 +74,7 @@ def rounds_of(
         Round("job_stager", stager, 1.0, 0.2, rests=False),
         Round("budget_announcer", BudgetAnnouncer(database), 2.0, 2.0),
         Round("outbox_relay", OutboxRelay(database), 0.5, 0.1, rests=False, found=relayed),
+        Round("budget_allotter", BudgetAllotter(database), 1.0, 0.5),
         Round("cost_learner", CostLearner(database), 5.0, 1.0),
         Round("ledger_reconciler", reconciler, 30.0, 30.0),
         Round("pruner", pruner, 3600.0, 3600.0),

@@ -37,6 +37,7 @@ from producer.options import (
     MAX_URL,
     Options,
     metadata,
+    optimise,
     priority,
     start,
     text,
@@ -65,10 +66,13 @@ _START: Final = (
     "the file has more than PROMPTMILL_INTAKE_STARTS_AFTER_LINES lines and need not be judged as "
     "a whole); `complete`: once the last line is in."
 )
+_OPTIMISE: Final = (
+    "quality: max_cost_usd is allotted to all jobs together, so that it buys the most good answers."
+)
 _OPTIONS: Final = frozenset(
     {
         "project", "max_cost_usd", "strict", "completion_window", "priority", "webhook_url",
-        "name", "metadata", "deduplicate", "start",
+        "name", "metadata", "deduplicate", "start", "optimise",
     }
 )  # fmt: skip
 
@@ -113,6 +117,7 @@ async def submit(
     metadata_: Annotated[str | None, Query(alias="metadata")] = None,
     deduplicate: Annotated[bool | None, Query(description=_DEDUPLICATE)] = None,
     start_: Annotated[str | None, Query(alias="start", description=_START)] = None,
+    optimise_: Annotated[str | None, Query(alias="optimise", description=_OPTIMISE)] = None,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Submit a file of prompts: the body is the JSONL file, the options are query parameters.
@@ -123,12 +128,13 @@ async def submit(
         return await create_from_file(request, context, acting)
     _refuse_unknown(request, _OPTIONS)
     _refuse_other_bodies(request)
+    cap = None if max_cost_usd is None else usd(max_cost_usd, "max_cost_usd")
     options = Options(
         project_id=acting.project,
         priority=priority(priority_),
         strict=strict,
         completion_window=completion_window,
-        max_cost_nusd=None if max_cost_usd is None else usd(max_cost_usd, "max_cost_usd"),
+        max_cost_nusd=cap,
         name=text(name, "name", MAX_NAME),
         metadata=metadata(_json(metadata_, "metadata")),
         webhook_url=text(webhook_url, "webhook_url", MAX_URL),
@@ -136,6 +142,7 @@ async def submit(
         allowance=acting.caller.allowance,
         deduplicate=deduplicate,
         start=start(start_),
+        optimise=optimise(optimise_, cap),
     )
     with (
         await run_in_threadpool(context.spool) as spool,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Body, Query, Request
 from pydantic import WithJsonSchema
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -16,6 +16,7 @@ from producer.api.shapes.jobs import DecisionShape, JobShape, PlanShape
 from producer.api.taking_in import take_in
 from producer.bootstrap import ProducerContext
 from producer.intake import read_lines
+from producer.options import optimise, usd
 from producer.spool import Spool
 from shared.errors import UsageError
 
@@ -59,15 +60,27 @@ def _line_of(line: Mapping[str, Any]) -> bytes:
 
 
 @router.post("/v1/plan", response_model=PlanShape, openapi_extra=body_of(JSONL_BODY))
-async def plan(request: Request, context: Context, acting: Reading) -> Response:
-    """What a file might cost (an estimate): the body is the JSONL file; nothing is kept."""
+async def plan(
+    request: Request,
+    context: Context,
+    acting: Reading,
+    max_cost_usd: Annotated[str | None, Query()] = None,
+    optimise_: Annotated[str | None, Query(alias="optimise")] = None,
+) -> Response:
+    """What a file might cost (an estimate): the body is the JSONL file; nothing is kept. With
+    `optimise=quality` and `max_cost_usd`: how that budget would be spread over it.
+    """
+    cap = None if max_cost_usd is None else usd(max_cost_usd, "max_cost_usd")
+    allot = None if optimise(optimise_, cap) is None else cap
     with await run_in_threadpool(context.spool) as spool:
         await take_in(request, spool)
-        return JsonResponse(await run_in_threadpool(planned, context, spool, acting.project))
+        return JsonResponse(await run_in_threadpool(planned, context, spool, acting.project, allot))
 
 
-def planned(context: ProducerContext, spool: Spool, project_id: str) -> dict[str, Any]:
-    """The plan of a file that was taken in."""
+def planned(
+    context: ProducerContext, spool: Spool, project_id: str, allot_nusd: int | None = None
+) -> dict[str, Any]:
+    """The plan of a file that was taken in; allot_nusd: of a budget that is allotted to it."""
     spool.rewind()
     lines = read_lines(
         spool.file,
@@ -75,4 +88,4 @@ def planned(context: ProducerContext, spool: Spool, project_id: str) -> dict[str
         context.catalog.models,
         context.templates.of(project_id),
     )
-    return context.forecaster.preview(project_id).plan(lines)
+    return context.forecaster.preview(project_id).plan(lines, allot_nusd)

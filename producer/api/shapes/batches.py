@@ -97,6 +97,7 @@ class BatchExtrasShape(Shape):
     unconfirmed_usd: UsdText
     max_cost_nusd: Nusd | None
     max_cost_usd: UsdText | None
+    optimise: str | None
 
 
 class BatchShape(Shape):
@@ -305,6 +306,7 @@ class PredictedShape(Shape):
     models: list[PlannedShape]
     unroutable: int
     seconds: float
+    allotment: dict[str, Any] | None
     actual: ActualShape
 
 

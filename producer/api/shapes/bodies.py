@@ -6,7 +6,7 @@ from producer.api.shapes.basics import USD_SCHEMA
 from producer.files import LONGEST_S, SHORTEST_S
 from producer.intake.fields import FORMAT_TYPES, MAX_CHOICES, MAX_TOKENS
 from producer.intake.messages import ROLES
-from producer.options import DEFAULT_WINDOW
+from producer.options import DEFAULT_WINDOW, QUALITY
 from shared.domain.batch import Endpoint, Priority
 from shared.domain.inference import Tier
 
@@ -244,6 +244,9 @@ BATCH_OF_FILE: Final[Schema] = _closed(
         "webhook_url": _or_null({"type": "string", "maxLength": 2048}),
         "priority": _or_null({"type": "string", "enum": [each.value for each in Priority]}),
         "deduplicate": _or_null({"type": "boolean"}),
+        "optimise": _or_null(
+            {"type": "string", "enum": [QUALITY], "description": "With max_cost_usd only."}
+        ),
         "partial": _or_null({"type": "boolean"}),
         "name": _or_null({"type": "string", "maxLength": 255}),
         "project": _or_null({"type": "string", "description": "For the admin key."}),

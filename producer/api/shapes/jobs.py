@@ -122,6 +122,15 @@ class UnpricedShape(Shape):
     message: str
 
 
+class AllotmentShape(Shape):
+    """A budget allotted to all jobs together, and what it is expected to bring."""
+
+    cap_nusd: int
+    gain_per_usd: float = Field(description="Good answers that a further dollar must bring.")
+    carries_all: bool
+    expected_success: float
+
+
 class PlanShape(Shape):
     """What a file might cost: an estimate."""
 
@@ -136,4 +145,5 @@ class PlanShape(Shape):
     models: list[PlannedShape]
     unpriced: list[UnpricedShape]
     bad_lines: list[UnpricedShape]
+    allotment: AllotmentShape | None = None
     seconds: float

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, text, update
 
 from shared.db.bulk import insert_rows
-from shared.db.tables import UNLEARNED_PLAN, batch_plans, batches
-from shared.domain.batch import TERMINAL
+from shared.db.tables import OPEN_BATCH, UNLEARNED_PLAN, batch_plans, batches
+from shared.domain.batch import TERMINAL, BatchStatus
 
 _P = batch_plans.c
 
@@ -36,6 +36,49 @@ def to_learn(connection: Connection, limit: int = 20) -> Sequence[Any]:
         .order_by(batches.c.number)
         .limit(limit)
     )
+    return connection.execute(query).all()
+
+
+def set_allotment(
+    connection: Connection, number: int, allotment: Mapping[str, Any], gain_per_usd: float
+) -> None:
+    """How a batch's budget is spread from now on, and at what price."""
+    connection.execute(
+        update(batch_plans)
+        .where(_P.batch_number == number)
+        .values(allotment=dict(allotment), gain_per_usd=gain_per_usd)
+    )
+
+
+def gain_per_usd(connection: Connection, number: int) -> float | None:
+    """What a dollar must bring in a batch whose budget is allotted."""
+    query = select(_P.gain_per_usd).where(_P.batch_number == number)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def allotted(connection: Connection) -> Sequence[Any]:
+    """Running batches whose budget is allotted, with `allotment`, `cap_nusd` and their counts."""
+    query = (
+        select(
+            *(
+                batches.c[name]
+                for name in (
+                    "number", "total", "rejected", "duplicates", "completed", "failed",
+                    "cancelled", "expired", "cost_nusd",
+                )
+            ),
+            batches.c.max_cost_nusd.label("cap_nusd"),
+            _P.allotment,
+        )
+        .join(batch_plans, _P.batch_number == batches.c.number)
+        .where(
+            text(f"batches.{OPEN_BATCH}"),
+            batches.c.status == BatchStatus.IN_PROGRESS,
+            batches.c.optimise.is_not(None),
+            _P.allotment.is_not(None),
+        )
+        .order_by(batches.c.number)
+    )  # fmt: skip
     return connection.execute(query).all()
 
 

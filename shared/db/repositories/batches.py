@@ -70,6 +70,7 @@ class NewBatch:
     key_id: str | None = None
     counted_tokens: int | None = None
     content_bytes: int | None = None
+    optimise: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ def create(connection: Connection, batch: NewBatch) -> int:
         "key_id": batch.key_id,
         "counted_tokens": batch.counted_tokens,
         "content_bytes": batch.content_bytes,
+        "optimise": batch.optimise,
     }
     try:
         with connection.begin_nested():
