@@ -52,11 +52,11 @@ def options_of(candidates: Sequence[Candidate], classification: Classification) 
             if rank(other.model.tier) > rank(candidate.model.tier)
         ]
         if above:
-            seen = SEEN_WEAK * (1.0 - chance)
             dearer, brought = min(above)
-            climbed = Option(
-                candidate.model.name, cost + seen * dearer, chance + seen * brought, climbs=True
-            )
+            # Whatever a weaker model answers well a stronger one does, too: only the rest is won.
+            won = SEEN_WEAK * max(0.0, brought - chance)
+            seen = SEEN_WEAK * (1.0 - chance)
+            climbed = Option(candidate.model.name, cost + seen * dearer, chance + won, climbs=True)
             options.append(climbed)
     return options
 
