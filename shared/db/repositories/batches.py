@@ -134,7 +134,10 @@ def get(connection: Connection, batch_id: str, project_id: str | None = None) ->
 
 def by_number(connection: Connection, number: int) -> BatchRow | None:
     """A batch by the number in its jobs' ids."""
-    return connection.execute(select(batches).where(batches.c.number == number)).one_or_none()
+    return connection.execute(_BY_NUMBER, {"of_number": number}).one_or_none()
+
+
+_BY_NUMBER: Final = select(batches).where(batches.c.number == bindparam("of_number"))
 
 
 def by_idempotency_key(connection: Connection, project_id: str, key: str) -> BatchRow | None:

@@ -5,9 +5,9 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.db.tables import api_keys, projects
@@ -59,7 +59,10 @@ def create(
 
 def get(connection: Connection, project_id: str) -> ProjectRow | None:
     """A project by its id."""
-    return connection.execute(select(projects).where(projects.c.id == project_id)).one_or_none()
+    return connection.execute(_BY_ID, {"project": project_id}).one_or_none()
+
+
+_BY_ID: Final = select(projects).where(projects.c.id == bindparam("project"))
 
 
 def set_cache(connection: Connection, project_id: str, ttl_s: int | None) -> None:

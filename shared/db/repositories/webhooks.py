@@ -9,9 +9,19 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, func, insert, literal_column, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -196,10 +206,12 @@ def delete_endpoint(connection: Connection, endpoint_id: str) -> bool:
 
 def wanting(connection: Connection, project_ids: Sequence[str]) -> Sequence[Any]:
     """The enabled endpoints of these projects: id, project_id and event_types."""
-    query = select(_E.id, _E.project_id, _E.event_types).where(
-        _E.project_id.in_(project_ids), _E.status == "enabled"
-    )
-    return connection.execute(query).all()
+    return connection.execute(_WANTING, {"projects": list(project_ids)}).all()
+
+
+_WANTING: Final = select(_E.id, _E.project_id, _E.event_types).where(
+    _E.project_id.in_(bindparam("projects", expanding=True)), _E.status == "enabled"
+)
 
 
 # -- deliveries ------------------------------------------------------------------------------------
