@@ -14,7 +14,7 @@ KEYS = (f"{PREFIX}epoch", f"{PREFIX}reservations", f"{PREFIX}scopes", f"{PREFIX}
 """Every verb's keys: epoch, reservations, index, prefix. One hash tag: one slot of a cluster."""
 
 _LUA = Path(__file__).parent / "lua"
-_PRELUDE = ("fence", "held")
+_PRELUDE = ("fence", "sums", "held", "purses")
 
 
 @dataclass(frozen=True, slots=True)

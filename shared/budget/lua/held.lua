@@ -1,4 +1,4 @@
--- held: the records of reservations; prepended to each verb, after fence.
+-- held: the records of reservations; prepended to each verb, after sums.
 
 local function reservation(attempt)
   local record = redis.call('HGET', KEYS[2], attempt)
@@ -13,14 +13,11 @@ local function covers(listed, scopes)
   return true
 end
 
+-- The verb calls `write_sums` when it has taken all.
 local function take(attempt, amount, scopes, cost)
   -- HDEL first: a full server refuses a script's first growing write, never a later one.
   redis.call('HDEL', KEYS[2], attempt)
   for scope in string.gmatch(scopes, '[^,]+') do
-    local purse = KEYS[4] .. scope
-    if redis.call('HEXISTS', purse, 'spent') == 1 then
-      redis.call('HINCRBY', purse, 'reserved', amount == '0' and '0' or '-' .. amount)
-      redis.call('HINCRBY', purse, 'spent', cost)
-    end
+    add(scope, 0 - tonumber(amount), tonumber(cost))
   end
 end

@@ -11,4 +11,5 @@ for i = 2, #ARGV do
   if free then take(ARGV[i], amount, scopes, '0') end
   replies[#replies + 1] = free and 1 or 0
 end
+write_sums()
 return replies

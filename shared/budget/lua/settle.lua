@@ -11,4 +11,5 @@ for i = 1, #ARGV, 2 do
   if amount then take(ARGV[i], amount, scopes, ARGV[i + 1]) end
   replies[#replies + 1] = amount and 1 or 0
 end
+write_sums()
 return replies
