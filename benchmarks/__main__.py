@@ -29,11 +29,13 @@ from tests.servers.valkey import ValkeyServer
 FLOOR, SQLITE, POSTGRES = "floor", "ours, SQLite", "ours, PostgreSQL"
 NAIVE, LITELLM = "naive Celery", "LiteLLM Router"
 STRAGGLERS, INTAKE, INTERACTIVE = "stragglers", "intake", "interactive"
-EVERYTHING = (FLOOR, SQLITE, POSTGRES, NAIVE, LITELLM, STRAGGLERS, INTAKE, INTERACTIVE)
+FIRST = "first answer"
+EVERYTHING = (FLOOR, SQLITE, POSTGRES, NAIVE, LITELLM, STRAGGLERS, INTAKE, INTERACTIVE, FIRST)
 LITELLM_VERSION = "1.105.3"
 LATENCY_S = 0.2
 IN_FLIGHT = 256
 CHAT_MS = 100
+LONG_FILE = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,15 @@ class Bench:
         if self._is_wanted(SQLITE, STRAGGLERS):
             self._on_sqlite()
         with ExitStack() as stack:
-            if self._is_wanted(POSTGRES, NAIVE, INTAKE, INTERACTIVE):
+            if self._is_wanted(POSTGRES, NAIVE, INTAKE, INTERACTIVE, FIRST):
                 postgres = stack.enter_context(durable_postgres())
                 self._on_postgres(postgres)
                 if self._is_wanted(INTERACTIVE):
                     self._interactive("SQLite", "")
                     self._interactive("PostgreSQL", postgres.url(postgres.create_database()))
+                if self._is_wanted(FIRST):
+                    self._first_answer("SQLite", "")
+                    self._first_answer("PostgreSQL", postgres.url(postgres.create_database()))
                 self._contest(NAIVE, lambda: self._naive(postgres))
                 self._intake(postgres)
         if self._is_wanted(LITELLM):
@@ -146,6 +151,15 @@ class Bench:
                 ):
                     self._figure(f"chat, {database}, {name}: ms added, p50", measured.p50)
                     self._figure(f"chat, {database}, {name}: ms added, p95", measured.p95)
+
+    def _first_answer(self, database: str, url: str) -> None:
+        """How long the first line of a long file waits, by when its jobs may begin."""
+        with self._ours(f"first-{database}", url, self._provider()) as mill:
+            for start in ("complete", "early"):
+                first_s, taken_in_s = mill.first_answer(LONG_FILE, start)
+                what = f"{LONG_FILE:,} lines, {database}, {start}"
+                self._figure(f"{what}: s to the first answer", first_s)
+                self._figure(f"{what}: s until all are in", taken_in_s)
 
     def _naive(self, postgres: PostgresServer) -> Run:
         broker = ValkeyServer()

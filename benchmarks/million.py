@@ -60,7 +60,7 @@ class Drama:
         """Submit, run so many jobs, cancel, look until the last line has ended."""
         file = write_jsonl(self._folder / "million.jsonl", self._story.lines)
         with self._phase("submit"):
-            batch = self._mill.client.submit(file)
+            batch = self._mill.client.submit(file, start="complete")
         file.unlink()
         with self._phase("run"):
             batch = self._until(batch, lambda now: now.counts.completed >= run)

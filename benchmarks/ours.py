@@ -7,7 +7,8 @@ of the submission to the batch's end.
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,13 @@ from producer.client.sync import Promptmill
 from producer.local.mill import Mill, MillOptions, running_mill
 from shared.db.engine import Database
 from shared.db.repositories import batches
+from shared.db.tables import batches as batch_table
 from shared.db.tables import jobs, results
 from shared.domain.job import TERMINAL
 from shared.settings import Settings
 
 _WARM_UP = 300
+_LOOK_S = 0.005
 # What of a command line tells whose process it is; the first that fits.
 _MARKS = (
     ("-n interactive", "interactive worker"),
@@ -121,11 +124,39 @@ class Ours:
         """Run a batch to its end. watched: the provider is the responder, and tells its flow."""
         file = write_jsonl(self.folder / "prompts.jsonl", jobs)
         with counted(roots) as cost:
-            batch = self.client.wait(self.client.submit(file).id)
+            batch = self.client.wait(self.client.submit(file, start="complete").id)
         sealed_at, ended_at = self._span(batch.id, jobs)
         seen = flow(looks_of(self._responder), sealed_at, ended_at, jobs) if watched else None
         cpu_ms = cost.cpu_ms_per(jobs)
         return Run(jobs, ended_at - sealed_at, cpu_ms, cost.peak_mb, self._limit, seen)
+
+    def first_answer(self, lines: int, start: str) -> tuple[float, float]:
+        """Seconds from the beginning of a submission to its first answer, and to its own: of a
+        file whose jobs may begin `early`, or once it is `complete`. The rest is called off.
+        """
+        file = write_jsonl(self.folder / "long.jsonl", lines)
+        before = max((number for number, _ in self._newest(None)), default=0)
+        with ThreadPoolExecutor(1) as pool:
+            taken_in: list[float] = []
+            began = time.perf_counter()
+            submitted = pool.submit(self.client.submit, file, start=start)
+            submitted.add_done_callback(lambda _: taken_in.append(time.perf_counter() - began))
+            while not any(answered for _, answered in self._newest(before)):
+                time.sleep(_LOOK_S)
+            first_s = time.perf_counter() - began
+            batch_id = submitted.result().id
+        self.client.cancel(batch_id)
+        self.client.wait(batch_id)
+        return first_s, taken_in[0]
+
+    def _newest(self, after: int | None) -> Sequence[tuple[int, int]]:
+        """The newest batch beyond a number, if any, with how many of its jobs were answered."""
+        newest = select(batch_table.c.number, batch_table.c.completed)
+        newest = newest.order_by(batch_table.c.number.desc()).limit(1)
+        if after is not None:
+            newest = newest.where(batch_table.c.number > after)
+        with self._database.reading() as connection:
+            return [(row.number, row.completed) for row in connection.execute(newest)]
 
     def export_lines_per_s(self, jobs: int) -> float:
         """Result lines a second of the newest batch, over HTTP."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from producer.client.answers import TRIES
 from tests.integration.client.conftest import Cli
 from tests.integration.client.scripted_api import BREAK_OFF, Answer, ScriptedApi, batch
 
@@ -145,6 +146,35 @@ def test_submit_as_json_is_one_document_with_the_bad_lines(
     assert document["rejected"] == REJECTED
     assert document["counts"]["queued"] == document["promptmill"]["counts"]["queued"] == 3
     assert document["cost_nusd"] == 1_500_000
+
+
+def test_a_submission_without_an_answer_is_gone_on_with_by_the_same_command(
+    api: ScriptedApi, cli: Cli, file: str, tmp_path: Path
+) -> None:
+    lost = [BREAK_OFF] * TRIES
+    api.on("POST", "/v1/batches", *lost, batch(queued=1), batch(queued=1), batch(queued=1))
+    assert cli("submit", file).returncode == 1
+    assert len({asked.headers["idempotency-key"] for asked in api.asked}) == 1
+    for _ in range(2):  # answered by then, so the second of these means a new batch
+        assert cli("submit", file).returncode == 0
+    (tmp_path / file).write_text('{"prompt": "another"}\n')
+    assert cli("submit", file, "--start", "complete").returncode == 0
+
+    first, again, new, other = (asked.headers["idempotency-key"] for asked in api.asked[3:])
+    assert first == again
+    assert len({first, new, other}) == 3
+    assert api.asked[-1].query == {"start": "complete"}
+    assert not (tmp_path / ".promptmill" / "sending").exists()
+
+
+def test_a_batch_that_is_still_read_says_so(api: ScriptedApi, cli: Cli) -> None:
+    filling = batch(queued=3, completed=1)
+    filling["promptmill"]["filling"] = True
+    api.on("GET", "/v1/batches/batch_1", filling, filling, batch("completed", completed=4))
+    assert "reading: 4 lines so far" in cli("status", "batch_1").stdout
+    watched = cli("watch", "batch_1")
+    assert watched.returncode == 0
+    assert "batch_1 reading, 4 lines so far: 1 done" in watched.stderr
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])
