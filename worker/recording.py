@@ -27,7 +27,7 @@ from shared.db.repositories import attempts, batches, duplicates, jobs, outbox
 from shared.db.repositories.attempts import Closing, Intent
 from shared.db.repositories.batches import Progress
 from shared.db.repositories.duplicates import Family
-from shared.domain.job import JobStatus, batch_number_of
+from shared.domain.job import batch_number_of
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 
@@ -219,7 +219,7 @@ def apply(connection: Connection, writes: Sequence[Write], now: datetime) -> set
     moved = [write for write in writes if write.move is not None and write.claim in held]
     _move(connection, moved)
     for number, ended in (*_ended(moved).items(), *_share(connection, moved, now)):
-        progress[number] = _sum(progress.get(number, Progress()), ended)
+        progress[number] = progress.get(number, Progress()) + ended
     for write in moved:
         for event in write.events:
             outbox.add(connection, event.project_id, event.type, event.data, now)
@@ -272,30 +272,11 @@ def _share(
     ]
 
 
-_COUNTED = {
-    JobStatus.COMPLETED: Progress(completed=1),
-    JobStatus.FAILED: Progress(failed=1),
-    JobStatus.CANCELLED: Progress(cancelled=1),
-    JobStatus.EXPIRED: Progress(expired=1),
-}
-
-
 def _ended(writes: Sequence[Write]) -> dict[int, Progress]:
-    ended: dict[int, Progress] = {}
+    counts: dict[int, dict[str, int]] = {}
     for write in writes:
         if isinstance(write.move, Finish):
-            number = batch_number_of(write.job_id)
-            step = _COUNTED[JobStatus(write.move.row["status"])]
-            ended[number] = _sum(ended.get(number, Progress()), step)
-    return ended
-
-
-def _sum(one: Progress, other: Progress) -> Progress:
-    return Progress(
-        completed=one.completed + other.completed,
-        failed=one.failed + other.failed,
-        cancelled=one.cancelled + other.cancelled,
-        expired=one.expired + other.expired,
-        cost_nusd=one.cost_nusd + other.cost_nusd,
-        unconfirmed_nusd=one.unconfirmed_nusd + other.unconfirmed_nusd,
-    )
+            status = write.move.row["status"]
+            own = counts.setdefault(batch_number_of(write.job_id), {})
+            own[status] = own.get(status, 0) + 1
+    return {number: Progress(**own) for number, own in counts.items()}

@@ -23,18 +23,14 @@ _MOMENTS = (
 )  # fmt: skip
 
 
-def batch_object(
-    row: BatchRow, counts: Counts, usage: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def batch_object(row: BatchRow, counts: Counts) -> dict[str, Any]:
     """OpenAI's batch object with every key, null where unset, and our `promptmill` object.
 
     The output and error file of a batch that was made from a file can be read from their first
-    line on. usage: told when the batch has ended; nothing is used while it is validated.
+    line on, and what was used so far is told at any time.
     """
     written = written_ids(row)
     output_id, error_id = output_ids(row.id)
-    if row.status == BatchStatus.VALIDATING and usage is None:
-        usage = usage_object(())
     return {
         "id": row.id,
         "object": "batch",
@@ -53,7 +49,7 @@ def batch_object(
             "completed": counts.completed,
             "failed": counts.failed,
         },
-        "usage": usage,
+        "usage": _usage(row),
         "metadata": row.metadata or None,
         "promptmill": {
             "project": row.project_id,
@@ -71,18 +67,13 @@ def batch_object(
     }
 
 
-def usage_object(models: Iterable[Any]) -> dict[str, Any]:
-    """OpenAI's usage of a batch, from its attempts by model."""
-    sums = dict.fromkeys(("input", "cached", "output", "reasoning"), 0)
-    for row in models:
-        for name in sums:
-            sums[name] += int(getattr(row, f"{name}_tokens"))
+def _usage(row: BatchRow) -> dict[str, Any]:
     return {
-        "input_tokens": sums["input"],
-        "input_tokens_details": {"cached_tokens": sums["cached"]},
-        "output_tokens": sums["output"],
-        "output_tokens_details": {"reasoning_tokens": sums["reasoning"]},
-        "total_tokens": sums["input"] + sums["output"],
+        "input_tokens": row.input_tokens,
+        "input_tokens_details": {"cached_tokens": row.cached_tokens},
+        "output_tokens": row.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": row.reasoning_tokens},
+        "total_tokens": row.input_tokens + row.output_tokens,
     }
 
 

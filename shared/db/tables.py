@@ -104,6 +104,10 @@ batches = Table(
     Column("max_cost_nusd", BigInteger),
     Column("cost_nusd", BigInteger, nullable=False, server_default="0"),
     Column("unconfirmed_nusd", BigInteger, nullable=False, server_default="0"),
+    Column("input_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("cached_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("output_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("reasoning_tokens", BigInteger, nullable=False, server_default="0"),
     # jobs by end; queued, running and held are counted from the jobs themselves
     Column("total", Integer, nullable=False, server_default="0"),
     Column("completed", Integer, nullable=False, server_default="0"),

@@ -143,8 +143,5 @@ def _with_failed(progress: Mapping[int, Progress], failed: set[int]) -> dict[int
         counted[number] = counted.get(number, 0) + 1
     merged = dict(progress)
     for number, count in counted.items():
-        money = merged.get(number, Progress())
-        merged[number] = Progress(
-            failed=count, cost_nusd=money.cost_nusd, unconfirmed_nusd=money.unconfirmed_nusd
-        )
+        merged[number] = merged.get(number, Progress()) + Progress(failed=count)
     return merged

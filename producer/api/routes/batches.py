@@ -19,7 +19,7 @@ from producer.api.asking import (
     Submitting,
     arrival_of,
 )
-from producer.api.objects import batch_object, made_object, submitted_object, usage_object
+from producer.api.objects import batch_object, made_object, submitted_object
 from producer.api.openapi import errors
 from producer.api.shapes.basics import Page, Usd
 from producer.api.shapes.batches import BatchShape, MadeBatchShape, ReportShape
@@ -46,9 +46,8 @@ from producer.options import (
 from producer.reporting import report as report_on
 from producer.result_lines import MEDIA_TYPES, Format
 from shared.db.engine import Connection
-from shared.db.repositories import batches, results
+from shared.db.repositories import batches
 from shared.db.repositories.batches import BatchRow, Counts
-from shared.domain.batch import TERMINAL
 from shared.errors import UsageError
 from shared.fault_points import FaultPoint, reach
 
@@ -178,10 +177,10 @@ def listed(
 
 @router.get("/v1/batches/{batch_id}", response_model=BatchShape)
 def get_batch(batch_id: str, context: Context, acting: Reading) -> Response:
-    """A batch as it stands; its usage once it has ended."""
+    """A batch as it stands, with what it has used so far."""
     with context.database.reading() as connection:
         row = find(connection, batch_id, acting.seen)
-        return JsonResponse(_full_object(connection, row))
+        return JsonResponse(batch_object(row, _counts(connection, row)))
 
 
 @router.post("/v1/batches/{batch_id}/cancel", response_model=BatchShape, responses=errors(409))
@@ -247,13 +246,6 @@ def _declared_bytes(request: Request) -> int | None:
 def _changed(context: ProducerContext, row: BatchRow) -> Response:
     with context.database.reading() as connection:
         return JsonResponse(batch_object(row, _counts(connection, row)))
-
-
-def _full_object(connection: Connection, row: BatchRow) -> dict[str, Any]:
-    usage = None
-    if row.status in TERMINAL:
-        usage = usage_object(results.by_model(connection, row.number))
-    return batch_object(row, _counts(connection, row), usage)
 
 
 def _counts(connection: Connection, row: BatchRow) -> Counts:

@@ -146,6 +146,10 @@ def _add_spend(connection: Connection, closings: Sequence[Closing]) -> dict[int,
     windows: dict[tuple[str, str, str], list[int]] = {}
     per_batch: dict[int, list[int]] = {}
     for closing in closings:
+        used = _used(closing)
+        own = per_batch.setdefault(batch_number_of(closing.intent.job_id), [0] * len(used))
+        for place, figure in enumerate(used):
+            own[place] += figure
         if not closing.cost_nusd:
             continue
         intent = closing.intent
@@ -154,15 +158,32 @@ def _add_spend(connection: Connection, closings: Sequence[Closing]) -> dict[int,
             sums = windows.setdefault((intent.project_id, *key), [0, 0])
             sums[0] += closing.cost_nusd
             sums[1] += unconfirmed
-        sums = per_batch.setdefault(batch_number_of(intent.job_id), [0, 0])
-        sums[0] += closing.cost_nusd
-        sums[1] += unconfirmed
     if windows:
         _upsert_spend(connection, windows)
     return {
-        number: Progress(cost_nusd=cost, unconfirmed_nusd=unconfirmed)
-        for number, (cost, unconfirmed) in per_batch.items()
+        number: Progress(**dict(zip(_USED, own, strict=True)))
+        for number, own in per_batch.items()
+        if any(own)
     }
+
+
+_USED = (
+    "cost_nusd", "unconfirmed_nusd", "input_tokens", "cached_tokens", "output_tokens",
+    "reasoning_tokens",
+)  # fmt: skip
+
+
+def _used(closing: Closing) -> tuple[int, ...]:
+    """What a call adds to its batch, in the order of `_USED`."""
+    cost = closing.cost_nusd
+    return (
+        cost,
+        cost if closing.status is AttemptStatus.UNCONFIRMED else 0,
+        closing.input_tokens,
+        closing.cached_tokens,
+        closing.output_tokens,
+        closing.reasoning_tokens,
+    )
 
 
 def _upsert_spend(

@@ -412,6 +412,14 @@ class Progress:
     expired: int = 0
     cost_nusd: int = 0
     unconfirmed_nusd: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def __add__(self, other: "Progress") -> "Progress":
+        """Both together."""
+        return Progress(*(getattr(self, n) + getattr(other, n) for n in _COUNTERS))
 
 
 def add_progress(

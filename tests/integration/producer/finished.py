@@ -80,13 +80,6 @@ def finish(
         step = progress.get(number, Progress())
         batches.add_progress(
             connection,
-            {
-                number: Progress(
-                    completed=ended.completed,
-                    failed=ended.failed,
-                    cost_nusd=step.cost_nusd,
-                    unconfirmed_nusd=step.unconfirmed_nusd,
-                )
-            },
+            {number: ended + step},
             now,
         )

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from openai.types import BatchUsage
 from sqlalchemy import update
 
 from producer.arrival import Arrival
@@ -33,6 +34,15 @@ KEYS = {
     "finalizing_at", "completed_at", "failed_at", "expired_at", "cancelling_at", "cancelled_at",
     "request_counts", "usage", "metadata",
 }  # fmt: skip
+
+
+USED_BY_ONE = {
+    "input_tokens": 10,
+    "input_tokens_details": {"cached_tokens": 2},
+    "output_tokens": 5,
+    "output_tokens_details": {"reasoning_tokens": 0},
+    "total_tokens": 15,
+}
 
 
 @pytest.fixture
@@ -101,7 +111,8 @@ def test_outputs_grow_while_the_batch_runs_and_are_files_when_it_has_ended(
     finish(context, batch_id, 2, text="vier, señor")
     early = client.batches.retrieve(batch_id)
     assert early.output_file_id
-    assert early.error_file_id is None
+    assert [each.usage for each in client.batches.list()] == [early.usage]
+    assert early.usage == BatchUsage.model_validate(USED_BY_ONE)
     assert client.files.retrieve(early.output_file_id).status == "uploaded"
     assert [each["custom_id"] for each in output(client, early.output_file_id)] == ["c2"]
     with pytest.raises(openai.ConflictError):
@@ -486,14 +497,14 @@ def test_a_file_whose_reader_died_is_read_on_after_its_last_line(
 ):
     count = LINES_PER_TRANSACTION + 5
     number = waiting(context, sdk.lines(count))
-    write = Filler._write
+    write = Filler.write
 
-    def write_once_and_die(self: Filler, *arguments: Any) -> None:
-        write(self, *arguments)
+    def write_once_and_die(self: Filler, *arguments: Any, **named: Any) -> None:
+        write(self, *arguments, **named)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Filler, "_write", write_once_and_die)
+        patched.setattr(Filler, "write", write_once_and_die)
         with pytest.raises(KeyboardInterrupt):
             context.file_intake.run_once(threading.Event())
     batch = row_of(context, number)
@@ -518,16 +529,16 @@ def test_a_reader_that_was_given_up_writes_nothing_more(
     context: ProducerContext, monkeypatch: pytest.MonkeyPatch
 ):
     number = waiting(context, sdk.lines(10))
-    write = Filler._write
+    write = Filler.write
 
-    def overtaken(self: Filler, *arguments: Any) -> None:
+    def overtaken(self: Filler, *arguments: Any, **named: Any) -> None:
         with context.database.transaction() as connection:
             later = context.clock() + timedelta(seconds=31)
             assert intakes.claim(connection, claim_token(), later, later)
-        write(self, *arguments)
+        write(self, *arguments, **named)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Filler, "_write", overtaken)
+        patched.setattr(Filler, "write", overtaken)
         assert context.file_intake.run_once(threading.Event())
     assert row_of(context, number).total == 0
 
