@@ -10,7 +10,7 @@ import orjson
 
 from shared.deciding.classification.model import FILE, parse
 from shared.deciding.classification.signals import told
-from training import card, difficulty, measuring, rows, tasks
+from training import card, difficulty, measuring, rows, tasks, word_vectors
 
 WEIGHTS = Path("shared/deciding/classification") / FILE
 CARD = Path("docs/model_card.md")
@@ -23,7 +23,7 @@ def train(folder: Path, each: int = EACH, seed: int = SEED) -> tuple[bytes, dict
     """The weights' file and the figures, from a data folder; the same for the same input."""
     found = rows.recorded(folder)
     own = list(rows.own(each, seed))
-    doubtful = rows.unclear(each, seed)
+    doubtful = rows.unclear(folder, each, seed)
     shares = tasks.unseen(found, own, doubtful)
     mayship = [index for index, row in enumerate(found) if row.mayship]
     curve = tasks.curve([found[index] for index in mayship], shares[mayship])
@@ -49,12 +49,17 @@ def train(folder: Path, each: int = EACH, seed: int = SEED) -> tuple[bytes, dict
 
 def _stored(fitted: tasks.Fit, curve: Sequence[tuple[float, float]]) -> dict[str, Any]:
     signals = sorted(fitted.columns, key=fitted.columns.__getitem__)
-    unit = float(np.abs(fitted.points).max()) / _LEVELS
+    places, table = word_vectors.places(), word_vectors.figures()
+    words = sorted(places)
+    meanings = table[[places[word] for word in words]] @ fitted.meanings
+    unit = float(max(np.abs(fitted.points).max(), np.abs(meanings).max())) / _LEVELS
     return {
         "classes": rows.CLASSES,
         "bias": fitted.bias.round(5).tolist(),
         "signals": [told(signal) for signal in signals],
         "points": np.rint(fitted.points / unit).astype(int).tolist(),
+        "words": words,
+        "meanings": np.rint(meanings / unit).astype(int).tolist(),
         "unit": unit,
         "curve": curve,
     }

@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.deciding.classification.features import read_features
 from shared.deciding.classification.rules import cues_of
-from shared.deciding.classification.signals import signals_of
+from shared.deciding.classification.signals import opening_and_closing_words, signals_of
 from training.grammar import SHARED, Grammar
 
 CLASSES = ("coding", "creative", "analysis", "complex_reasoning", "simple_qa")
@@ -23,17 +23,22 @@ SEED_FILES = {
     "simple_qa": "simple_qa",
 }
 
+UNCLEAR_MAY_SHIP = frozenset({"dolly"})
+"""Families of `tasks_ambiguous`, which has no field for it, whose licence allows it (CC-BY-SA)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A prompt's signals with its label. `source`: what is left out together; `form`: what counts
-    as one place where a signal was seen; `mayship`: whether the licence lets it into the weights.
+    """A prompt's signals and the words whose meaning counts, with its label. `source`: what is left
+    out together; `form`: what counts as one place where a signal was seen; `mayship`: whether the
+    licence lets it into the weights.
     """
 
     source: str
     form: str
     label: str
     signals: frozenset[Hashable]
+    words: frozenset[str]
     mayship: bool
 
 
@@ -43,23 +48,25 @@ def read(folder: Path, name: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
 
 
-def signals(prompt: str) -> frozenset[Hashable]:
-    """What the model is shown of a prompt."""
+def row(source: str, form: str, label: str, prompt: str, *, mayship: bool = True) -> Row:
+    """What the model is shown of a prompt, with its label."""
     features = read_features(prompt)
-    return frozenset(signals_of(features, cues_of(features)))
+    signals = frozenset(signals_of(features, cues_of(features)))
+    words = frozenset(opening_and_closing_words(features))
+    return Row(source, form, label, signals, words, mayship)
 
 
 def recorded(folder: Path) -> list[Row]:
     """The labelled rows of the data folder."""
     return [
-        Row(
-            source=family(row["source"]),
-            form="MATH" if row["source"].startswith("MATH/") else row["source"],
-            label=row["task_type"].lower(),
-            signals=signals(row["prompt"]),
-            mayship=row["permissive"],
+        row(
+            family(found["source"]),
+            "MATH" if found["source"].startswith("MATH/") else found["source"],
+            found["task_type"].lower(),
+            found["prompt"],
+            mayship=found["permissive"],
         )
-        for row in read(folder, "tasks_train")
+        for found in read(folder, "tasks_train")
     ]
 
 
@@ -72,10 +79,17 @@ def own(each: int, seed: int) -> Iterator[Row]:
     """Rows from our seed files, `each` of every form."""
     for file, label in SEED_FILES.items():
         for form, prompt in Grammar(*SHARED, file).prompts(each, random.Random(seed)):
-            yield Row("own", form, label, signals(prompt), mayship=True)
+            yield row("own", form, label, prompt)
 
 
-def unclear(each: int, seed: int) -> list[frozenset[Hashable]]:
-    """Signals of our own prompts that fit no class well: they teach doubt."""
+def unclear(folder: Path, each: int, seed: int) -> list[Row]:
+    """Prompts that fit no class well, our own and recorded ones that may ship: they teach doubt."""
     grammar = Grammar(*SHARED, "unclear")
-    return [signals(prompt) for _, prompt in grammar.prompts(each, random.Random(seed))]
+    ours = [
+        row("own", form, "", prompt) for form, prompt in grammar.prompts(each, random.Random(seed))
+    ]
+    return ours + [
+        row(family(found["source"]), found["source"], "", found["prompt"])
+        for found in read(folder, "tasks_ambiguous")
+        if family(found["source"]) in UNCLEAR_MAY_SHIP
+    ]

@@ -32,7 +32,7 @@ _FORMULA = rule(
 )
 _ITEM = rule(r"(?:^|\n)(?:0[.)]|[-*•](?=\w)|<choice>[.)])")
 _SPEAKER = rule(r"(?:^|\n)#?\w{1,4}#?:")
-_CHOICE_A, _CHOICE_B = rule(r"<a>[.):]"), rule(r"<b>[.):]")
+_CHOICE_A, _CHOICE_B = re.compile(r"(?:^|\s)\(?A[.):]"), re.compile(r"(?:^|\s)\(?B[.):]")
 _FIGURE = rule(r"0|<figure>")
 _MAY_BE_CODE = re.compile(r"[({};=<@#\n]")
 _MAY_BE_FORMULA = re.compile(r"[0$\\]")
@@ -107,7 +107,7 @@ def read_features(prompt: str) -> Features:
         formulas=len(_FORMULA.findall(shape)) if _MAY_BE_FORMULA.search(shape) else 0,
         items=len(_ITEM.findall(shape)) if lines else 0,
         speakers=len(_SPEAKER.findall(shape)) if lines else 0,
-        has_choices=bool("b" in tokens and _CHOICE_A.search(shape) and _CHOICE_B.search(shape)),
+        has_choices="b" in tokens and bool(_CHOICE_A.search(text) and _CHOICE_B.search(text)),
     )
 
 

@@ -23,6 +23,8 @@ FILE: Final = "model.json"
 _BITS: Final = 32
 _MASK: Final = (1 << _BITS) - 1
 _HALF: Final = 1 << (_BITS - 1)
+_FINENESS: Final = 64
+_SHARES: Final = (0, *(round(_FINENESS / known**0.5) for known in range(1, 64)))
 # What makes each of so many numbers positive, so that none borrows from its neighbour.
 _HALVES: Final = tuple(sum(_HALF << (_BITS * n) for n in range(count)) for count in range(9))
 
@@ -31,7 +33,9 @@ _HALVES: Final = tuple(sum(_HALF << (_BITS * n) for n in range(count)) for count
 class TaskModel:
     """Points of every signal for each of `classes`, and what the best one's lead is worth.
 
-    bias, points: whole numbers, `packed` into one for all classes, each worth `unit`.
+    bias, points, meanings: whole numbers, `packed` into one for all classes, each worth `unit`.
+    meanings: of words, by what they are like; a prompt's are added up and divided by the root of
+    how many are known. bias and points come `_FINENESS` times as large, so that this is a product.
     curve: (probability, confidence) knots, rising: the share that was right among prompts of
     sources unseen in training which got this probability.
     """
@@ -39,15 +43,20 @@ class TaskModel:
     classes: tuple[TaskType, ...]
     bias: int
     points: Mapping[Hashable, int]
+    meanings: Mapping[str, int]
     unit: float
     curve: tuple[tuple[float, float], ...]
 
-    def decide(self, signals: Iterable[Hashable]) -> tuple[TaskType, float]:
-        """The likeliest task type, and the confidence in it, 0..1."""
+    def decide(
+        self, signals: Iterable[Hashable], words: Iterable[str] = ()
+    ) -> tuple[TaskType, float]:
+        """The likeliest task type, and the confidence in it, 0..1; `words`: at most 63."""
         total = sum(map(self.points.get, signals, repeat(0)), self.bias)
+        known = [meaning for word in words if (meaning := self.meanings.get(word)) is not None]
+        total += sum(known) * _SHARES[len(known)]
         points = unpacked(total, len(self.classes))
         most = max(points)
-        unit = self.unit
+        unit = self.unit / _FINENESS
         share = 1.0 / sum([exp((point - most) * unit) for point in points])
         return self.classes[points.index(most)], along(self.curve, share)
 
@@ -78,13 +87,14 @@ class Models:
 
 @lru_cache(maxsize=1)
 def shipped() -> Models:
-    """The models of this package, read once a process (about 20 ms)."""
+    """The models of this package, read once a process (about 50 ms)."""
     return parse((files(__package__) / FILE).read_bytes())
 
 
 def parse(stored: bytes) -> Models:
-    """Models from their file: `task` {classes, bias, signals, points, unit, curve}, where `points`
-    are whole numbers, one row a signal, each worth `unit`; `difficulty` {centre, weights, bias}.
+    """Models from their file: `task` {classes, bias, signals, points, words, meanings, unit,
+    curve}, where `points` and `meanings` are whole numbers, one row a signal or a word, each worth
+    `unit`; `difficulty` {centre, weights, bias}.
     """
     told = orjson.loads(stored)
     return Models(_task(told["task"]), DifficultyModel(**_tuples(told["difficulty"])))
@@ -92,12 +102,16 @@ def parse(stored: bytes) -> Models:
 
 def _task(told: Mapping[str, Any]) -> TaskModel:
     unit: float = told["unit"]
+    fine = _FINENESS
     return TaskModel(
         classes=tuple(map(TaskType, told["classes"])),
-        bias=packed([round(points / unit) for points in told["bias"]]),
+        bias=packed([round(points * fine / unit) for points in told["bias"]]),
         points={
-            parsed(signal): packed(row)
+            parsed(signal): packed([points * fine for points in row])
             for signal, row in zip(told["signals"], told["points"], strict=True)
+        },
+        meanings={
+            word: packed(row) for word, row in zip(told["words"], told["meanings"], strict=True)
         },
         unit=unit,
         curve=tuple((share, right) for share, right in told["curve"]),

@@ -23,6 +23,7 @@ LAST: Final = "<last>"
 """Stand in a tuple for where its words are; no token looks like them."""
 
 _LONGEST_INSTRUCTION = 30  # tokens
+_OPENING, _CLOSING = 16, 10  # tokens
 _FEW = (0, 1, 2, 3, 3, 3, 6, 6, 6, 6, 6, 6)
 _TOTALS = (1, 2, 3, 4.5, 6, 8)  # points of a task type
 _LEADS = (1, 2, 3.5, 5)  # over the second
@@ -60,6 +61,14 @@ def signals_of(features: Features, cues: Sequence[Cue]) -> set[Hashable]:
     _add_shape(found, features)
     _add_rules(found, cues)
     return found
+
+
+def opening_and_closing_words(features: Features) -> set[str]:
+    """The tokens whose meaning counts: where an instruction stands."""
+    tokens = features.tokens
+    if len(tokens) <= _OPENING + _CLOSING:
+        return features.distinct
+    return {*tokens[:_OPENING], *tokens[-_CLOSING:]}
 
 
 def _add_outer_lines(found: set[Hashable], tokens: list[str]) -> None:

@@ -19,7 +19,7 @@ from shared.deciding.classification.rules import (
     is_blank,
     reasons_for,
 )
-from shared.deciding.classification.signals import signals_of
+from shared.deciding.classification.signals import opening_and_closing_words, signals_of
 from shared.domain.decisions import Classification
 from shared.domain.inference import Request, TaskType
 
@@ -53,7 +53,9 @@ class TrainedClassifier:
             return NOTHING_TO_READ
         cues = cues_of(features)
         task = self._models.task
-        kind, confidence = task.decide(signals_of(features, cues))
+        kind, confidence = task.decide(
+            signals_of(features, cues), opening_and_closing_words(features)
+        )
         if not any(token in task.points for token in features.distinct if token.isalpha()):
             confidence = min(confidence, _STRANGE)
         return Classification(

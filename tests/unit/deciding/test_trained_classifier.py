@@ -93,6 +93,17 @@ def test_points_packed_side_by_side_add_up_as_they_do_apart(rows: list[list[int]
     assert model.unpacked(sum(map(model.packed, rows)), 5) == apart
 
 
+def test_a_word_counts_by_its_meaning_and_the_less_the_more_are_known() -> None:
+    classes = shipped().task.classes
+    meanings = {"sonnet": model.packed([0, 400, 0, 0, 0]), "lemma": model.packed([0, 0, 0, 400, 0])}
+    task = TaskModel(classes, 0, {}, meanings, 0.01, ((0.0, 0.0), (1.0, 1.0)))
+    assert task.decide((), {"sonnet", "unheard"})[0] is TaskType.CREATIVE
+    assert task.decide((), {"lemma"})[0] is TaskType.COMPLEX_REASONING
+    alone, both = task.decide((), ["sonnet"])[1], task.decide((), ["sonnet", "sonnet", "lemma"])[1]
+    assert alone == pytest.approx(0.932, abs=0.001)  # e^4 of e^4 + 4
+    assert both < alone
+
+
 def test_every_signal_is_the_same_after_its_way_through_the_file() -> None:
     texts = [prompt for prompt, _ in ODD] + ["1) a\n2) b\n```x = 3```\nA. y\nB. n", "...", "! !"]
     for text in texts:
@@ -111,7 +122,7 @@ def test_a_curve_is_level_beyond_its_ends_and_straight_between() -> None:
 
 def test_a_question_with_answers_to_choose_from_gets_the_learned_difficulty() -> None:
     question = "Which is a prime?\nA. 4\nB. 6\nC. 7\nD. 9\nAnswer:"
-    task = TaskModel(shipped().task.classes, 0, {}, 1.0, ((0.2, 0.5), (1.0, 0.9)))
+    task = TaskModel(shipped().task.classes, 0, {}, {}, 1.0, ((0.2, 0.5), (1.0, 0.9)))
     flat = (0.0,) * len(NAMES)
     easy = TrainedClassifier(Models(task, DifficultyModel(flat, flat, 0.3)))
     hard = TrainedClassifier(Models(task, DifficultyModel(flat, flat, 0.7)))
