@@ -100,6 +100,7 @@ def questions(grown: Grown) -> dict[str, Question]:
         "stager: what is out": staging.staged,
         "stager: due jobs": lambda c: jobs.stageable(c, number, now, 100),
         "worker: claim": lambda c: jobs.claim(c, some, "t", now),
+        "worker: read a claim": lambda c: jobs.claimed(c, some, "t"),
         "worker: renew": lambda c: jobs.renew(c, ["t30"], now),
         "rescuer: lapsed leases": lambda c: jobs.lapsed(c, now, 100),
         "rescuer: open intents": lambda c: attempts.open_of_jobs(c, some),

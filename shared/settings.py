@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     chunk_size: Annotated[int, Field(ge=1, le=1000)] = 100
     worker_threads: Annotated[int, Field(ge=1, le=512)] = 64
     max_in_flight: Annotated[int, Field(ge=1, le=4096)] = 256
+    batch_niceness: Annotated[int, Field(ge=0, le=19)] = 10
+    """How far workers for batches give way to the API, the interactive worker and the servers where
+    they share a machine: the nice value they add to theirs."""
     lease_s: Annotated[float, Field(gt=0)] = 15.0
     grace_s: Annotated[float, Field(ge=0)] = 30.0
     patience_s: Annotated[float, Field(ge=0)] = 60.0

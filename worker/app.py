@@ -11,6 +11,7 @@ import structlog
 from celery import signals
 
 from shared.queue.celery_app import make_celery_app
+from shared.queue.lanes import INTERACTIVE_QUEUE
 from shared.queue.publisher import Publisher
 from shared.settings import Settings
 from shared.telemetry import configure_logging
@@ -40,11 +41,14 @@ def _set_up_logging(**_: Any) -> None:
 
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
 def _start(sender: str, instance: Any, **_: Any) -> None:
-    process = bootstrap.build(settings, node=str(sender))
+    queues = tuple(app.amqp.queues.consume_from)
+    for_batches = INTERACTIVE_QUEUE not in queues
+    if for_batches:
+        os.nice(settings.batch_niceness)  # before any thread is made: each has its own
+    process = bootstrap.build(settings, node=str(sender), for_batches=for_batches)
     _running.append(process)
     holder.runner = process.runner
     holder.consumption = Consumption(instance.concurrency)
-    queues = tuple(app.amqp.queues.consume_from)
     publisher = Publisher(app)
 
     def waiting() -> int:

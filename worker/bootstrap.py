@@ -23,7 +23,7 @@ from shared.catalog.keys import resolve_keys
 from shared.catalog.loader import load_catalog
 from shared.catalog.spec import Catalog
 from shared.clock import utc_now
-from shared.db.engine import Database
+from shared.db.engine import OFTEN_S, SELDOM_S, Database
 from shared.db.repositories import workers
 from shared.deciding.classification.plugged import Classifiers
 from shared.deciding.project_policy import policy_of
@@ -70,7 +70,7 @@ class _InLoop:
 class WorkerProcess:
     """What a running worker process is made of; `runner` does its work."""
 
-    def __init__(self, settings: Settings, node: str) -> None:
+    def __init__(self, settings: Settings, node: str, *, for_batches: bool) -> None:
         """Make everything and start the loop and the heart.
 
         Raises ConfigurationError for settings or a catalog that cannot work.
@@ -79,7 +79,9 @@ class WorkerProcess:
         self._settings = settings
         self._node = node
         self._started_at = utc_now()
-        self.database = Database(settings.resolved_database_url)
+        self.database = Database(
+            settings.resolved_database_url, look_every_s=SELDOM_S if for_batches else OFTEN_S
+        )
         self._redis = connect(settings)
         self._loop, self._thread = _start_loop()
         opener = LedgerOpener(self.database, Ledger(self._redis))
@@ -122,9 +124,12 @@ class WorkerProcess:
             )
 
 
-def build(settings: Settings, *, node: str = "") -> WorkerProcess:
-    """A worker process, running; `node` is the name it is seen under."""
-    return WorkerProcess(settings, node or f"{socket.gethostname()}:{os.getpid()}")
+def build(settings: Settings, *, node: str = "", for_batches: bool = False) -> WorkerProcess:
+    """A worker process, running; `node` is the name it is seen under. for_batches: nobody waits for
+    its jobs on an open connection, so it lets others go first at the database.
+    """
+    name = node or f"{socket.gethostname()}:{os.getpid()}"
+    return WorkerProcess(settings, name, for_batches=for_batches)
 
 
 async def _make(

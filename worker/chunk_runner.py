@@ -19,6 +19,7 @@ the guilty one.
 import asyncio
 import concurrent.futures
 import threading
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -27,7 +28,7 @@ from typing import Any, TypeVar
 import structlog
 
 from shared.clock import utc_now
-from shared.db.engine import Database
+from shared.db.engine import Connection, Database
 from shared.db.repositories import attempts, batch_plans, batches, jobs, projects, webhooks
 from shared.db.repositories.jobs import ClaimedJob
 from shared.deciding.constraints import RoutingPolicy
@@ -43,6 +44,8 @@ from worker.pipeline import BatchContext, Pipeline
 log = structlog.get_logger(__name__)
 
 ResultT = TypeVar("ResultT")
+
+_READ_AGAIN_S = 0.5
 
 RoutingPolicyOf = Callable[[Mapping[str, Any]], RoutingPolicy]
 """Makes the policy of a project from the `routing` column of its row."""
@@ -238,22 +241,33 @@ class ChunkRunner:
         self._tokens.add(token)
         until = self._clock() + timedelta(seconds=self._lease_s)
         with self._database.transaction() as connection:
-            claimed = jobs.claim(connection, job_ids, token, until, deaths_below=deaths_below)
-            if not claimed:
+            if not jobs.claim(connection, job_ids, token, until, deaths_below=deaths_below):
                 return None
-            batch = batches.by_number(connection, job_ids[0] >> 24)
-            if batch is None:  # its jobs were just claimed, so its row is there
-                return None
-            project = projects.get(connection, batch.project_id)
-            routing = project.routing if project is not None else {}
-            endpoints = webhooks.wanting(connection, [batch.project_id])
-            announced = any("job.completed" in endpoint.event_types for endpoint in endpoints)
-            again = [job.id for job in claimed if job.deaths or job.decision]
-            earlier = attempts.of_jobs(connection, again) if again else {}
-            policy = self._policy_of(routing)
-            if batch.optimise is not None:
-                gain = batch_plans.gain_per_usd(connection, batch.number)
-                policy = replace(policy, gain_per_usd=gain, allow_downgrade=True)
+        while True:
+            try:
+                with self._database.reading() as connection:
+                    return self._read(connection, job_ids, token)
+            except UnavailableError as error:
+                # They are ours by now, and the heart keeps them so.
+                log.warning("a claim waits for the database", reason=error.message)
+                time.sleep(_READ_AGAIN_S)
+
+    def _read(self, connection: Connection, job_ids: Sequence[int], token: str) -> _Claimed | None:
+        """What was claimed, with what its jobs share; None where it was lost by now."""
+        claimed = jobs.claimed(connection, job_ids, token)
+        batch = batches.by_number(connection, job_ids[0] >> 24)
+        if not claimed or batch is None:
+            return None
+        project = projects.get(connection, batch.project_id)
+        routing = project.routing if project is not None else {}
+        endpoints = webhooks.wanting(connection, [batch.project_id])
+        announced = any("job.completed" in endpoint.event_types for endpoint in endpoints)
+        again = [job.id for job in claimed if job.deaths or job.decision]
+        earlier = attempts.of_jobs(connection, again) if again else {}
+        policy = self._policy_of(routing)
+        if batch.optimise is not None:
+            gain = batch_plans.gain_per_usd(connection, batch.number)
+            policy = replace(policy, gain_per_usd=gain, allow_downgrade=True)
         context = BatchContext(
             batch.number,
             batch.id,

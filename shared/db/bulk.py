@@ -1,19 +1,32 @@
 """Many rows in one statement, and statements made once: what a group commit and intake write by.
 
-PostgreSQL gets all rows as one JSON parameter, which the server takes apart; SQLite's driver has a
-fast `executemany`. SQLAlchemy's own executemany handles parameters one by one (measured in
-docs/performance.md). The rows of a call name the same columns; values are those of
-SQLAlchemy's columns, so times are aware and JSON columns take any value.
+PostgreSQL gets all rows as one JSON parameter, which the server takes apart. SQLite gets them as
+`VALUES`, many at a time: its driver's `executemany` lets the interpreter go at each row, and in a
+busy process waits for it each time, while it holds the database's one write lock. SQLAlchemy's own
+executemany handles parameters one by one (all measured in docs/performance.md). The rows of a call
+name the same columns; values are those of SQLAlchemy's columns, so times are aware and JSON columns
+take any value.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, wraps
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 import orjson
-from sqlalchemy import BigInteger, ColumnElement, Connection, String, Table, bindparam, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    Table,
+    bindparam,
+    func,
+    select,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import ARRAY
 
@@ -21,6 +34,9 @@ from shared.db.base import Json, UtcDateTime
 
 Row = Mapping[str, Any]
 StatementT = TypeVar("StatementT")
+
+_MOST_VALUES: Final = 4_000
+"""Of one statement on SQLite, which allows 32,766: more would only make its plan larger."""
 
 _POSTGRES: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
 
@@ -49,15 +65,19 @@ def insert_rows(
     if not rows:
         return
     columns = tuple(rows[0])
-    names = ", ".join(columns)
-    clash = "" if known is None else f" ON CONFLICT ({known}) DO NOTHING"
     if _is_sqlite(connection):
-        marks = ", ".join("?" * len(columns))
-        statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks}){clash}"
+        _execute_values(
+            connection,
+            table,
+            columns,
+            rows,
+            lambda many: _insert_values(table, columns, known, many),
+        )
     else:
+        names = ", ".join(columns)
         source = f"SELECT {names} FROM {_recordset(table, columns)}"
-        statement = f"INSERT INTO {table.name} ({names}) {source}{clash}"
-    _execute(connection, statement, table, columns, rows)
+        statement = f"INSERT INTO {table.name} ({names}) {source}{_clash(known)}"
+        _execute_json(connection, statement, table, columns, rows)
 
 
 def update_rows(
@@ -66,19 +86,55 @@ def update_rows(
     """Update rows by a unique column, those of them that have this status."""
     if not rows:
         return
-    columns = tuple(rows[0])
-    values = [name for name in columns if name != key]
+    columns = (key, *(name for name in rows[0] if name != key))
     if _is_sqlite(connection):
-        columns = (*values, key)
-        sets = ", ".join(f"{name} = ?" for name in values)
-        statement = f"UPDATE {table.name} SET {sets} WHERE {key} = ? AND status = '{status}'"
+        _execute_values(
+            connection,
+            table,
+            columns,
+            rows,
+            lambda many: _update_values(table, columns, status, many),
+        )
     else:
-        sets = ", ".join(f"{name} = r.{name}" for name in values)
+        sets = ", ".join(f"{name} = r.{name}" for name in columns[1:])
         statement = (
             f"UPDATE {table.name} AS t SET {sets} FROM {_recordset(table, columns)} "
             f"WHERE t.{key} = r.{key} AND t.status = '{status}'"
         )
-    _execute(connection, statement, table, columns, rows)
+        _execute_json(connection, statement, table, columns, rows)
+
+
+def add_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Add sums to the rows with these primary keys, or insert them; in the order given."""
+    if not rows:
+        return
+    columns = tuple(rows[0])
+    if _is_sqlite(connection):
+        _execute_values(connection, table, columns, rows, lambda many: _sums(table, columns, many))
+    else:
+        names = ", ".join(columns)
+        source = f"SELECT {names} FROM {_recordset(table, columns)}"
+        statement = f"INSERT INTO {table.name} ({names}) {source} {_adding(table)}"
+        _execute_json(connection, statement, table, columns, rows)
+
+
+def together(connection: Connection, query: Select[Any]) -> Select[Any]:
+    """A query for numbers and texts as `gathered` asks it. SQLite's driver lets the interpreter go
+    at each row, so there they come as one.
+    """
+    if not _is_sqlite(connection):
+        return query
+    return select(func.json_group_array(func.json_array(*query.subquery().c)))
+
+
+def gathered(
+    connection: Connection, query: Select[Any], parameters: Mapping[str, Any]
+) -> list[tuple[Any, ...]]:
+    """All rows of a query that `together` made; in its order on PostgreSQL only."""
+    found = connection.execute(query, parameters)
+    if _is_sqlite(connection):
+        return [tuple(row) for row in orjson.loads(found.scalar_one())]
+    return [tuple(row) for row in found]
 
 
 def among(connection: Connection, column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
@@ -104,21 +160,81 @@ def _is_sqlite(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite"
 
 
-def _execute(
+def _execute_json(
     connection: Connection,
     statement: str,
     table: Table,
-    columns: Sequence[str],
+    columns: tuple[str, ...],
     rows: Sequence[Row],
 ) -> None:
-    is_sqlite = _is_sqlite(connection)
-    converters = _converters(table, tuple(columns), is_sqlite)
+    converters = _converters(table, columns, is_sqlite=False)
     made = rows if not converters else [_converted(row, converters) for row in rows]
-    if is_sqlite:
-        connection.exec_driver_sql(statement, list(map(_in_order(columns), made)))
-    else:
-        text = orjson.dumps(made, default=dict).decode()
-        connection.exec_driver_sql(statement, {"rows": text})
+    text = orjson.dumps(made, default=dict).decode()
+    connection.exec_driver_sql(statement, {"rows": text})
+
+
+def _execute_values(
+    connection: Connection,
+    table: Table,
+    columns: tuple[str, ...],
+    rows: Sequence[Row],
+    statement_of: Callable[[int], str],
+) -> None:
+    """In few statements, each of a power of two of rows, so that their texts are few as well."""
+    converters = _converters(table, columns, is_sqlite=True)
+    made = rows if not converters else [_converted(row, converters) for row in rows]
+    in_order = list(map(_in_order(columns), made))
+    most = 1 << (_MOST_VALUES // len(columns)).bit_length() - 1
+    done = 0
+    while done < len(rows):
+        many = min(most, 1 << (len(rows) - done).bit_length() - 1)
+        values = tuple(chain.from_iterable(in_order[done : done + many]))
+        connection.exec_driver_sql(statement_of(many), values)
+        done += many
+
+
+@cache
+def _insert_values(table: Table, columns: tuple[str, ...], known: str | None, many: int) -> str:
+    names = ", ".join(columns)
+    return f"INSERT INTO {table.name} ({names}) {_values(columns, many)}{_clash(known)}"
+
+
+@cache
+def _update_values(table: Table, columns: tuple[str, ...], status: str, many: int) -> str:
+    key, *others = columns
+    # SQLite names the columns of VALUES column1, column2 and so on.
+    sets = ", ".join(f"{name} = r.column{place}" for place, name in enumerate(others, 2))
+    return (
+        f"UPDATE {table.name} AS t SET {sets} FROM ({_values(columns, many)}) AS r "
+        f"WHERE t.{key} = r.column1 AND t.status = '{status}'"
+    )
+
+
+@cache
+def _sums(table: Table, columns: tuple[str, ...], many: int) -> str:
+    return (
+        f"INSERT INTO {table.name} ({', '.join(columns)}) {_values(columns, many)}{_adding(table)}"
+    )
+
+
+@cache
+def _adding(table: Table) -> str:
+    sums = (
+        f"{column.name} = {table.name}.{column.name} + excluded.{column.name}"
+        for column in table.columns
+        if not column.primary_key
+    )
+    key = ", ".join(column.name for column in table.primary_key)
+    return f" ON CONFLICT ({key}) DO UPDATE SET {', '.join(sums)}"
+
+
+def _values(columns: tuple[str, ...], many: int) -> str:
+    marks = ", ".join("?" * len(columns))
+    return "VALUES " + ", ".join([f"({marks})"] * many)
+
+
+def _clash(known: str | None) -> str:
+    return "" if known is None else f" ON CONFLICT ({known}) DO NOTHING"
 
 
 def _in_order(columns: Sequence[str]) -> Callable[[Row], tuple[Any, ...]]:

@@ -3,9 +3,12 @@
 SQLite: WAL with synchronous=FULL, because an intent that a power cut takes back would be a paid
 call nobody knows of; group commit pays the fsync once for many rows. Writers take the write lock
 at BEGIN (IMMEDIATE), so a transaction never fails half way because another one wrote meanwhile.
+Who waits for that lock looks every few milliseconds, and those whom somebody waits for look more
+often: SQLite itself would look ever more seldom, up to a tenth of a second apart.
 """
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +23,8 @@ __all__ = ["Connection", "Database", "make_engine", "mapped_errors"]
 
 _BUSY_TIMEOUT_S = 30
 _LOCK_TIMEOUT_S = 30
+OFTEN_S, SELDOM_S = 0.0005, 0.005
+"""How often who waits for SQLite's write lock looks: for people, and for batches."""
 _STATEMENT_TIMEOUT_S = 120
 _IDLE_IN_TRANSACTION_S = 30
 """How long a process may do nothing inside a transaction, and others wait for what it has locked:
@@ -29,8 +34,10 @@ one that hangs (SIGSTOP, a frozen machine) is cut off by PostgreSQL then."""
 class Database:
     """One process's door to the database; thread-safe, opens connections as they are needed."""
 
-    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+    def __init__(self, url: str, *, pool_size: int = 8, look_every_s: float = OFTEN_S) -> None:
+        """look_every_s: at SQLite's write lock while another transaction holds it."""
         self.engine = make_engine(url, pool_size=pool_size)
+        self._look_every_s = look_every_s
 
     @property
     def is_sqlite(self) -> bool:
@@ -45,7 +52,7 @@ class Database:
         """
         with mapped_errors(), self.engine.connect() as connection:
             if self.is_sqlite:
-                connection.execution_options(pm_write=True)
+                connection.execution_options(pm_look_every_s=self._look_every_s)
             with connection.begin():
                 yield connection
 
@@ -147,5 +154,33 @@ def _on_sqlite_connect(connection: sqlite3.Connection, _entry: ConnectionPoolEnt
 
 
 def _on_sqlite_begin(connection: Connection) -> None:
-    options: Any = connection.get_execution_options()
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("pm_write") else "BEGIN")
+    look_every_s: float | None = connection.get_execution_options().get("pm_look_every_s")
+    _set_patience(connection, _BUSY_TIMEOUT_S if look_every_s is None else 0)
+    if look_every_s is None:
+        connection.exec_driver_sql("BEGIN")
+    else:
+        _begin_to_write(connection, look_every_s)
+
+
+def _begin_to_write(connection: Connection, look_every_s: float) -> None:
+    give_up_at = time.monotonic() + _BUSY_TIMEOUT_S
+    driver: Any = connection.connection.dbapi_connection
+    while True:
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            is_locked = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_locked or time.monotonic() >= give_up_at:
+                raise UnavailableError(f"the database does not answer: {error}") from error
+            time.sleep(look_every_s)
+        else:
+            return
+
+
+def _set_patience(connection: Connection, seconds: int) -> None:
+    """How long SQLite itself waits for a lock; what it is set to by now is kept beside it."""
+    info = connection.connection.info
+    if info.get("pm_patience_s", _BUSY_TIMEOUT_S) != seconds:
+        driver: Any = connection.connection.dbapi_connection
+        driver.execute(f"PRAGMA busy_timeout = {seconds * 1000}")
+        info["pm_patience_s"] = seconds

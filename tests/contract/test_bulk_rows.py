@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from sqlalchemy import select
 
-from shared.db.bulk import among, insert_rows, listed, update_rows
+from shared.db.bulk import add_rows, among, gathered, insert_rows, listed, together, update_rows
 from shared.db.engine import Connection, Database
-from shared.db.tables import attempts, outbox
+from shared.db.tables import attempts, outbox, spend
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -71,6 +71,43 @@ def test_only_rows_of_the_status_are_updated(connection: Connection):
     update_rows(connection, attempts, changed, key="id", status="open")
     rows = connection.execute(select(attempts.c.id, attempts.c.status, attempts.c.cost_nusd))
     assert sorted(rows) == [("a", "billed", 1), ("b", "free", 0), ("c", "open", 0)]
+
+
+@pytest.mark.parametrize("many", [1, 2, 3, 255, 256, 1_001])
+def test_any_number_of_rows_is_inserted_and_updated_whole(connection: Connection, many: int):
+    names = [f"{number:04}" for number in range(many)]
+    insert_rows(connection, attempts, [attempt(name) for name in names])
+    changed = [
+        {"cost_nusd": int(name), "status": "billed", "id": name, "ended_at": NOON} for name in names
+    ]
+    update_rows(connection, attempts, changed, key="id", status="open")
+    query = select(attempts.c.id, attempts.c.status, attempts.c.cost_nusd).order_by(attempts.c.id)
+    expected = [(name, "billed", int(name)) for name in names]
+    assert [tuple(row) for row in connection.execute(query)] == expected
+
+
+def test_sums_are_added_to_those_that_are_there(connection: Connection):
+    def sums(period: str, spent: int, unconfirmed: int) -> dict[str, object]:
+        key = {"project_id": "p", "kind": "day", "period": period}
+        return {**key, "spent_nusd": spent, "unconfirmed_nusd": unconfirmed}
+
+    add_rows(connection, spend, [sums("2026-11-21", 5, 0)])
+    add_rows(connection, spend, [sums("2026-11-21", 2, 1), sums("2026-11-22", 3, 3)])
+    query = select(spend.c.period, spend.c.spent_nusd, spend.c.unconfirmed_nusd)
+    found = sorted(tuple(row) for row in connection.execute(query))
+    assert found == [("2026-11-21", 7, 1), ("2026-11-22", 3, 3)]
+
+
+def test_rows_are_gathered_as_they_are_read_one_by_one(connection: Connection):
+    names = ["", "é'\"\\\n", "\U0001f600"]
+    rows = [attempt(name, job_id=2**62 + place) for place, name in enumerate(names)]
+    insert_rows(connection, attempts, rows)
+    query = select(attempts.c.job_id, attempts.c.id, attempts.c.finish_reason).where(
+        among(connection, attempts.c.id, "ids")
+    )
+    found = gathered(connection, together(connection, query), {"ids": listed(connection, names)})
+    assert sorted(found) == [(2**62 + place, name, None) for place, name in enumerate(names)]
+    assert gathered(connection, together(connection, query), {"ids": listed(connection, [])}) == []
 
 
 @pytest.mark.parametrize("wanted", [[], ["a"], ["a", "c", "unknown"]])

@@ -9,10 +9,18 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Table, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Select, select
 
-from shared.db.bulk import among, insert_rows, listed, made_once, update_rows
+from shared.db.bulk import (
+    add_rows,
+    among,
+    gathered,
+    insert_rows,
+    listed,
+    made_once,
+    together,
+    update_rows,
+)
 from shared.db.repositories.batches import Progress
 from shared.db.tables import attempts, spend, usage
 from shared.domain.attempt import AttemptStatus, Purpose
@@ -92,17 +100,13 @@ def open_intents(connection: Connection, intents: Sequence[Intent]) -> None:
     insert_rows(connection, attempts, rows, known="id")
 
 
-def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
-
-
 def close(connection: Connection, closings: Sequence[Closing]) -> dict[int, Progress]:
     """Price attempts that are still open; those closed by now (by the rescuer) keep their price,
     which was their reservation. Returns what to add to each batch, for `batches.add_progress`.
     """
     wanted = {closing.intent.id: closing for closing in closings}
-    found = connection.execute(_open_ones(connection), {"ids": listed(connection, wanted)})
-    still_open = [wanted[i] for i in found.scalars()]
+    found = gathered(connection, _open_ones(connection), {"ids": listed(connection, wanted)})
+    still_open = [wanted[i] for (i,) in found]
     if not still_open:
         return {}
     rows = [_closing_row(closing) for closing in still_open]
@@ -114,11 +118,12 @@ def close(connection: Connection, closings: Sequence[Closing]) -> dict[int, Prog
 @made_once
 def _open_ones(connection: Connection) -> Select[Any]:
     """Which of `ids` are still open; locks them."""
-    return (
+    return together(
+        connection,
         select(attempts.c.id)
         .where(among(connection, attempts.c.id, "ids"), attempts.c.status == AttemptStatus.OPEN)
         .order_by(attempts.c.id)
-        .with_for_update()
+        .with_for_update(),
     )
 
 
@@ -200,23 +205,11 @@ def _upsert_spend(
         }
         for (project, kind, period), (spent, unconfirmed) in sorted(windows.items())
     ]
-    connection.execute(_adding_spend(connection), rows)
+    add_rows(connection, spend, rows)
 
 
-@made_once
-def _adding_spend(connection: Connection) -> sqlite.Insert | postgresql.Insert:
-    statement = _insert(connection, spend)
-    return statement.on_conflict_do_update(
-        index_elements=["project_id", "kind", "period"],
-        set_={
-            "spent_nusd": spend.c.spent_nusd + statement.excluded.spent_nusd,
-            "unconfirmed_nusd": spend.c.unconfirmed_nusd + statement.excluded.unconfirmed_nusd,
-        },
-    )
-
-
-_USAGE_KEY = tuple(column.name for column in usage.primary_key)
-USAGE_SUMS = tuple(column.name for column in usage.columns if not column.primary_key)
+_USAGE_KEY = tuple(str(column.name) for column in usage.primary_key)
+USAGE_SUMS = tuple(str(column.name) for column in usage.columns if not column.primary_key)
 """What is summed up per project, day and model: `Closing` in figures, in the table's order."""
 
 
@@ -244,16 +237,7 @@ def _add_usage(connection: Connection, closings: Sequence[Closing]) -> None:
         dict(zip((*_USAGE_KEY, *USAGE_SUMS), (*key, *own), strict=True))
         for key, own in sorted(sums.items())
     ]
-    connection.execute(_adding_usage(connection), rows)
-
-
-@made_once
-def _adding_usage(connection: Connection) -> sqlite.Insert | postgresql.Insert:
-    statement = _insert(connection, usage)
-    return statement.on_conflict_do_update(
-        index_elements=_USAGE_KEY,
-        set_={name: usage.c[name] + statement.excluded[name] for name in USAGE_SUMS},
-    )
+    add_rows(connection, usage, rows)
 
 
 def open_of_jobs(connection: Connection, job_ids: Sequence[int]) -> list[Intent]:

@@ -24,9 +24,9 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy.sql.dml import Update
 
-from shared.db.bulk import among, insert_rows, listed, made_once
+from shared.db.bulk import among, gathered, insert_rows, listed, made_once, together
 from shared.db.repositories.batches import Progress, add_progress, id_range
 from shared.db.tables import attempts, batches, jobs, results
 from shared.domain.batch import RUNS
@@ -151,9 +151,10 @@ def claim(
     lease_until: datetime,
     *,
     deaths_below: int | None = None,
-) -> list[ClaimedJob]:
-    """Take those of the jobs that are queued and whose batch runs; the others are taken, ended,
-    held or duplicates and are simply missing from the answer (a message may come twice).
+) -> int:
+    """Take those of the jobs that are queued and whose batch runs, and return how many they are;
+    the others are taken, ended, held or duplicates and stay as they are (a message may come twice).
+    Which ones, `claimed` reads when this is committed, so that others may write meanwhile.
 
     deaths_below: leave those that have cost so many workers their lives (see `suspects`).
     """
@@ -161,19 +162,14 @@ def claim(
     running = set(connection.execute(_running_batches(connection), {"numbers": numbers}).scalars())
     wanted = [i for i in ids if batch_number_of(i) in running]
     if not wanted:
-        return []
+        return 0
     parameters = {
         "ids": listed(connection, wanted),
         "deaths_below": _ANY_DEATHS if deaths_below is None else deaths_below,
         "token": token,
         "until": lease_until,
     }
-    rows = connection.execute(_claiming(connection), parameters).all()
-    claimed = [
-        ClaimedJob(job_id, custom_id, request, token, deaths, waiting_since, decision)
-        for job_id, custom_id, request, deaths, waiting_since, decision in rows
-    ]
-    return sorted(claimed, key=lambda job: job.id)
+    return connection.execute(_claiming(connection), parameters).rowcount
 
 
 @made_once
@@ -188,7 +184,7 @@ _ANY_DEATHS: Final = 2**31 - 1
 
 
 @made_once
-def _claiming(connection: Connection) -> ReturningUpdate[Any]:
+def _claiming(connection: Connection) -> Update:
     return (
         update(jobs)
         .where(
@@ -204,14 +200,33 @@ def _claiming(connection: Connection) -> ReturningUpdate[Any]:
             run_after=None,
             wait_reason=None,
         )
-        .returning(
+    )
+
+
+def claimed(connection: Connection, ids: Sequence[int], token: str) -> list[ClaimedJob]:
+    """Those of the jobs that are under this claim, in input order."""
+    parameters = {"ids": listed(connection, ids), "token": token}
+    return [ClaimedJob(*row) for row in connection.execute(_under_claim(connection), parameters)]
+
+
+@made_once
+def _under_claim(connection: Connection) -> Select[Any]:
+    return (
+        select(
             jobs.c.id,
             jobs.c.custom_id,
             jobs.c.request,
+            jobs.c.claim_token,
             jobs.c.deaths,
             jobs.c.waiting_since,
             jobs.c.decision,
         )
+        .where(
+            among(connection, jobs.c.id, "ids"),
+            jobs.c.status == JobStatus.RUNNING,
+            jobs.c.claim_token == bindparam("token"),
+        )
+        .order_by(jobs.c.id)
     )
 
 
@@ -243,18 +258,19 @@ def still_claimed(
 ) -> set[tuple[int, str]]:
     """Which of the (job, claim token) pairs still hold; locks those jobs for the transaction."""
     ids = listed(connection, {job_id for job_id, _ in claims})
-    rows = connection.execute(_running_ones(connection), {"ids": ids}).all()
+    rows = gathered(connection, _running_ones(connection), {"ids": ids})
     return {(job_id, token) for job_id, token in rows} & set(claims)
 
 
 @made_once
 def _running_ones(connection: Connection) -> Select[Any]:
     """The claims of `ids`; locks them."""
-    return (
+    return together(
+        connection,
         select(jobs.c.id, jobs.c.claim_token)
         .where(among(connection, jobs.c.id, "ids"), jobs.c.status == JobStatus.RUNNING)
         .order_by(jobs.c.id)
-        .with_for_update()
+        .with_for_update(),
     )
 
 

@@ -253,8 +253,10 @@ def requests_of(context: ProducerContext, batch_id: str, count: int) -> list[Req
     number, now = number_of(context, batch_id), context.clock()
     ids = [job_id_of(number, line) for line in range(1, count + 1)]
     with context.database.transaction() as connection:
-        claimed = jobs.claim(connection, ids, claim_token(), now + timedelta(minutes=1))
-    return [Request.from_json(job.request) for job in sorted(claimed, key=lambda job: job.id)]
+        token = claim_token()
+        assert jobs.claim(connection, ids, token, now + timedelta(minutes=1))
+        claimed = jobs.claimed(connection, ids, token)
+    return [Request.from_json(job.request) for job in claimed]
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ class Mill:
         ids = [job_id_of(number, line) for line in lines]
         with self.database.transaction() as connection:
             claimed = jobs.claim(connection, ids, token, now + LEASE)
-        assert len(claimed) == len(ids)
+        assert claimed == len(ids)
         return token
 
     def finish(self, number: int, token: str, *lines: int) -> None:

@@ -44,7 +44,8 @@ def test_a_duplicate_is_neither_sent_nor_claimed(mill: Mill, database: Database)
     with database.transaction() as connection:
         assert jobs.stageable(connection, number, NOW, 10) == [first]
         ids = [job_id_of(number, line) for line in (1, 2, 3)]
-        assert [job.id for job in jobs.claim(connection, ids, "0" * 32, LATER)] == [first]
+        assert jobs.claim(connection, ids, "0" * 32, LATER) == 1
+        assert [job.id for job in jobs.claimed(connection, ids, "0" * 32)] == [first]
         assert staging.batches_with_waiting_jobs(connection) == []
 
 
