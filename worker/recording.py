@@ -207,7 +207,8 @@ def apply(connection: Connection, writes: Sequence[Write], now: datetime) -> set
     """Make the writes in the caller's transaction; returns the claims that still held.
 
     Order: claims are checked and locked first, then intents, prices, moves, duplicates of what
-    ended, and last the batches' rows, which all transactions lock in rising order.
+    ended, and last the rows that many transactions want, each kind in rising order: the sums of
+    money, then the batches'.
     """
     claims = {write.claim for write in writes if write.intent or write.move}
     held = jobs.still_claimed(connection, claims) if claims else set()
@@ -215,14 +216,16 @@ def apply(connection: Connection, writes: Sequence[Write], now: datetime) -> set
         connection, [w.intent for w in writes if w.intent is not None and w.claim in held]
     )
     closings = [closing for write in writes for closing in write.closings]
-    progress = attempts.close(connection, closings) if closings else {}
+    priced = attempts.price(connection, closings)
     moved = [write for write in writes if write.move is not None and write.claim in held]
     _move(connection, moved)
-    for number, ended in (*_ended(moved).items(), *_share(connection, moved, now)):
-        progress[number] = progress.get(number, Progress()) + ended
+    shared = _share(connection, moved, now)
     for write in moved:
         for event in write.events:
             outbox.add(connection, event.project_id, event.type, event.data, now)
+    progress = attempts.add_sums(connection, priced)
+    for number, ended in (*_ended(moved).items(), *shared):
+        progress[number] = progress.get(number, Progress()) + ended
     if progress:
         batches.add_progress(connection, progress, now)
     return held

@@ -1,8 +1,9 @@
 """The coalescer: all of a process's ledger calls of a few milliseconds in one round trip.
 
-One exchange is under way at a time. The first call after a pause goes out at once; those that come
-during an exchange, or within `interval_s` of its beginning, go together in the next, settlements
-and releases before reservations, so that freed money is there to be reserved.
+One exchange is under way at a time. A call after a pause, or after an exchange that carried a few
+only, goes out at once; in the bustle those that come during an exchange, or within `interval_s` of
+its beginning, go together in the next. Settlements and releases go before reservations, so that
+freed money is there to be reserved.
 """
 
 import asyncio
@@ -16,6 +17,9 @@ from shared.budget.calls import Call
 from shared.budget.errors import AttemptReused, LedgerUnavailable
 from shared.budget.ledger import AsyncLedger
 from shared.budget.model import Reserved, ReserveOutcome, ReserveRequest, checked_nusd
+
+_A_FEW = 3
+"""Calls of an exchange after which the next one does not wait: somebody may be waiting for it."""
 
 ItemT = TypeVar("ItemT")
 AnswerT = TypeVar("AnswerT")
@@ -126,8 +130,11 @@ class Coalescer:
                 pause = self._next_at - clock()
                 if pause > 0 and self._backlog() < self._max_batch and not self._closed:
                     await asyncio.sleep(pause)
-                self._next_at = clock() + self._interval_s
-                await self._exchange(list(self._load()))
+                began_at = clock()
+                shipments = list(self._load())
+                is_bustling = sum(len(shipment.waiters) for shipment in shipments) > _A_FEW
+                self._next_at = began_at + self._interval_s if is_bustling else began_at
+                await self._exchange(shipments)
         finally:
             self._pump = None
 

@@ -101,18 +101,30 @@ def open_intents(connection: Connection, intents: Sequence[Intent]) -> None:
 
 
 def close(connection: Connection, closings: Sequence[Closing]) -> dict[int, Progress]:
+    """`price` and `add_sums` in one."""
+    return add_sums(connection, price(connection, closings))
+
+
+def price(connection: Connection, closings: Sequence[Closing]) -> list[Closing]:
     """Price attempts that are still open; those closed by now (by the rescuer) keep their price,
-    which was their reservation. Returns what to add to each batch, for `batches.add_progress`.
+    which was their reservation. Returns those it priced, for `add_sums` in the same transaction.
     """
+    if not closings:
+        return []
     wanted = {closing.intent.id: closing for closing in closings}
     found = gathered(connection, _open_ones(connection), {"ids": listed(connection, wanted)})
     still_open = [wanted[i] for (i,) in found]
-    if not still_open:
-        return {}
     rows = [_closing_row(closing) for closing in still_open]
     update_rows(connection, attempts, rows, key="id", status=AttemptStatus.OPEN.value)
-    _add_usage(connection, still_open)
-    return _add_spend(connection, still_open)
+    return still_open
+
+
+def add_sums(connection: Connection, priced: Sequence[Closing]) -> dict[int, Progress]:
+    """Add what was priced to the sums. Returns what to add to each batch, for
+    `batches.add_progress`. Late in a transaction: until its end, all others of the project wait.
+    """
+    _add_usage(connection, priced)
+    return _add_spend(connection, priced)
 
 
 @made_once

@@ -24,7 +24,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.sql.dml import Update
 
 from shared.db.bulk import among, gathered, insert_rows, listed, made_once, together
 from shared.db.repositories.batches import Progress, add_progress, id_range
