@@ -212,7 +212,7 @@ class _Reading:
 
     def take(self, piece: bytes) -> None:
         """Write the lines that end in the next piece; raises as `Filler.write`."""
-        for part in _parts(piece):
+        for part in parts_of(piece, LINES_PER_TRANSACTION):
             self._hash.update(part)
             self._bytes += len(part)
             if part.endswith(b"\n"):
@@ -259,14 +259,16 @@ class _Reading:
             batches.start(connection, number, self.parts.submission.now())
 
 
-def _parts(piece: bytes) -> Iterator[bytes]:
-    """A piece cut behind line ends, into as many lines as are written at once, and its rest."""
+def parts_of(piece: bytes, most_lines: int) -> Iterator[bytes]:
+    """A piece cut behind line ends, into as many lines as are written at once, and its rest: what
+    follows the last line end.
+    """
     begin = at = 0
     lines = 0
     while (end := piece.find(b"\n", at)) >= 0:
         at = end + 1
         lines += 1
-        if lines == LINES_PER_TRANSACTION:
+        if lines == most_lines:
             yield piece[begin:at]
             begin, lines = at, 0
     if begin < at:

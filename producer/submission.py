@@ -33,7 +33,7 @@ from shared.catalog.spec import Catalog
 from shared.db.engine import Database
 from shared.db.repositories import batches, jobs
 from shared.db.repositories.batches import BatchRow, NewBatch
-from shared.domain.batch import TAKES_LINES, UPLOAD_CUT_SHORT, BatchStatus
+from shared.domain.batch import TAKES_LINES, BatchStatus
 from shared.errors import ConflictError, UnavailableError, UsageError
 from shared.fault_points import FaultPoint, reach
 from shared.ids import new_id
@@ -155,11 +155,11 @@ class Submission:
                     code="idempotency_conflict",
                     param="Idempotency-Key",
                 )
-            if (batch.error or {}).get("code") == UPLOAD_CUT_SHORT["code"]:
+            if batch.error is not None and batch.content_bytes is not None:
                 raise ConflictError(
-                    f"the upload under this key was lost after {batch.total} lines: {batch.id} "
+                    f"the upload under this key ended after {batch.total} lines: {batch.id} "
                     "holds what was answered by then; use a new key to run the whole file again",
-                    code="upload_lost",
+                    code=batch.error["code"],
                     param="Idempotency-Key",
                 )
             bad = stored_rejections(connection, batch)

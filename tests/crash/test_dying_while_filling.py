@@ -15,6 +15,7 @@ from tests.integration.producer.slow_upload import JSONL, uploading
 
 FIRST, LINES = 30, 70
 KEY = "upload"
+CAP = {"max_cost_usd": "0.05"}
 # The point, how often it is passed, and how many lines are in when the API dies there.
 CASES = [
     (FaultPoint.AFTER_BATCH_ROW, 1, 0),
@@ -42,7 +43,7 @@ def die(plant: Plant, point: FaultPoint, nth: int, key: str | None) -> None:
     armed, url = plant.start_api(
         "armed", fault=f"{point.value}:{nth}", intake_starts_after_lines=FIRST
     )
-    with client(url) as api, uploading(api, lines(1, FIRST), key) as upload:
+    with client(url) as api, uploading(api, lines(1, FIRST), key, **CAP) as upload:
         if nth > 1 or point in {FaultPoint.BEFORE_SEAL_COMMIT, FaultPoint.AFTER_SEAL}:
             plant.wait_for(lambda: answered(plant) == FIRST, "what is in was answered")
             (batch,) = plant.rows("SELECT status FROM batches")
@@ -97,7 +98,10 @@ def test_what_dies_while_a_batch_fills_and_runs_costs_no_line_and_none_twice(
 
     with client(url) as api:
         answer = api.post(
-            "/v1/batches", content=lines(1, LINES), headers=JSONL | {"Idempotency-Key": KEY}
+            "/v1/batches",
+            content=lines(1, LINES),
+            headers=JSONL | {"Idempotency-Key": KEY},
+            params=CAP,
         )
     assert answer.json()["id"] == plant.batch(number).id
     plant.wait_for_batch(number)

@@ -266,6 +266,8 @@ def test_a_file_that_turns_out_too_long_is_refused_and_ends(
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_many_lines")
     BatchCloser(context.database).run_once(context.clock())
     assert_cut_short(context, api, row, "too_many_lines")
+    again = put(api, lines(1, 50), "k")
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "too_many_lines")
 
 
 @ON_SQLITE

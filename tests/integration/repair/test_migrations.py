@@ -90,6 +90,42 @@ def test_down_to_nothing_and_up_again_gives_the_tables(blank_database_url: str, 
     assert difference(engine) == []
 
 
+def test_a_table_that_is_made_anew_keeps_its_rows_and_gives_no_number_twice(
+    blank_database_url: str, engine: Engine
+):
+    migrations.upgrade(blank_database_url, "0009")
+    moment = "'2026-11-21 12:00:00+00:00'"
+    made = (
+        "INSERT INTO batches (id, project_id, status, priority, content_sha256, metadata, "
+        "completion_window, created_at, expires_at) VALUES (:id, 'acme', 'failed', 'batch', '0', "
+        f"'{{}}', '24h', {moment}, {moment}) RETURNING number"
+    )
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                f"INSERT INTO projects (id, created_at, routing) VALUES ('acme', {moment}, '{{}}')"
+            )
+        )
+        kept, gone = (connection.execute(text(made), {"id": i}).scalar_one() for i in ("a", "b"))
+        connection.execute(
+            text(
+                "INSERT INTO files (id, project_id, batch_number, purpose, filename, created_at) "
+                f"VALUES ('f', 'acme', :number, 'batch_output', 'f', {moment})"
+            ),
+            {"number": kept},
+        )
+        connection.execute(text("DELETE FROM batches WHERE number = :n"), {"n": gone})
+    for step in (migrations.upgrade, lambda url: migrations.downgrade(url, "0009")):
+        step(blank_database_url)
+        with engine.begin() as connection:
+            assert connection.execute(text("SELECT number FROM batches")).scalars().all() == [kept]
+            assert connection.execute(text("SELECT batch_number FROM files")).scalar_one() == kept
+            new = connection.execute(text(made), {"id": "c"}).scalar_one()
+            assert new > gone
+            connection.execute(text("DELETE FROM batches WHERE number = :n"), {"n": new})
+        gone = new
+
+
 def test_at_head_only_after_the_upgrade(blank_database_url: str):
     assert not migrations.at_head(blank_database_url)
     migrations.upgrade(blank_database_url)
