@@ -99,7 +99,12 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
     publisher = Publisher(make_celery_app(settings))
     classifiers = Classifiers(settings.classifiers, settings.difficulties)
     forecaster = Forecaster(
-        database, catalog, classifiers, max_in_flight=settings.max_in_flight, clock=clock
+        database,
+        catalog,
+        classifiers,
+        max_in_flight=settings.max_in_flight,
+        pilot_from_lines=settings.pilot_from_lines,
+        clock=clock,
     )
     filler = Filler(
         database,

@@ -23,6 +23,7 @@ from producer.options import (
     Allowance,
     metadata,
     optimise,
+    pilot,
     priority,
     text,
     usd,
@@ -48,7 +49,7 @@ _KNOWN: Final = frozenset(
     {
         *_REQUIRED, "metadata", "output_expires_after", "max_cost_usd", "preferences",
         "constraints", "webhook_url", "priority", "partial", "name", "project", "deduplicate",
-        "optimise",
+        "optimise", "pilot", "max_quality_loss",
     }
 )  # fmt: skip
 
@@ -72,6 +73,8 @@ class FileBatch:
     constraints: Constraints = field(default_factory=Constraints)
     deduplicate: bool | None = None
     optimise: str | None = None
+    pilot: bool = False
+    max_quality_loss: float | None = None
     endpoint: Endpoint = Endpoint.CHAT
 
     def fingerprint(self) -> bytes:
@@ -175,6 +178,8 @@ class FileBatches:
             endpoint=wanted.endpoint,
             key_id=allowance.key_id,
             optimise=wanted.optimise,
+            pilot=wanted.pilot,
+            max_quality_loss=wanted.max_quality_loss,
         )
         number = batches.create(connection, new)
         intakes.add(connection, number, wanted.input_file_id, wanted.intake_options())
@@ -233,6 +238,8 @@ def read_file_batch(body: object, catalog: Catalog) -> FileBatch:
     partial, deduplicate = _flag(given, "partial"), _flag(given, "deduplicate")
     weights, limits = _routing(given, catalog)
     cap = None if cost is None else usd(cost, "max_cost_usd")
+    spread = optimise(_text(given, "optimise"), cap)
+    loss = _share(given, "max_quality_loss")
     return FileBatch(
         input_file_id=_text(given, "input_file_id") or "",
         completion_window=window,
@@ -248,7 +255,9 @@ def read_file_batch(body: object, catalog: Catalog) -> FileBatch:
         preferences=weights,
         constraints=limits,
         deduplicate=deduplicate,
-        optimise=optimise(_text(given, "optimise"), cap),
+        optimise=spread,
+        pilot=pilot(_flag(given, "pilot"), loss, spread),
+        max_quality_loss=loss,
         endpoint=endpoint,
     )
 
@@ -316,6 +325,13 @@ def _flag(given: Mapping[str, Any], name: str) -> bool | None:
     if value is not None and not isinstance(value, bool):
         raise _wrong_type(name, "true or false")
     return value
+
+
+def _share(given: Mapping[str, Any], name: str) -> float | None:
+    value = given.get(name)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise _wrong_type(name, "a number")
+    return None if value is None else float(value)
 
 
 def _wrong_type(name: str, wanted: str) -> UsageError:

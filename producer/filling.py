@@ -207,9 +207,16 @@ class Filler:
             if (spread := expected.allotted) is not None:
                 price = spread.allotment.gain_per_usd
                 batch_plans.set_allotment(connection, number, spread.stored(), price)
+            if expected.pilot is not None and not ran_already:
+                batch_plans.begin_pilot(connection, number, expected.pilot.to_dict())
             batches.seal(connection, number, now)
             reach(FaultPoint.BEFORE_SEAL_COMMIT)
-            if ran_already or good != len(taken.first_good) or good > self._chunk_size:
+            if (
+                expected.pilot is not None
+                or ran_already
+                or good != len(taken.first_good)
+                or good > self._chunk_size
+            ):
                 return []  # the stager's already; a larger one; or filled on after somebody else
             ids = [job_id_of(number, line) for line in taken.first_good]
             jobs.mark_staged(connection, ids, now + _DIRECT_LEASE)

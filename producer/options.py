@@ -15,6 +15,8 @@ from shared.errors import UsageError
 
 DEFAULT_WINDOW: Final = "24h"
 QUALITY: Final = "quality"
+_LEAST_LOSS: Final = 0.001
+_MOST_LOSS: Final = 0.5
 MAX_KEY: Final = 255
 MAX_NAME: Final = 255
 MAX_URL: Final = 2048
@@ -59,6 +61,8 @@ class Options:
     idempotency_key: str | None = None
     deduplicate: bool | None = None
     optimise: str | None = None
+    pilot: bool = False
+    max_quality_loss: float | None = None
     allowance: Allowance = field(default_factory=Allowance)
     start: Start | None = None
 
@@ -78,6 +82,8 @@ class Options:
         }
         if self.optimise is not None:
             told["optimise"] = self.optimise
+        if self.pilot:
+            told["pilot"] = self.max_quality_loss or 0
         return orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
 
 
@@ -134,6 +140,28 @@ def optimise(value: str | None, max_cost_nusd: int | None) -> str | None:
             param="max_cost_usd",
         )
     return value
+
+
+def pilot(wanted: bool | None, max_quality_loss: float | None, optimised: str | None) -> bool:
+    """Whether a batch has a pilot: where one, or a limit on the loss, is asked for."""
+    if max_quality_loss is not None and not _LEAST_LOSS <= max_quality_loss <= _MOST_LOSS:
+        raise UsageError(
+            f"max_quality_loss is a share from {_LEAST_LOSS} to {_MOST_LOSS}, such as 0.02",
+            code="invalid_value",
+            param="max_quality_loss",
+        )
+    if max_quality_loss is not None and wanted is False:
+        raise UsageError(
+            "max_quality_loss is shown by a pilot", code="invalid_value", param="pilot"
+        )
+    chosen = bool(wanted) or max_quality_loss is not None
+    if chosen and optimised is not None:
+        raise UsageError(
+            "a pilot and optimise: quality both choose the models: ask for one of them",
+            code="invalid_value",
+            param="pilot",
+        )
+    return chosen
 
 
 def priority(value: str | None) -> Priority:

@@ -62,7 +62,24 @@ def report(database: Database, batch: BatchRow) -> dict[str, Any]:
         **_money("always_strongest", strongest),
         **_money("saved", saved),
         "predicted": None if plan is None else _predicted(plan, batch),
+        "pilot": None if plan is None or plan.pilot is None else _pilot(plan.pilot),
     }
+
+
+def _pilot(pilot: Any) -> dict[str, Any]:
+    """What a pilot cost and chose; `saved` is what its choices are expected to save on the whole
+    batch over the usual routing, the pilot's own extra calls paid.
+    """
+    told: dict[str, Any] = {
+        "lines": len(pilot["lines"]),
+        "judged": pilot.get("judged"),
+        "max_quality_loss": pilot["max_quality_loss"],
+        "loss_bound": pilot.get("loss_bound"),
+        "choices": pilot.get("choices", []),
+    }
+    for name in ("cost", "extra", "saved"):
+        told |= _money(name, pilot.get(f"{name}_nusd", 0))
+    return told
 
 
 def _predicted(plan: Any, batch: BatchRow) -> dict[str, Any]:

@@ -176,6 +176,8 @@ class Submission:
             reason = "with `strict` the whole file is judged before anything of it runs"
         elif options.optimise is not None:
             reason = "a budget is spread over the whole file"
+        elif options.pilot:
+            reason = "the pilot's lines are chosen from the whole file"
         elif options.allowance.tokens_per_day is not None:
             reason = "this key has a limit of tokens a day, so the whole file is counted first"
         elif not self._starts_after:
@@ -304,6 +306,8 @@ class Submission:
             counted_tokens=counted_tokens,
             content_bytes=content_bytes,
             optimise=options.optimise,
+            pilot=options.pilot,
+            max_quality_loss=options.max_quality_loss,
         )
         with self._database.transaction() as connection:
             number = batches.create(connection, new)

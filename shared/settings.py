@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     batch_niceness: Annotated[int, Field(ge=0, le=19)] = 10
     """How far workers for batches give way to the API, the interactive worker and the servers where
     they share a machine: the nice value they add to theirs."""
+    pilot_from_lines: Annotated[int, Field(ge=0)] = 0
+    """From how many lines on a batch is tried on every tier before the rest runs; 0: where that
+    is asked for."""
     lease_s: Annotated[float, Field(gt=0)] = 15.0
     grace_s: Annotated[float, Field(ge=0)] = 30.0
     patience_s: Annotated[float, Field(ge=0)] = 60.0

@@ -11,7 +11,6 @@ from tenacity import AsyncRetrying
 
 from shared.catalog.spec import Catalog
 from shared.deciding.estimation import max_tokens_for
-from shared.domain.attempt import Purpose
 from shared.domain.decisions import Rung
 from worker.metering import Meter
 from worker.outcome import (
@@ -134,7 +133,7 @@ class Asking:
             prepared,
             ordinal=story.next_ordinal(),
             rung=index,
-            purpose=Purpose.ANSWER,
+            purpose=story.purpose_of(index),
             listener=story.listener_to(prepared.model.name),
         )
         match outcome:

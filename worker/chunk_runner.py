@@ -31,8 +31,9 @@ from shared.clock import utc_now
 from shared.db.engine import Connection, Database
 from shared.db.repositories import attempts, batch_plans, batches, jobs, projects, webhooks
 from shared.db.repositories.jobs import ClaimedJob
-from shared.deciding.constraints import RoutingPolicy
+from shared.deciding.constraints import Piloting, RoutingPolicy
 from shared.domain.batch import BatchStatus
+from shared.domain.inference import Tier
 from shared.domain.job import JobStatus, public_job_id
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
@@ -268,6 +269,9 @@ class ChunkRunner:
         if batch.optimise is not None:
             gain = batch_plans.gain_per_usd(connection, batch.number)
             policy = replace(policy, gain_per_usd=gain, allow_downgrade=True)
+        if batch.pilot is not None:
+            pilot = batch_plans.pilot_of(connection, batch.number)
+            policy = replace(policy, piloting=_piloting(batch, pilot))
         context = BatchContext(
             batch.number,
             batch.id,
@@ -328,6 +332,13 @@ class ChunkRunner:
             log.exception("a job was given up")
         finally:
             self._slots.end()
+
+
+def _piloting(batch: batches.BatchRow, pilot: Mapping[str, Any]) -> Piloting:
+    if batch.pilot == batches.PILOT_ASKING:
+        return Piloting(asks_all=True)
+    tiers = tuple((one["cluster"], Tier(one["tier"])) for one in pilot.get("choices", ()))
+    return Piloting(tiers=tiers, otherwise=Tier.HIGH if batch.max_quality_loss else None)
 
 
 def _caching_of(project: Any) -> Caching | None:

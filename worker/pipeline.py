@@ -36,7 +36,15 @@ from shared.deciding.judging import judge
 from shared.deciding.prepared_routes import PreparedRoutes
 from shared.deciding.routing import cheaper_rungs
 from shared.domain.batch import is_awaited
-from shared.domain.decisions import UNCLASSIFIED, Accept, Classification, NextStep, NoRoute, Route
+from shared.domain.decisions import (
+    UNCLASSIFIED,
+    Accept,
+    Classification,
+    Climb,
+    NextStep,
+    NoRoute,
+    Route,
+)
 from shared.domain.inference import Request
 from shared.domain.job import JobStatus, line_of
 from shared.domain.money import usd_from_nusd
@@ -216,6 +224,8 @@ class Pipeline:
     def _next_step(self, story: Story, answer: Answer) -> NextStep:
         if story.request.stream:
             return Accept("streamed: what was told cannot be replaced by a stronger answer")
+        if story.is_compared and answer.rung + 1 < len(story.rungs):
+            return Climb(answer.rung + 1, "the pilot asks every tier")
         return next_step(story.route, answer.rung, story.climbs, answer.verdict)
 
     async def _ask_from(self, story: Story, rung: int) -> tuple[int, Answered | Exhaustion]:

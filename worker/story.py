@@ -18,8 +18,8 @@ from shared.db.repositories.jobs import ClaimedJob
 from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.escalation import best_of
 from shared.deciding.estimation import demand_of
-from shared.domain.attempt import AttemptStatus
-from shared.domain.decisions import Classification, NoRoute, Route, Rung, Verdict
+from shared.domain.attempt import AttemptStatus, Purpose
+from shared.domain.decisions import Classification, Mode, NoRoute, Route, Rung, Verdict
 from shared.domain.inference import Request, Usage
 from shared.domain.job import JobStatus, public_job_id
 from shared.webhooks.events import job_completed
@@ -98,9 +98,23 @@ class Story:
         return self.route.rungs
 
     @property
+    def is_compared(self) -> bool:
+        """Whether it is a line of a pilot: every tier is asked, whatever the judge says."""
+        piloting = self.policy.piloting
+        if piloting is None or not piloting.asks_all or isinstance(self.routed, NoRoute):
+            return False
+        return self.routed.mode is Mode.AUTO
+
+    def purpose_of(self, rung: int) -> Purpose:
+        """What a call of this rung is for: a pilot's calls below the strongest only compare."""
+        if self.is_compared and rung + 1 < len(self.rungs):
+            return Purpose.JUDGE
+        return Purpose.ANSWER
+
+    @property
     def climbs(self) -> int:
         """How often a weak answer was followed by a stronger model's."""
-        return max(0, len(self.answers) - 1)
+        return 0 if self.is_compared else max(0, len(self.answers) - 1)
 
     def next_ordinal(self) -> int:
         """The number of the attempt about to be made, from 1."""

@@ -59,6 +59,8 @@ def batch_object(row: BatchRow, counts: Counts) -> dict[str, Any]:
             "filling": row.status == BatchStatus.FILLING,
             "rejected": row.rejected,
             "optimise": row.optimise,
+            "pilot": row.pilot,
+            "max_quality_loss": row.max_quality_loss,
             "duplicates": row.duplicates,
             **_money("cost", row.cost_nusd),
             **_money("unconfirmed", row.unconfirmed_nusd),

@@ -127,6 +127,26 @@ def show_report(report: dict[str, Any]) -> None:
     _show_failures(report)
     _show_strongest(report)
     _show_predicted(report)
+    _show_pilot(report)
+
+
+def _show_pilot(report: dict[str, Any]) -> None:
+    """What a pilot cost and chose."""
+    pilot = report.get("pilot")
+    if not pilot or not pilot["choices"]:
+        return
+    say(
+        f"pilot: {pilot['lines']} lines, {money(pilot['extra_nusd'])} beyond their answers; "
+        f"its choices save about {money(pilot['saved_nusd'])}"
+    )
+    print_table(
+        "the pilot's choices",
+        ("kind of prompt", "tier", ">lines", ">lost", ">at most"),
+        [
+            (one["cluster"], one["tier"], one["lines"], one["lost"], f"{one['bound']:.1%}")
+            for one in pilot["choices"]
+        ],
+    )
 
 
 def _show_predicted(report: dict[str, Any]) -> None:

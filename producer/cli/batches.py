@@ -33,6 +33,22 @@ def submit(  # noqa: PLR0917  # options of the command line
     project: Project = None,
     max_cost: MaxCost = None,
     optimise: Optimise = None,
+    pilot: Annotated[
+        bool | None,
+        typer.Option(
+            "--pilot/--no-pilot",
+            help="Ask a part of every tier first, to choose the cheapest that does.",
+            show_default=False,
+        ),
+    ] = None,
+    max_quality_loss: Annotated[
+        float | None,
+        typer.Option(
+            "--max-quality-loss",
+            metavar="SHARE",
+            help="What routing may lose against the strongest tier, such as 0.02: by a pilot.",
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse the whole file for one bad line.")
     ] = False,
@@ -78,6 +94,8 @@ def submit(  # noqa: PLR0917  # options of the command line
         "deduplicate": deduplicate,
         "start": start,
         "optimise": optimise,
+        "pilot": pilot,
+        "max_quality_loss": max_quality_loss,
         "webhook_url": webhook,
         "idempotency_key": idempotency_key,
     }

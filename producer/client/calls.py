@@ -30,6 +30,8 @@ class SubmitOptions(TypedDict, total=False):
     deduplicate: bool
     start: str  # "early" or "complete"
     optimise: str
+    pilot: bool
+    max_quality_loss: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ def submit(options: SubmitOptions, idempotency_key: str) -> Call:
     params: dict[str, str] = {}
     for name in (
         "project", "completion_window", "priority", "webhook_url", "name", "start", "optimise",
+        "max_quality_loss",
     ):  # fmt: skip
         if options.get(name) is not None:
             params[name] = str(options[name])
@@ -57,6 +60,8 @@ def submit(options: SubmitOptions, idempotency_key: str) -> Call:
         params["max_cost_usd"] = str(options["max_cost_usd"])
     if options.get("strict"):
         params["strict"] = "true"
+    if (pilot := options.get("pilot")) is not None:
+        params["pilot"] = "true" if pilot else "false"
     if (deduplicate := options.get("deduplicate")) is not None:
         params["deduplicate"] = "true" if deduplicate else "false"
     if options.get("metadata"):

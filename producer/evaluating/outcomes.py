@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from producer.evaluating.answers import answer_key
+from shared.deciding.comparing import answer_key
 from shared.domain.money import nusd_from_usd
 from shared.errors import UsageError
 

@@ -2,18 +2,22 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from producer.planning.duration import Room
+from producer.planning.pilots import pilot_of
 from producer.planning.plan import Forecast, Sample, forecast
 from producer.previewing import Preview
 from shared.catalog.keys import resolve_keys
 from shared.catalog.spec import Catalog
 from shared.db.engine import Database
 from shared.db.repositories import batches, cost_tallies, projects, workers
+from shared.db.repositories.batches import BatchRow
 from shared.deciding.classification.plugged import Classifiers
 from shared.deciding.expectations import Expectations
+from shared.domain.batch import BatchStatus
 
 KEPT: Final = 1_024
 """Lines of a batch that its own forecast looks at, at most: taking a file in must stay fast."""
@@ -30,12 +34,14 @@ class Forecaster:
         classifiers: Classifiers,
         *,
         max_in_flight: int,
+        pilot_from_lines: int,
         clock: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._catalog = catalog
         self._classifiers = classifiers
         self._max_in_flight = max_in_flight
+        self._pilot_from_lines = pilot_from_lines
         self._clock = clock
         self._keys = {
             name: len(resolve_keys(provider, os.environ))
@@ -66,4 +72,15 @@ class Forecaster:
         with self._database.reading() as connection:
             batch = batches.by_number(connection, number)
         cap = None if batch is None or batch.optimise is None else batch.max_cost_nusd
-        return forecast(sample, self.preview(project_id).terms, cap)
+        terms = self.preview(project_id).terms
+        found = forecast(sample, terms, cap)
+        if batch is None or batch.optimise is not None or not self._is_piloted(batch, sample):
+            return found
+        return replace(
+            found, pilot=pilot_of(sample.kept, sample.seen, batch.max_quality_loss, terms)
+        )
+
+    def _is_piloted(self, batch: BatchRow, sample: Sample) -> bool:
+        if batch.pilot is not None:
+            return True
+        return 0 < self._pilot_from_lines <= sample.seen and batch.status == BatchStatus.VALIDATING

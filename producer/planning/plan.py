@@ -16,6 +16,7 @@ from producer.planning.allotment import Allotted, allotted
 from producer.planning.batch_cost import batch_cost
 from producer.planning.duration import seconds_for
 from producer.planning.line_costs import LineCost, line_cost
+from producer.planning.pilots import Pilot
 from producer.planning.terms import Terms
 from shared.deciding.prepared_routes import PreparedRoutes
 from shared.domain.decisions import UNCLASSIFIED, Classification, NoRoute, Route
@@ -79,6 +80,7 @@ class Forecast:
 
     told: dict[str, Any]
     allotted: Allotted | None = None
+    pilot: Pilot | None = None
 
 
 def plan(lines: Iterable[Line], terms: Terms, allot_nusd: int | None = None) -> dict[str, Any]:

@@ -143,6 +143,10 @@ batches = Table(
     Column("fed_at", UtcDateTime),
     # "quality": its cap is allotted to all jobs together; NULL: each is routed by itself
     Column("optimise", String(16)),
+    # where a part of it is tried on every tier first: wanted, asking, committed (the rest may run)
+    Column("pilot", String(16)),
+    # the share of good answers that its routing may lose, at most, at 95 %
+    Column("max_quality_loss", Double),
     UniqueConstraint("project_id", "idempotency_key"),
     one_of("status", BatchStatus, "status"),
     one_of("priority", Priority, "priority"),
@@ -192,6 +196,8 @@ batch_plans = Table(
     # price: the good answers that a further dollar must bring
     Column("allotment", Json),
     Column("gain_per_usd", Double),
+    # its pilot: the lines, what the rest would usually be asked of, and in the end the choices
+    Column("pilot", Json),
     # when what its answers cost was added to `cost_tallies`; NULL: not yet
     Column("learned_at", UtcDateTime),
     Index(

@@ -10,12 +10,29 @@ from shared.domain.money import usd_from_nusd
 
 
 @dataclass(frozen=True, slots=True)
+class Piloting:
+    """What a batch's pilot has to say. asks_all: these jobs are its lines, so every tier is asked;
+    else the tier that does for each kind of prompt, and the one for kinds that are not named (None:
+    routed as usual).
+    """
+
+    asks_all: bool = False
+    tiers: tuple[tuple[str, Tier], ...] = ()
+    otherwise: Tier | None = None
+
+    def tier_of(self, cluster: str) -> Tier | None:
+        """The tier for a kind of prompt, if the pilot has a say."""
+        return dict(self.tiers).get(cluster, self.otherwise)
+
+
+@dataclass(frozen=True, slots=True)
 class RoutingPolicy:
     """How a project routes.
 
     preferences: used where a request gives none. allowed_models: None allows all. allow_downgrade:
     whether a cheaper rung may be used when the budget cannot carry the routed one. gain_per_usd: of
     a batch whose budget is allotted as a whole, what a further dollar must bring (`allotting`).
+    piloting: of a batch with a pilot.
     """
 
     preferences: Preferences = field(default_factory=Preferences)
@@ -25,6 +42,7 @@ class RoutingPolicy:
     default_max_tokens: int = 1024
     allow_downgrade: bool = False
     gain_per_usd: float | None = None
+    piloting: Piloting | None = None
 
     @classmethod
     def of(cls, settings: RoutingSettings) -> "RoutingPolicy":

@@ -11,8 +11,9 @@ from difflib import get_close_matches
 
 from shared.catalog.spec import Catalog
 from shared.deciding.allotting import choose, options_of
-from shared.deciding.constraints import Candidate, RoutingPolicy, Sifted, rank, sift
+from shared.deciding.constraints import Candidate, Piloting, RoutingPolicy, Sifted, rank, sift
 from shared.deciding.estimation import Demand, demand_of
+from shared.deciding.piloting import cluster_of
 from shared.deciding.scoring import floor_of, quality_for, ranked, usable
 from shared.domain.decisions import Classification, Mode, NoRoute, Route, Rung
 from shared.domain.inference import Preferences, Request, Tier
@@ -129,7 +130,32 @@ def _chosen(
         return _cheapest(sifted, classification, weights, policy)
     if policy.gain_per_usd is not None:
         return _allotted(sifted, classification, policy, policy.gain_per_usd)
+    if policy.piloting is not None:
+        return _piloted(sifted, classification, weights, policy, policy.piloting)
     return _auto(sifted, classification, weights, policy)
+
+
+def _piloted(
+    sifted: Sifted,
+    classification: Classification,
+    weights: Preferences,
+    policy: RoutingPolicy,
+    piloting: Piloting,
+) -> Route:
+    """Every tier from the weakest on, for a line of the pilot; else the tier that it chose."""
+    cluster = cluster_of(classification)
+    tier = Tier.CHEAP if piloting.asks_all else piloting.tier_of(cluster)
+    if tier is None:
+        return _auto(sifted, classification, weights, policy)
+    ranks = {rank(c.model.tier) for c in sifted.candidates}
+    start = min((r for r in ranks if r >= rank(tier)), default=max(ranks))
+    own = [c for c in sifted.candidates if rank(c.model.tier) == start]
+    first = ranked(own, classification, weights)[0]
+    why = "the pilot asks every tier" if piloting.asks_all else f"the pilot chose for {cluster}"
+    by = (classification, weights, policy)
+    reasons = [described(classification), f"{why}: from tier {first.model.tier.value} on"]
+    found = _climbing(Mode.AUTO, first, sifted, by, reasons)
+    return replace(found, max_climbs=len(found.rungs) - 1) if piloting.asks_all else found
 
 
 def _allotted(

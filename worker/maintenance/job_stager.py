@@ -22,8 +22,8 @@ from typing import Any, Protocol
 import structlog
 
 from shared.chunking import chunks_of, ranges_text
-from shared.db.engine import Database
-from shared.db.repositories import batches, jobs, staging
+from shared.db.engine import Connection, Database
+from shared.db.repositories import batch_plans, batches, jobs, staging
 from shared.db.repositories.staging import Staged
 from shared.domain.batch import RUNS, Priority
 from shared.domain.job import line_of
@@ -133,7 +133,9 @@ class JobStager:
     def _stage(self, batch: Any, limit: int, now: datetime) -> int:
         with self._database.transaction() as connection:
             began = time.monotonic()  # what counts is the look, not the wait for a lock before it
-            ids = jobs.stageable(connection, batch.number, now, limit)
+            ids = jobs.stageable(
+                connection, batch.number, now, limit, lines=_pilot_lines(connection, batch)
+            )
             took_s = time.monotonic() - began
             if ids:
                 jobs.mark_staged(connection, ids, now + STAGE_LEASE)
@@ -216,6 +218,13 @@ class JobStager:
         calm = [n for n, (_, since) in self._patience.items() if now - since > CALM_AFTER]
         for number in calm:
             del self._patience[number]
+
+
+def _pilot_lines(connection: Connection, batch: Any) -> list[int] | None:
+    """The lines that may run before the others: those of a pilot; None where all may."""
+    if batch.pilot != batches.PILOT_ASKING:
+        return None
+    return [int(line) for line in batch_plans.pilot_of(connection, batch.number)["lines"]]
 
 
 def _names(rows: Iterable[Any]) -> set[int | str]:

@@ -38,6 +38,7 @@ from producer.options import (
     Options,
     metadata,
     optimise,
+    pilot,
     priority,
     start,
     text,
@@ -68,10 +69,19 @@ _START: Final = (
 _OPTIMISE: Final = (
     "quality: max_cost_usd is allotted to all jobs together, so that it buys the most good answers."
 )
+_PILOT: Final = (
+    "Whether a part of the lines is asked of every tier first, to choose the cheapest that does "
+    "for each kind of prompt."
+)
+_LOSS: Final = (
+    "The share of good answers that routing may lose against the strongest tier, shown at 95 % by "
+    "a pilot, such as 0.02."
+)
 _OPTIONS: Final = frozenset(
     {
         "project", "max_cost_usd", "strict", "completion_window", "priority", "webhook_url",
         "name", "metadata", "deduplicate", "start", "optimise",
+        "pilot", "max_quality_loss",
     }
 )  # fmt: skip
 
@@ -117,6 +127,8 @@ async def submit(
     deduplicate: Annotated[bool | None, Query(description=_DEDUPLICATE)] = None,
     start_: Annotated[str | None, Query(alias="start", description=_START)] = None,
     optimise_: Annotated[str | None, Query(alias="optimise", description=_OPTIMISE)] = None,
+    pilot_: Annotated[bool | None, Query(alias="pilot", description=_PILOT)] = None,
+    max_quality_loss: Annotated[float | None, Query(description=_LOSS)] = None,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Submit a file of prompts: the body is the JSONL file, the options are query parameters.
@@ -141,7 +153,9 @@ async def submit(
         allowance=acting.caller.allowance,
         deduplicate=deduplicate,
         start=start(start_),
-        optimise=optimise(optimise_, cap),
+        optimise=(spread := optimise(optimise_, cap)),
+        pilot=pilot(pilot_, max_quality_loss, spread),
+        max_quality_loss=max_quality_loss,
     )
     with (
         await run_in_threadpool(context.spool) as spool,

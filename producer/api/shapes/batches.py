@@ -98,6 +98,8 @@ class BatchExtrasShape(Shape):
     max_cost_nusd: Nusd | None
     max_cost_usd: UsdText | None
     optimise: str | None
+    pilot: str | None
+    max_quality_loss: float | None
 
 
 class BatchShape(Shape):
@@ -332,3 +334,4 @@ class ReportShape(Shape):
     saved_nusd: Nusd
     saved_usd: UsdText
     predicted: PredictedShape | None
+    pilot: dict[str, Any] | None

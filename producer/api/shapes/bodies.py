@@ -247,6 +247,8 @@ BATCH_OF_FILE: Final[Schema] = _closed(
         "optimise": _or_null(
             {"type": "string", "enum": [QUALITY], "description": "With max_cost_usd only."}
         ),
+        "pilot": _or_null({"type": "boolean"}),
+        "max_quality_loss": _or_null(_number(0.001, 0.5)),
         "partial": _or_null({"type": "boolean"}),
         "name": _or_null({"type": "string", "maxLength": 255}),
         "project": _or_null({"type": "string", "description": "For the admin key."}),

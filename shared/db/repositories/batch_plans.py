@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, text, update
 
 from shared.db.bulk import insert_rows
+from shared.db.repositories.batches import PILOT_ASKING, PILOT_COMMITTED
 from shared.db.tables import OPEN_BATCH, UNLEARNED_PLAN, batch_plans, batches
 from shared.domain.batch import TERMINAL, BatchStatus
 
@@ -79,6 +80,52 @@ def allotted(connection: Connection) -> Sequence[Any]:
         )
         .order_by(batches.c.number)
     )  # fmt: skip
+    return connection.execute(query).all()
+
+
+def begin_pilot(connection: Connection, number: int, pilot: Mapping[str, Any]) -> None:
+    """Only the pilot's lines may run; or all of them at once, where it has none."""
+    connection.execute(
+        update(batch_plans).where(_P.batch_number == number).values(pilot=dict(pilot))
+    )
+    phase = PILOT_ASKING if pilot["lines"] else PILOT_COMMITTED
+    connection.execute(update(batches).where(batches.c.number == number).values(pilot=phase))
+
+
+def commit_pilot(connection: Connection, number: int, pilot: Mapping[str, Any]) -> bool:
+    """The pilot has been judged: the rest may run. False where it was judged already."""
+    moved = connection.execute(
+        update(batches)
+        .where(batches.c.number == number, batches.c.pilot == PILOT_ASKING)
+        .values(pilot=PILOT_COMMITTED)
+    )
+    if not moved.rowcount:
+        return False
+    connection.execute(
+        update(batch_plans).where(_P.batch_number == number).values(pilot=dict(pilot))
+    )
+    return True
+
+
+def pilot_of(connection: Connection, number: int) -> Mapping[str, Any]:
+    """A batch's pilot as it stands; empty where it has none."""
+    query = select(_P.pilot).where(_P.batch_number == number)
+    found: Mapping[str, Any] | None = connection.execute(query).scalar_one_or_none()
+    return found or {}
+
+
+def piloting(connection: Connection) -> Sequence[Any]:
+    """Running batches whose pilot is not judged yet: number, in_progress_at, pilot_plan."""
+    query = (
+        select(batches.c.number, batches.c.in_progress_at, _P.pilot.label("pilot_plan"))
+        .join(batch_plans, _P.batch_number == batches.c.number)
+        .where(
+            text(f"batches.{OPEN_BATCH}"),
+            batches.c.status == BatchStatus.IN_PROGRESS,
+            batches.c.pilot == PILOT_ASKING,
+        )
+        .order_by(batches.c.number)
+    )
     return connection.execute(query).all()
 
 

@@ -49,6 +49,10 @@ BatchRow = Row[Any]
 """A row of the table `batches`."""
 
 
+PILOT_WANTED, PILOT_ASKING, PILOT_COMMITTED = "wanted", "asking", "committed"
+"""Where a batch's pilot stands: nothing of it is there yet, only its lines run, the rest runs."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewBatch:
     """What is known of a batch before its first line is read."""
@@ -71,6 +75,8 @@ class NewBatch:
     counted_tokens: int | None = None
     content_bytes: int | None = None
     optimise: str | None = None
+    pilot: bool = False
+    max_quality_loss: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,8 @@ def create(connection: Connection, batch: NewBatch) -> int:
         "counted_tokens": batch.counted_tokens,
         "content_bytes": batch.content_bytes,
         "optimise": batch.optimise,
+        "pilot": PILOT_WANTED if batch.pilot else None,
+        "max_quality_loss": batch.max_quality_loss,
     }
     try:
         with connection.begin_nested():

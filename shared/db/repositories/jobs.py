@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Select,
     Update,
@@ -29,7 +30,7 @@ from shared.db.bulk import among, gathered, insert_rows, listed, made_once, toge
 from shared.db.repositories.batches import Progress, add_progress, id_range
 from shared.db.tables import attempts, batches, jobs, results
 from shared.domain.batch import RUNS
-from shared.domain.job import JobStatus, batch_number_of, job_id_of, line_of
+from shared.domain.job import TERMINAL, JobStatus, batch_number_of, job_id_of, line_of
 
 CANCELLED_ERROR = {
     "code": "batch_cancelled",
@@ -101,10 +102,33 @@ def last_line(connection: Connection, number: int) -> int:
     return 0 if last is None else line_of(last)
 
 
-def stageable(connection: Connection, number: int, now: datetime, limit: int) -> Sequence[int]:
+def any_open(connection: Connection, ids: Sequence[int]) -> bool:
+    """Whether one of these jobs has not ended."""
+    ended = [status.value for status in TERMINAL]
+    query = (
+        select(jobs.c.id)
+        .where(among(connection, jobs.c.id, "ids"), jobs.c.status.not_in(ended))
+        .limit(1)
+    )
+    return connection.execute(query, {"ids": listed(connection, ids)}).first() is not None
+
+
+def stageable(
+    connection: Connection,
+    number: int,
+    now: datetime,
+    limit: int,
+    *,
+    lines: Sequence[int] | None = None,
+) -> Sequence[int]:
     """Ids of a batch's queued jobs that no message is out for and that are due, in input order;
-    duplicates are never due.
+    duplicates are never due. lines: of these lines only.
     """
+    only: tuple[ColumnElement[bool], ...] = ()
+    values: dict[str, str] = {}
+    if lines is not None:
+        only = (among(connection, jobs.c.id, "ids"),)
+        values = {"ids": listed(connection, [job_id_of(number, line) for line in lines])}
     query = (
         select(jobs.c.id)
         .where(
@@ -113,11 +137,12 @@ def stageable(connection: Connection, number: int, now: datetime, limit: int) ->
             jobs.c.lease_until.is_(None),
             jobs.c.duplicate_of.is_(None),
             or_(jobs.c.run_after.is_(None), jobs.c.run_after <= now),
+            *only,
         )
         .order_by(jobs.c.id)
         .limit(limit)
     )
-    return connection.execute(query).scalars().all()
+    return connection.execute(query, values).scalars().all()
 
 
 def mark_staged(connection: Connection, ids: Sequence[int], until: datetime) -> None:

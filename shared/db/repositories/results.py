@@ -24,6 +24,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
+from shared.db.bulk import among, listed
 from shared.db.repositories.batches import id_range
 from shared.db.tables import attempts, jobs, results
 from shared.domain.attempt import AttemptStatus, Purpose
@@ -106,6 +107,15 @@ def _result_row(row: Row[Any]) -> ResultRow:
         return made
     stored: Any = made.error  # still the text that the column holds
     return made._replace(error=orjson.loads(stored))
+
+
+def bodies(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
+    """The answers of those of these jobs that have one, as they are stored."""
+    query = select(results.c.job_id, results.c.body).where(
+        among(connection, results.c.job_id, "ids"), results.c.body.is_not(None)
+    )
+    found = connection.execute(query, {"ids": listed(connection, ids)})
+    return {row.job_id: row.body for row in found}
 
 
 def rejected(connection: Connection, number: int, limit: int) -> Sequence[Any]:

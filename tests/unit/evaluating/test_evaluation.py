@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from producer.cli.main import app
-from producer.evaluating.answers import answer_key
 from producer.evaluating.frontier import Case, curve
 from producer.evaluating.outcomes import read_outcomes, with_answers, with_costs
 from producer.evaluating.plot import frontier_svg
 from producer.evaluating.replay import Cast, cast, evaluate
 from shared.deciding.classification.trained import TrainedClassifier
+from shared.deciding.comparing import answer_key
 from shared.errors import UsageError
 
 CLASSIFIER = TrainedClassifier()
