@@ -70,7 +70,5 @@ def test_without_being_asked_for_a_batch_has_none(api: httpx.Client, context: Pr
         ({"pilot": "true", "start": "early"}, "start"),
     ],
 )
-def test_what_a_pilot_cannot_do_is_refused(
-    api: httpx.Client, options: dict[str, str], param: str
-):
+def test_what_a_pilot_cannot_do_is_refused(api: httpx.Client, options: dict[str, str], param: str):
     assert error_of(submit(api, EASY[0], **options), 400)["param"] == param
