@@ -34,6 +34,10 @@ test: $(DEV_STAMP) ## Run all tests, on real servers and both databases
 bench: $(DEV_STAMP) ## Measure beside the floor and others, ten minutes (BENCH=--quick: two)
 	@exec $(BIN)/python -m benchmarks $(BENCH)
 
+.PHONY: bench-flow
+bench-flow: $(DEV_STAMP) ## Tell how full the places are while batches run (FLOW='--jobs 1000 100000')
+	@exec $(BIN)/python -m benchmarks.flowing $(FLOW)
+
 .PHONY: bench-million
 bench-million: $(DEV_STAMP) ## Submit, run and cancel up to a million jobs, tell the memory (MILLION=options)
 	@exec $(BIN)/python -m benchmarks.million $(MILLION)

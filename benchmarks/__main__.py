@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -61,6 +61,8 @@ class Bench:
         self._folder = folder
         self._url = url
         self._sizes = QUICK if options.quick else FULL
+        if options.jobs:
+            self._sizes = replace(self._sizes, jobs=options.jobs, stragglers=options.jobs)
         self._workers: int = options.workers
         self._scratch: Path = options.out / "litellm-venv"
         self._wanted: Sequence[str] = options.only or EVERYTHING
@@ -231,6 +233,7 @@ def main() -> int:
     parser.add_argument(
         "--only", nargs="+", choices=EVERYTHING, metavar="NAME", help=f"of: {'; '.join(EVERYTHING)}"
     )
+    parser.add_argument("--jobs", type=int, help="of ours, in each batch")
     parser.add_argument("--workers", type=int, default=2, help="worker processes of ours")
     parser.add_argument("--out", type=Path, default=Path("build/bench"))
     options = parser.parse_args()
