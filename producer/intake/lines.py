@@ -1,24 +1,18 @@
 """Lines of a submitted file become requests, or are refused with field, code and reason.
 
-Native lines and OpenAI's batch lines may stand in one file. Every physical line that is not blank
-gives exactly one ValidLine or RejectedLine, in order, whatever bytes it holds; reading never raises
-for what a line says. Memory is bounded by the longest line allowed.
+Native lines and OpenAI's batch lines may stand in one file. How a file is read line by line says
+`reading`.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
-from hashlib import blake2b
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 from producer.intake import fields, messages
 from producer.intake.embeddings import read_embeddings
-from producer.intake.first_lines import FirstLines
-from producer.intake.json_line import parse_line
-from producer.intake.physical import PhysicalLines, Source, pieces_of
 from producer.intake.refusal import Refusal
-from producer.intake.templates import Template, Templates, filled, no_templates, parse_template
-from producer.intake.usual import PlainRequest, plain_request
+from producer.intake.templates import Template, Templates, filled, parse_template
+from producer.intake.usual import PlainRequest
 from shared.domain.batch import Endpoint
 from shared.domain.decisions import Mode
 from shared.domain.inference import Constraints, Request, Tier
@@ -64,8 +58,6 @@ class RejectedLine:
 
 Line = ValidLine | RejectedLine
 
-_TOO_LONG = "the line is longer than {limit} bytes; shorten it or raise PROMPTMILL_MAX_LINE_BYTES"
-
 _SHARED: Final = (
     "model", "max_tokens", "max_completion_tokens", "temperature", "response_format",
     "preferences", "constraints", "fallback_models", "metadata", "cache",
@@ -95,74 +87,6 @@ _REFUSED_IN_BODY: Final[Mapping[str, str]] = {
 }  # fmt: skip
 
 
-def read_lines(
-    source: Source,
-    limits: IntakeLimits,
-    known_models: Collection[str],
-    templates: Templates = no_templates,
-    endpoint: Endpoint | None = None,
-) -> Iterator[Line]:
-    """Each line that is not blank as a ValidLine or a RejectedLine, in order.
-
-    source: a binary file or its bytes in pieces. known_models: the catalog's names. templates:
-    finds those that lines name. endpoint: the only one that OpenAI lines may name; None: any. An
-    empty file gives nothing: the caller refuses it.
-    """
-    with LineReader(limits, known_models, templates, endpoint) as reader:
-        for piece in pieces_of(source):
-            yield from reader.ended_in(piece)
-        yield from reader.rest()
-
-
-class LineReader:
-    """The same for a file that comes by and by. A context manager; each iterator is to be read to
-    its end, by one thread at a time.
-    """
-
-    def __init__(
-        self,
-        limits: IntakeLimits,
-        known_models: Collection[str],
-        templates: Templates = no_templates,
-        endpoint: Endpoint | None = None,
-    ) -> None:
-        self._max = limits.max_line_bytes
-        self._physical = PhysicalLines(self._max)
-        self._words = frozenset((*ROUTING_WORDS, *known_models))
-        self._known = known_models
-        self._fill = partial(_without_template, templates, self._max)
-        self._endpoint = endpoint
-        self._taken = FirstLines()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def ended_in(self, piece: bytes) -> Iterator[Line]:
-        """The lines that end in the next piece."""
-        return self._lines(self._physical.ended_in(piece))
-
-    def rest(self) -> Iterator[Line]:
-        """Nothing more comes: the line that had no end, if any."""
-        return self._lines(self._physical.rest())
-
-    def close(self) -> None:
-        """Give back what it remembers."""
-        self._taken.close()
-
-    def _lines(self, physical: Iterable[tuple[int, bytes | None]]) -> Iterator[Line]:
-        words, known, taken, fill = self._words, self._known, self._taken, self._fill
-        for number, content in physical:
-            if content is None:
-                message = _TOO_LONG.format(limit=self._max)
-                yield RejectedLine(number, None, None, "line_too_long", message)
-            else:
-                line = _read(number, content, words, known, taken, fill)
-                yield line if self._endpoint is None else _only(self._endpoint, line)
-
-
 def read_request(raw: Mapping[str, Any], known_models: Collection[str]) -> Request:
     """The request of one native or OpenAI object that was parsed elsewhere; raises Refusal."""
     return _request(raw, frozenset((*ROUTING_WORDS, *known_models)), known_models)
@@ -181,30 +105,8 @@ def read_embeddings_body(body: Mapping[str, Any], known_models: Collection[str])
     return read_embeddings(body, "", words, known_models)
 
 
-def _read(
-    number: int,
-    content: bytes,
-    words: frozenset[str],
-    known_models: Collection[str],
-    taken: FirstLines,
-    fill: "_Fill",
-) -> Line:
-    name: str | None = None
-    try:
-        raw = parse_line(content)
-        if raw.get("custom_id") is not None:
-            name = fields.custom_id(raw["custom_id"])
-        asked = plain_request(raw, words, Endpoint.CHAT) or _asked(raw, words, known_models, fill)
-        if name is not None and taken.first(_digest(name), number) != number:
-            message = "an earlier line has the same custom_id; give each line its own"
-            return RejectedLine(number, name, "custom_id", "duplicate_custom_id", message)
-    except Refusal as refusal:
-        return RejectedLine(number, name, refusal.field, refusal.code, refusal.message)
-    return ValidLine(number, name, asked)
-
-
-def _asked(
-    raw: Mapping[str, Any], words: frozenset[str], known_models: Collection[str], fill: "_Fill"
+def asked_by(
+    raw: Mapping[str, Any], words: frozenset[str], known_models: Collection[str], fill: "Fill"
 ) -> Request:
     """What any line asks; raises Refusal."""
     raw, template = fill(raw)
@@ -212,10 +114,10 @@ def _asked(
     return request if template is None else replace(request, template=template)
 
 
-_Fill = Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], str | None]]
+Fill = Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], str | None]]
 
 
-def _without_template(
+def without_template(
     templates: Templates, most_bytes: int, raw: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], str | None]:
     """A line as it is, or with its template's texts in it, and the template's reference."""
@@ -235,22 +137,6 @@ def read_template(
         field = "template" if refusal.field is None else f"template.{refusal.field}"
         raise Refusal(refusal.code, field, refusal.message) from None
     return template
-
-
-def _only(endpoint: Endpoint, line: Line) -> Line:
-    """A line that asks for what its batch is for."""
-    if isinstance(line, RejectedLine):
-        return line
-    embeds = isinstance(line.asked, Request) and line.asked.embed is not None
-    if embeds == (endpoint is Endpoint.EMBEDDINGS):
-        return line
-    return RejectedLine(
-        line.line, line.custom_id, "url", "url_mismatch", f"must be {endpoint.value}"
-    )
-
-
-def _digest(custom_id: str) -> bytes:
-    return blake2b(custom_id.encode(), digest_size=16).digest()
 
 
 def _request(
