@@ -273,3 +273,31 @@ async def test_a_server_that_is_not_there_is_one_error_on_both_edges() -> None:
     async with redis.asyncio.Redis.from_url(url, retry=None) as client_:
         with pytest.raises(LedgerUnavailable):
             await AsyncLedger(client_).reserve([request(1)])
+
+
+async def test_what_one_call_adds_up_is_exact_above_what_the_server_can_count_in(
+    ledger: Ledger, async_ledger: AsyncLedger
+) -> None:
+    epoch = opened(ledger, {DAY: None, TOTAL: None})
+    wanted = [request(amount, DAY, TOTAL) for amount in (MAX_NUSD, MAX_NUSD, 1)]
+    assert await async_ledger.reserve(wanted) == [Reserved(epoch)] * 3
+    assert [counters(ledger, scope) for scope in (DAY, TOTAL)] == [(0, 2 * MAX_NUSD + 1)] * 2
+    await async_ledger.settle([(one.attempt_id, one.amount_nusd) for one in wanted])
+    assert [counters(ledger, scope) for scope in (DAY, TOTAL)] == [(2 * MAX_NUSD + 1, 0)] * 2
+
+
+async def test_a_refusal_names_what_its_own_call_has_reserved_before_it(
+    ledger: Ledger, async_ledger: AsyncLedger
+) -> None:
+    epoch = opened(ledger, {DAY: None, BATCH: 10})
+    spent = request(3, DAY, BATCH)
+    await async_ledger.reserve([spent])
+    await async_ledger.settle([(spent.attempt_id, 3)])
+    wanted = [request(amount, DAY, BATCH) for amount in (4, 8, 3, 1)]
+    assert await async_ledger.reserve(wanted) == [
+        Reserved(epoch),
+        Exhausted(BATCH, 10, 3, 4),
+        Reserved(epoch),
+        Wait(BATCH),
+    ]
+    assert [counters(ledger, scope) for scope in (DAY, BATCH)] == [(3, 7)] * 2

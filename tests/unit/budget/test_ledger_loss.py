@@ -6,6 +6,7 @@ import pytest
 import redis
 import redis.asyncio
 
+from shared.budget.errors import LedgerUnavailable
 from shared.budget.ledger import AsyncLedger, Ledger
 from shared.budget.model import Closed, Opening, Rebuild, Reserved, Unopened
 from shared.errors import ConfigurationError
@@ -162,3 +163,20 @@ def test_a_server_that_may_drop_keys_is_refused(ledger: Ledger, client: "redis.R
     finally:
         client.config_set("maxmemory", "0")
         client.config_set("maxmemory-policy", "noeviction")
+
+
+async def test_a_full_server_admits_nothing_and_still_settles(
+    ledger: Ledger, async_ledger: AsyncLedger, client: "redis.Redis"
+) -> None:
+    opened(ledger, {DAY: 10})
+    held = request(4)
+    await async_ledger.reserve([held])
+    client.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(LedgerUnavailable):
+            await async_ledger.reserve([request(1), request(1)])
+        assert counters(ledger, DAY) == (0, 4)
+        assert await async_ledger.settle([(held.attempt_id, 3)]) == [True]
+        assert counters(ledger, DAY) == (3, 0)
+    finally:
+        client.config_set("maxmemory", "0")
