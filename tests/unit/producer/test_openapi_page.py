@@ -12,8 +12,9 @@ from shared.settings import Settings
 
 
 @pytest.fixture(scope="module")
-def page() -> dict[str, Any]:
-    context = SimpleNamespace(settings=Settings(_env_file=None))
+def page(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    settings = Settings(_env_file=None, home=tmp_path_factory.mktemp("home"))
+    context = SimpleNamespace(settings=settings, access=None)  # the console keeps it for later
     return create_app(cast("ProducerContext", context)).openapi()
 
 
