@@ -1,7 +1,7 @@
 """The door of the console: who may pass, and the pages behind it, which are loaded at the first
 knock.
 
-NiceGUI takes a third of a second and 35 MB; an API that nobody looks at pays neither. Nothing
+NiceGUI takes half a second and 40 MB; an API that nobody looks at pays neither. Nothing
 passes without a session but the login. Cookies travel with requests that other sites cause, so
 whatever changes something, and every websocket, must come from a page of this very host.
 """
@@ -55,7 +55,7 @@ class Console:
     def __init__(self, context: ProducerContext, background: Wakeable) -> None:
         self._pages = _Pages()
         sessions = Sessions(admin_key(context.settings))
-        login = Login(context.access, sessions)
+        login = Login(context.access, sessions, self._pages.warm)
         routes = [
             Route("/login", login.show, methods=["GET"]),
             Route("/login", login.enter, methods=["POST"]),
@@ -109,12 +109,21 @@ class _Pages:
         self._app: FastAPI | None = None
         self._loading = asyncio.Lock()
         self._running = AsyncExitStack()
+        self._warming: asyncio.Task[FastAPI] | None = None
+
+    def warm(self) -> None:
+        """Load them while a key is being typed."""
+        if self._app is None and self._warming is None:
+            self._warming = asyncio.create_task(self._load())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._app or await self._load()
         await app(scope, receive, send)
 
     async def aclose(self) -> None:
+        """End what runs."""
+        if self._warming is not None:
+            await asyncio.wait((self._warming,))
         await self._running.aclose()
 
     async def _load(self) -> FastAPI:

@@ -1,6 +1,7 @@
 """Logging in and out: a plain form that needs no script."""
 
 import html
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs
@@ -20,12 +21,15 @@ _LARGEST_FORM: Final = 8192
 class Login:
     """The two endpoints of the door."""
 
-    def __init__(self, access: Access, sessions: Sessions) -> None:
+    def __init__(self, access: Access, sessions: Sessions, warm: Callable[[], None]) -> None:
+        """`warm`: somebody is about to come in."""
         self._access = access
+        self._warm = warm
         self._sessions = sessions
 
     async def show(self, request: Request) -> Response:
         """The form."""
+        self._warm()
         return _form(inside(request.query_params.get("next")))
 
     async def enter(self, request: Request) -> Response:

@@ -2,6 +2,7 @@
 its lines.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -42,6 +43,7 @@ from producer.console.session import ROOT
 from producer.console.tables import Column, Row, Rows, badge
 
 _LOOK_S: Final = 1.5
+_PATIENCE_S: Final = 0.3
 _REPORT_EVERY: Final = 4
 """Looks from one reading of the report to the next: its sums read the whole batch."""
 _OVER: Final = {"completed", "failed", "cancelled", "expired"}
@@ -68,21 +70,31 @@ async def show(request: Request, batch_id: str, after: int = 0) -> None:
         lines = await ask(desk.lines, batch_id, after, _LINES_SHOWN)
         _lines(batch_id, lines, after)
         view.show(batch)
-        looks = 0
+        # With the page where they are there soon; a batch of a million is summed up meanwhile.
+        sums = asyncio.ensure_future(_sums(desk, batch_id))
+        if (await asyncio.wait((sums,), timeout=_PATIENCE_S))[0]:
+            view.report(*sums.result())
+        looks, was_over = 0, batch["status"] in _OVER
 
         async def look() -> None:
-            nonlocal looks
+            nonlocal looks, was_over
             now = await ask(desk.batch, batch_id)
             view.show(now)
             is_over = now["status"] in _OVER
-            if is_over or looks % _REPORT_EVERY == 0:
-                view.report(await ask(desk.report, batch_id), await ask(desk.spending, batch_id))
-            looks += 1
+            if looks == 0:
+                view.report(*await sums)
+            if (is_over and not was_over) or (looks % _REPORT_EVERY == _REPORT_EVERY - 1):
+                view.report(*await _sums(desk, batch_id))
+            looks, was_over = looks + 1, is_over
             if is_over:
                 follow.deactivate()
 
         follow = ui.timer(_LOOK_S, look)
         view.on_change = follow.activate
+
+
+async def _sums(desk: Desk, batch_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    return await ask(desk.report, batch_id), await ask(desk.spending, batch_id)
 
 
 class _View:

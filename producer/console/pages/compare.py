@@ -1,6 +1,7 @@
 """Compare: one prompt, several models, their answers side by side as they come."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from fastapi import Request
 from nicegui import ui
@@ -11,6 +12,7 @@ from producer.console.asked import answers
 from producer.console.desk import desk_of
 from producer.console.layout import ask, attempt, button, card, frame, part, words
 from producer.console.pages.trying import answer
+from shared.catalog.spec import EMBEDDINGS
 from shared.errors import AccessError
 
 _CHOSEN: Final = 3
@@ -23,8 +25,7 @@ async def show(request: Request) -> None:
     with frame(desk, "Compare", "Compare"):
         if not desk.may(Right.SUBMIT):
             raise AccessError("this key may look but not ask", known=True)
-        models = await ask(desk.models)
-        named = sorted(each["id"] for each in models if each["promptmill"]["available"])
+        named = [each["id"] for each in await ask(desk.models) if _answers(each["promptmill"])]
         with card("Ask several models the same"):
             prompt = ui.textarea("Prompt").props("autogrow outlined data-test=prompt")
             prompt.classes("pm-wide")
@@ -52,3 +53,7 @@ async def show(request: Request) -> None:
                     for side in sides:
                         answer(side)
                 state.set_text(f"{len(sides)} of {len(chosen.value)} answers are here.")
+
+
+def _answers(model: Mapping[str, Any]) -> bool:
+    return bool(model["available"]) and EMBEDDINGS not in model["capabilities"]

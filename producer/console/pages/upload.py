@@ -27,7 +27,7 @@ function pmUpload(input) {
     let answer = {};
     try { answer = JSON.parse(request.responseText); } catch { /* not ours: told below */ }
     if (request.status === 200) {
-      say(file.name + " is here; looking through it …");
+      say(file.name + " is here.");
       emitEvent("uploaded", { id: answer.id, name: file.name });
     } else {
       say("Not taken: " + (answer.error ? answer.error.message : request.statusText));

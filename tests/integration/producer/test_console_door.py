@@ -1,0 +1,147 @@
+"""The console's door: who gets in, as whom, and what never gets in."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+from itsdangerous import URLSafeTimedSerializer
+
+from producer.access import AccessError, digest_of
+from producer.bootstrap import ProducerContext
+from producer.console.desk import Desk
+from producer.console.login import inside
+from producer.console.session import LASTS_S, Reader, Sessions
+from shared.errors import NotFoundError
+from tests.integration.producer.conftest import ADMIN_KEY
+
+COOKIE = "promptmill_session"
+HTML = {"accept": "text/html"}
+
+
+@pytest.fixture
+def visitor(address: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
+        yield client
+
+
+def log_in(visitor: httpx.Client, key: str) -> httpx.Response:
+    return visitor.post("/console/login", data={"key": key, "next": "/console/costs"})
+
+
+def test_only_a_key_gets_in_and_its_session_is_a_signed_cookie_without_the_key(
+    visitor: httpx.Client,
+) -> None:
+    asked = visitor.get("/console/batches/b_1?after=3", headers=HTML)
+    assert (asked.status_code, asked.headers["location"]) == (
+        303,
+        "/console/login?next=/console/batches/b_1%3Fafter%3D3",
+    )
+    assert visitor.get("/console/_nicegui/x").status_code == 401
+    assert log_in(visitor, "pm_wrong").status_code == 403
+    assert log_in(visitor, "k" * 9000).status_code == 400
+    assert COOKIE not in visitor.cookies
+
+    entered = log_in(visitor, ADMIN_KEY)
+
+    assert (entered.status_code, entered.headers["location"]) == (303, "/console/costs")
+    cookie = entered.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "Path=/console" in cookie
+    assert "SameSite=lax" in cookie
+    assert ADMIN_KEY not in cookie
+    uploaded = visitor.post("/console/upload?name=a.jsonl", content=b'{"prompt": "x"}\n')
+    assert (uploaded.status_code, uploaded.json()["purpose"]) == (200, "batch")
+    assert "frame-ancestors 'none'" in uploaded.headers["content-security-policy"]
+    refused = visitor.post("/console/upload?name=a.exe", content=b"x")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_file_format")
+
+
+def test_a_forged_an_old_and_a_revoked_session_get_nobody_in(
+    visitor: httpx.Client, api: httpx.Client, context: ProducerContext
+) -> None:
+    digest = digest_of(ADMIN_KEY)
+    forged = URLSafeTimedSerializer("a guess", salt="session").dumps(digest)
+    old = Sessions(ADMIN_KEY)._signer
+    old.make_signer = _signing_at(old, time.time() - LASTS_S - 60)  # type: ignore[method-assign]
+    made = api.post("/v1/keys", json={}).raise_for_status().json()
+    log_in(visitor, made["key"])
+    good = visitor.cookies[COOKIE]
+    for cookie, status in ((good, 200), (forged, 401), (old.dumps(digest), 401), ("", 401)):
+        visitor.cookies.clear()
+        sent = {"cookie": f"{COOKIE}={cookie}"}
+        answer = visitor.post("/console/upload?name=a.jsonl", content=b"x\n", headers=sent)
+        assert answer.status_code == status, cookie
+    api.delete(f"/v1/keys/{made['id']}").raise_for_status()
+    late = visitor.post(
+        "/console/upload?name=a.jsonl", content=b"x", headers={"cookie": f"{COOKIE}={good}"}
+    )
+    assert late.status_code == 401
+
+
+def _signing_at(serializer: URLSafeTimedSerializer, moment: float) -> object:
+    make = serializer.make_signer
+
+    def made(salt: object = None) -> object:
+        signer = make(salt)  # type: ignore[arg-type]
+        signer.get_timestamp = lambda: int(moment)  # type: ignore[method-assign]
+        return signer
+
+    return made
+
+
+def test_what_another_sites_page_sends_is_refused_whatever_its_cookie(
+    visitor: httpx.Client,
+) -> None:
+    log_in(visitor, ADMIN_KEY)
+    for origin in ("https://evil.example", "http://127.0.0.1:1", "null"):
+        answer = visitor.post(
+            "/console/upload?name=a.jsonl", content=b"x", headers={"origin": origin}
+        )
+        assert answer.status_code == 403, origin
+    own = {"origin": str(visitor.base_url).rstrip("/")}
+    assert visitor.post("/console/logout", headers=own).status_code == 303
+    assert COOKIE not in visitor.cookies
+
+
+def test_a_key_of_one_project_sees_and_does_nothing_in_another(
+    api: httpx.Client, context: ProducerContext
+) -> None:
+    for name in ("ours", "theirs"):
+        api.post("/v1/projects", json={"name": name}).raise_for_status()
+    lines = {"content": b'{"prompt": "x"}\n', "headers": {"content-type": "application/x-ndjson"}}
+    foreign = api.post("/v1/batches?project=theirs", **lines).raise_for_status().json()["id"]  # type: ignore[arg-type]
+    made = api.post("/v1/keys", json={"project": "ours", "scopes": ["read"]}).json()
+    reader = Reader(digest_of(made["key"]), ZoneInfo("UTC"), None, "theirs")
+    desk = Desk(context, reader, lambda: None)
+
+    assert desk.batches(None)["data"] == []
+    assert desk.projects() == ["ours"]
+    for verb in (desk.batch, desk.report, desk.spending):
+        with pytest.raises(NotFoundError):
+            verb(foreign)
+    with pytest.raises(AccessError, match="submit"):
+        desk.cancel(foreign)
+    with pytest.raises(AccessError, match="admin"):
+        desk.set_budget("ours", {"day_usd": "1"})
+    admin = Desk(context, Reader(digest_of(ADMIN_KEY), ZoneInfo("UTC"), None, None), lambda: None)
+    assert [batch["id"] for batch in admin.batches(None)["data"]] == [foreign]
+    assert admin.cancel(foreign)["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["https://evil.example/", "//evil.example", "/v1/batches", "/console\\evil", None,
+     "/console/login", "/consolex", "/console/\r\nx"],
+)  # fmt: skip
+def test_a_login_leads_into_the_console_and_nowhere_else(path: str | None) -> None:
+    assert inside(path) == "/console/"
+
+
+def test_the_api_starts_without_what_draws_the_pages() -> None:
+    asked = "import sys, producer.api.app; print('nicegui' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
