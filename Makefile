@@ -30,6 +30,14 @@ up: $(RUN_STAMP) ## Start everything and stay up until Ctrl-C
 test: $(DEV_STAMP) ## Run all tests, on real servers and both databases
 	@exec $(BIN)/python -m pytest -q -n $(PYTEST_WORKERS)
 
+.PHONY: screenshots
+screenshots: $(DEV_STAMP) ## Take the pictures of docs/images anew, by the console's test
+	@CONSOLE_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/acceptance/test_console.py
+
+.PHONY: bench-console
+bench-console: $(DEV_STAMP) ## Measure each page of the console over a million jobs in PostgreSQL
+	@exec $(BIN)/python -m benchmarks.console
+
 .PHONY: bench
 bench: $(DEV_STAMP) ## Measure beside the floor and others, ten minutes (BENCH=--quick: two)
 	@exec $(BIN)/python -m benchmarks $(BENCH)

@@ -5,7 +5,6 @@ constant memory however long the batch is, and holds no transaction while its re
 block is one reading of the database, over before the block is handed on.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -24,6 +23,7 @@ BLOCK_BYTES: Final = 512 * 1024
 """A block is handed on once it has so many bytes; measured in docs/performance.md."""
 _BLOCK_LINES: Final = 8_192
 _SPANS: Final = 60
+_SHORTEST_S: Final = 0.05
 
 Write = Callable[[Sequence[ResultRow]], bytes]
 
@@ -69,18 +69,23 @@ class ResultReader:
         return story_of(batch, found, None if found.result is None else result_line(found.result))
 
     def spending(self, batch: BatchRow, now: datetime) -> list[dict[str, Any]]:
-        """What a batch cost over time, {at (Unix seconds), attempts, cost_nusd}, by equal spans of
-        which there are about sixty between its beginning and its end, or now.
+        """What a batch cost over time, {at (Unix seconds), attempts, cost_nusd}: nothing at its
+        beginning, then by equal spans, about sixty until its end or now.
         """
         began = batch.in_progress_at or batch.created_at
         until = batch.completed_at or batch.cancelled_at or batch.expired_at or now
-        span_s = max(1, math.ceil((until - began).total_seconds() / _SPANS))
+        span_s = max(_SHORTEST_S, (until - began).total_seconds() / _SPANS)
         with self._database.reading() as connection:
             rows = results.cost_over_time(connection, batch.number, span_s)
-        return [
-            {"at": row.span * span_s, "attempts": row.attempts, "cost_nusd": int(row.cost_nusd)}
+        spans = [
+            {
+                "at": (row.span + 1) * span_s,
+                "attempts": row.attempts,
+                "cost_nusd": int(row.cost_nusd),
+            }
             for row in rows
         ]
+        return [{"at": began.timestamp(), "attempts": 0, "cost_nusd": 0}, *spans]
 
     def _blocks(
         self,

@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     simulator_url: str = ""
     """Set by the supervisor: every provider's address is replaced by the simulator's."""
 
+    flower_url: str = ""
+    """Where people reach Flower; the console links to it where this is set."""
+
     admin_key: SecretStr | None = None
     api_url: str = ""
     api_key: SecretStr | None = None

@@ -63,6 +63,9 @@ def frame(desk: Desk, title: str, place: str = "") -> Iterator[None]:
                 entry = link(name, f"{ROOT}{path}", "pm-place")
                 if name == place:
                     entry.props('aria-current="page"')
+            flower = desk.context.settings.flower_url
+            if flower and desk.caller().is_admin:
+                link("Flower: workers", flower, "pm-place").props("target=_blank rel=noopener")
         main = part("main", "pm-main").props("id=content tabindex=-1")
         ui.skip_link("Skip to the content", target=main)
         with main:

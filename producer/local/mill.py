@@ -128,8 +128,8 @@ def _started(
     migrations.upgrade(settings.resolved_database_url)
     say(f"  {'database':<19} up to date")
     supervisor.start(*([plan.simulator] if plan.simulator else []), *options.before)
-    api = services.api(plan.port, plan.key)
     flower = services.flower(plan.flower_port, plan.key)
+    api = services.api(plan.port, plan.key, flower.address)
     workers = options.workers or max(1, (os.cpu_count() or 1) - 1)
     supervisor.start(
         api,

@@ -41,11 +41,11 @@ class Service:
     address: str = ""
 
 
-def api(port: int, key: str) -> Service:
-    """The HTTP API."""
+def api(port: int, key: str, flower_url: str = "") -> Service:
+    """The HTTP API; its console links to Flower."""
     url = f"http://{LOOPBACK}:{port}"
     command = (sys.executable, "-m", "producer.api", "--host", LOOPBACK, "--port", str(port))
-    env = {"PROMPTMILL_ADMIN_KEY": key}
+    env = {"PROMPTMILL_ADMIN_KEY": key, "PROMPTMILL_FLOWER_URL": flower_url}
     return Service("api", command, env, lambda: answers(f"{url}/health/ready"), url)
 
 

@@ -35,6 +35,7 @@ def addresses(mill: Mill, settings: Settings) -> list[str]:
     """Where everything is, for people."""
     lines = [
         "",
+        f"  Console    {mill.api_url}/console  (log in with the admin key or a project's)",
         f"  API        {mill.api_url}/v1",
         f"  API docs   {mill.api_url}/docs",
         f"  Flower     {mill.flower_url}  (user {FLOWER_USER}, password: the admin key)",

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from tests.acceptance.browser import ZONE, Look, looking
 from tests.acceptance.conftest import Hooks
-from tests.acceptance.whole_mill import WholeMill
+from tests.acceptance.whole_mill import ROOT, WholeMill
 
 pytestmark = [
     pytest.mark.slow,
@@ -20,6 +20,7 @@ pytestmark = [
 ]
 
 HOSTILE = '<img src=x onerror="window.pwned=1">{{ 7 * 7 }}'
+SAMPLE = ROOT / "producer" / "samples" / "demo.jsonl"
 PLACES = ("/", "/upload", "/requests", "/costs", "/budgets", "/providers", "/webhooks", "/try",
           "/compare")  # fmt: skip
 
@@ -27,7 +28,8 @@ PLACES = ("/", "/upload", "/requests", "/costs", "/budgets", "/providers", "/web
 def test_a_person_logs_in_runs_a_file_reads_its_story_sets_a_budget_and_redelivers(
     mill: WholeMill, hooks: Hooks, tmp_path: Path
 ) -> None:
-    project = mill.project()
+    project = f"almanac-{uuid.uuid4().hex[:4]}"
+    mill.http.post("/v1/projects", json={"name": project}).raise_for_status()
     made = mill.http.post("/v1/keys", json={"project": project, "scopes": ["submit", "admin"]})
     key = made.raise_for_status().json()["key"]
     hook = {"url": hooks.url, "name": "warehouse", "project": project}
@@ -68,10 +70,10 @@ def log_in(look: Look, key: str) -> None:
 def run_a_file(look: Look, folder: Path, name: str) -> str:
     """Upload, see the plan, start, watch to the end without touching anything; the batch's id."""
     page = look.page
-    lines = [{"prompt": f"What is {n} + {n}?", "custom_id": f"sum-{n}"} for n in range(1, 20)]
-    lines.insert(0, {"prompt": f"Say this: {HOSTILE}", "custom_id": HOSTILE})
+    hostile = json.dumps({"prompt": f"Say this: {HOSTILE}", "custom_id": HOSTILE})
+    lines = [*SAMPLE.read_text().splitlines()[:22], hostile, "no line"]
     path = folder / f"{name}.jsonl"
-    path.write_text("\n".join(map(json.dumps, lines)) + "\nno line\n")
+    path.write_text("\n".join(lines))
     page.get_by_role("link", name="New batch").click()
     page.get_by_label("File (.jsonl)").set_input_files(path)
     expect(page.get_by_role("heading", name="2. What it might cost")).to_be_visible()
@@ -110,10 +112,11 @@ def read_a_story(look: Look, mill: WholeMill, batch_id: str) -> None:
     made_at = mill.batch(batch_id)["created_at"]
     here = datetime.fromtimestamp(made_at, ZoneInfo(ZONE))  # the browser's zone, not the server's
     expect(submitted).to_contain_text(f"{here:%Y-%m-%d %H:%M:%S}")
-    look.picture("console-batches")
     submitted.get_by_role("link").first.click()
-    page.get_by_role("link", name="sum-1", exact=True).click()
-    expect(page.locator("section", has_text="Prompt").first).to_contain_text("What is 1 + 1?")
+    page.get_by_role("link", name="capital-portugal", exact=True).click()
+    expect(page.locator("section", has_text="Prompt").first).to_contain_text(
+        "the capital of Portugal?"
+    )
     expect(page.locator("section", has_text="Answer").first.locator(".pm-text")).not_to_be_empty()
     expect(page.get_by_role("list", name="Ladder")).to_contain_text("cheap")
     expect(page.locator("section", has_text="Attempts")).to_contain_text("billed")
@@ -146,10 +149,10 @@ def set_a_budget(look: Look, mill: WholeMill, project: str) -> None:
     budget = mill.http.get("/v1/budget", params={"project": project}).json()
     day = next(window for window in budget["windows"] if window["window"] == "day")
     assert day["limit_nusd"] == 12_500_000_000
+    look.picture("console-budgets")
     page.get_by_label("Day, USD").fill("much")
     page.get_by_role("button", name="Set limits").click()
     expect(page.get_by_role("alert").filter(has_text="day_usd")).to_be_visible()
-    look.picture("console-budgets")
 
 
 def redeliver(look: Look, hooks: Hooks, endpoint: str) -> None:
@@ -163,7 +166,6 @@ def redeliver(look: Look, hooks: Hooks, endpoint: str) -> None:
     row.get_by_role("button", name="Redeliver").click()
     hooks.wait_for(2)
     assert hooks.received[0][0] == hooks.received[1][0]
-    look.picture("console-webhook")
 
 
 def on_a_phone_and_in_the_dark(look: Look, batch_id: str) -> None:

@@ -11,9 +11,10 @@ from typing import Any, Final, NamedTuple
 import orjson
 from sqlalchemy import (
     JSON,
+    BigInteger,
     ColumnElement,
     Connection,
-    Integer,
+    Double,
     Row,
     Text,
     and_,
@@ -225,18 +226,21 @@ def climb_cost_nusd(connection: Connection, number: int) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def cost_over_time(connection: Connection, number: int, span_s: int) -> Sequence[Any]:
+_EPOCH_JULIAN_DAY: Final = 2_440_587.5
+
+
+def cost_over_time(connection: Connection, number: int, span_s: float) -> Sequence[Any]:
     """Ended attempts of a batch by equal spans of time, oldest first: span (Unix seconds divided by
     `span_s`), attempts, cost_nusd.
     """
     seconds: ColumnElement[Any]
     if connection.dialect.name == "sqlite":
-        seconds = cast(func.strftime("%s", attempts.c.ended_at), Integer)
+        seconds = (func.julianday(attempts.c.ended_at) - _EPOCH_JULIAN_DAY) * 86_400
     else:
-        seconds = func.extract("epoch", attempts.c.ended_at)
+        seconds = cast(func.extract("epoch", attempts.c.ended_at), Double)
     # A subquery, so that grouping names a column and not the expression a second time.
     rows = (
-        select(cast(func.floor(seconds / span_s), Integer).label("span"), attempts.c.cost_nusd)
+        select(cast(func.floor(seconds / span_s), BigInteger).label("span"), attempts.c.cost_nusd)
         .where(_attempts_of(number), attempts.c.ended_at.is_not(None))
         .subquery()
     )

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 from itsdangerous import URLSafeTimedSerializer
+from sqlalchemy import text
 
 from producer.access import AccessError, digest_of
 from producer.bootstrap import ProducerContext
@@ -17,9 +18,11 @@ from producer.console.login import inside
 from producer.console.session import LASTS_S, Reader, Sessions
 from shared.errors import NotFoundError
 from tests.integration.producer.conftest import ADMIN_KEY
+from tests.integration.producer.finished import finish, number_of
 
 COOKIE = "promptmill_session"
 HTML = {"accept": "text/html"}
+JSONL = {"content-type": "application/x-ndjson"}
 
 
 @pytest.fixture
@@ -130,6 +133,51 @@ def test_a_key_of_one_project_sees_and_does_nothing_in_another(
     admin = Desk(context, Reader(digest_of(ADMIN_KEY), ZoneInfo("UTC"), None, None), lambda: None)
     assert [batch["id"] for batch in admin.batches(None)["data"]] == [foreign]
     assert admin.cancel(foreign)["status"] == "cancelled"
+
+
+def test_what_a_batch_cost_over_time_adds_up_to_what_it_cost(
+    api: httpx.Client, context: ProducerContext
+) -> None:
+    lines = b"".join(b'{"prompt": "Question %d"}\n' % n for n in range(3))
+    made = api.post(
+        "/v1/batches", content=lines, headers={"content-type": "application/x-ndjson"}
+    ).json()
+    for line, cost in ((1, 1000), (2, 4000)):
+        finish(context, made["id"], line, cost_nusd=cost)
+    desk = Desk(context, Reader(digest_of(ADMIN_KEY), ZoneInfo("UTC"), None, None), lambda: None)
+
+    spans = desk.spending(made["id"])
+
+    assert spans[0]["cost_nusd"] == 0
+    assert sum(span["cost_nusd"] for span in spans) == 5000
+    assert sum(span["attempts"] for span in spans) == 2
+    moments = [span["at"] for span in spans]
+    assert moments == sorted(moments)
+    assert abs(moments[-1] - context.clock().timestamp()) < 60
+    assert desk.report(made["id"])["total_cost_nusd"] == 5000
+
+
+def test_held_jobs_are_told_by_the_limit_that_holds_them_to_its_project_only(
+    api: httpx.Client, context: ProducerContext
+) -> None:
+    for name in ("ours", "theirs"):
+        api.post("/v1/projects", json={"name": name}).raise_for_status()
+    lines = {"content": b'{"prompt": "x"}\n{"prompt": "y"}\n', "headers": JSONL}
+    capped = api.post("/v1/batches?project=ours", **lines).raise_for_status().json()["id"]  # type: ignore[arg-type]
+    other = api.post("/v1/batches?project=theirs", **lines).raise_for_status().json()["id"]  # type: ignore[arg-type]
+    hold = "UPDATE jobs SET status = 'held', held_scope = :scope, need_nusd = 5 WHERE id / 16777216"
+    with context.database.transaction() as connection:
+        for batch_id, scope in ((capped, f"batch:{capped}"), (other, "day:theirs:2026-11-21")):
+            number = number_of(context, batch_id)
+            connection.execute(text(f"{hold} = :number"), {"scope": scope, "number": number})
+
+    assert context.budget.held("ours") == [
+        {"project": "ours", "kind": "batch", "of": capped, "jobs": 2}
+    ]
+    every = {
+        (row["project"], row["kind"], row["of"], row["jobs"]) for row in context.budget.held(None)
+    }
+    assert every == {("ours", "batch", capped, 2), ("theirs", "day", None, 2)}
 
 
 @pytest.mark.parametrize(
