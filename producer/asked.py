@@ -100,7 +100,8 @@ def _parsed(body: bytes) -> Mapping[str, Any]:
         return parse_line(body)
     except Refusal as refusal:
         message = refusal.message.replace("the line", "the body").replace("a line", "the body")
-        raise UsageError(message, code=refusal.code) from None
+        code = refusal.code.removesuffix("_line")
+        raise UsageError(message, code=code) from None
 
 
 def _request(

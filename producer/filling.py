@@ -23,7 +23,7 @@ from shared.db.engine import Connection, Database
 from shared.db.repositories import batch_plans, batches, jobs
 from shared.db.repositories.batches import BatchRow
 from shared.db.repositories.jobs import TakenLine
-from shared.domain.batch import TAKES_LINES, BatchStatus, Priority
+from shared.domain.batch import TAKES_LINES, BatchStatus, Endpoint, Priority
 from shared.domain.job import job_id_of
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
@@ -178,7 +178,13 @@ class Filler:
         `write`.
         """
         expected = self._forecaster.forecast(project_id, number, sample)
-        messages = self._sealed(number, priority, taken, expected, fence, sealed)
+
+        def told(connection: Connection) -> None:
+            sealed(connection)
+            if 0 < sample.seen == sample.embeds:
+                batches.set_endpoint(connection, number, Endpoint.EMBEDDINGS)
+
+        messages = self._sealed(number, priority, taken, expected, fence, told)
         reach(FaultPoint.AFTER_SEAL)
         self._publish(messages, project_id, priority)
 

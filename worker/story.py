@@ -157,12 +157,15 @@ class Story:
         """Put a judged answer beside the others and count its price."""
         completion, closing = answered.completion, answered.closing
         intent = closing.intent
+        body = completion.body
+        if "model" in body and not body["model"]:  # a wire whose answers do not name it
+            body = {**body, "model": intent.model}
         answer = Answer(
             rung=rung,
             model=intent.model,
             provider=intent.provider,
             tier=intent.tier,
-            body=orjson.dumps(completion.body),
+            body=orjson.dumps(body),
             finish_reason=completion.finish_reason.value,
             usage=completion.usage,
             verdict=verdict,

@@ -6,6 +6,7 @@ Plain ASGI, because what wraps responses as objects would buffer streams.
 import asyncio
 import re
 import secrets
+import time
 from typing import Final
 
 import structlog
@@ -29,6 +30,8 @@ UPLOADS: Final = frozenset({"/v1/batches", "/v1/files", "/v1/plan", "/console/up
 PIECE_WITHIN_S = 60.0
 """How long the next piece of a body may take: a client that is slower is given up."""
 
+_OPENAI_VERSION: Final = "2020-10-01"
+"""What OpenAI answers in this header; it has never been another."""
 _TOO_LARGE: Final = (413, "the body is too large for this path", "request_too_large")
 _TOO_SLOW: Final = (408, "the body came too slowly", "request_timeout")
 _TOO_DEEP: Final = (400, f"nest at most {MAX_DEPTH} levels deep", "nested_too_deeply")
@@ -70,6 +73,7 @@ class _Exchange:
         self._body_is_here = False
         self._refusal: tuple[int, str, str] | None = None
         self._started = False
+        self._began = time.monotonic()
 
     async def run(self, app: ASGIApp) -> None:
         try:
@@ -122,6 +126,8 @@ class _Exchange:
             self._started = True
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self._id
+            headers["openai-processing-ms"] = str(round((time.monotonic() - self._began) * 1000))
+            headers["openai-version"] = _OPENAI_VERSION
             headers.update(self._scope.get("state", {}).get(RATE_HEADERS, {}))
         await self._send(message)
 

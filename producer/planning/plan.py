@@ -50,7 +50,8 @@ class Unpriced:
 
 @dataclass(slots=True)
 class Sample:
-    """Lines that will be asked, evenly spread; `seen` is how many there were.
+    """Lines that will be asked, evenly spread; `seen` is how many there were, `embeds` how many of
+    them ask for embeddings.
 
     most_bytes: of the prompts that are kept, about. Long ones are kept in smaller number.
     """
@@ -58,6 +59,7 @@ class Sample:
     most: int
     most_bytes: int = 32 * 1024 * 1024
     seen: int = 0
+    embeds: int = 0
     kept: list[ValidLine] = field(default_factory=list)
     _every: int = 1
     _bytes: int = 0
@@ -72,6 +74,8 @@ class Sample:
                 self._every *= 2
                 self._bytes = sum(map(_size, self.kept))
         self.seen += 1
+        if isinstance(line.asked, Request) and line.asked.embed is not None:
+            self.embeds += 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ def test_a_mixed_file_runs_from_its_upload_to_its_announced_output(
     assert done.error_file_id is None
     lines = {each["custom_id"]: each for each in output(client, done.output_file_id)}
     assert len(lines) == 24
+    assert all(each["response"]["body"]["model"] for each in lines.values())
     told = {name: each["response"]["body"]["promptmill"] for name, each in lines.items()}
     for model in models[2:]:
         assert {told[f"{model}-{i}"]["model"] for i in range(4)} == {model}

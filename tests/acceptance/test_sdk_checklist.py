@@ -190,6 +190,8 @@ async def test_a_conversation_is_answered_whole(client: Client):
     chat = client.chat.completions
     raw = await got(chat.with_raw_response.create(model="tiny", messages=CAPITAL))
     assert raw.headers["x-request-id"]
+    assert int(raw.headers["openai-processing-ms"]) >= 0
+    assert raw.headers["openai-version"]
     answer = await got(raw.parse())
     assert "Paris" in answer.choices[0].message.content
     assert answer.usage.total_tokens > 0

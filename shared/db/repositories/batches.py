@@ -156,6 +156,12 @@ def by_idempotency_key(connection: Connection, project_id: str, key: str) -> Bat
     return connection.execute(query).one_or_none()
 
 
+def set_endpoint(connection: Connection, number: int, endpoint: Endpoint) -> None:
+    """What its lines ask for, known once they have all been read."""
+    changed = update(batches).where(batches.c.number == number).values(endpoint=endpoint.value)
+    connection.execute(changed)
+
+
 def give_up_key(connection: Connection, number: int) -> None:
     """Let another batch have this one's idempotency key."""
     changed = update(batches).where(batches.c.number == number).values(idempotency_key=None)

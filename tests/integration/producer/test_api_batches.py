@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from producer.bootstrap import ProducerContext
+from tests.integration.producer import sdk
 from tests.integration.producer.finished import finish
 
 GOOD = b'{"custom_id": "a", "prompt": "2+2?"}\n{"custom_id": "b", "prompt": "3+3?"}\n'
@@ -272,6 +273,14 @@ def test_the_report_adds_up(api: httpx.Client, context: ProducerContext):
     assert report["attempts_without_answer"]["unconfirmed"]["attempts"] == 1
     assert report["always_strongest_nusd"] == 27_000
     assert report["saved_nusd"] == 24_000
+
+
+def test_a_file_of_embeddings_alone_is_a_batch_of_theirs(api: httpx.Client):
+    embeds = sdk.embeddings_line("a", input="x"), sdk.embeddings_line("b", input="y")
+    for lines, endpoint in ((embeds, "/v1/embeddings"), ((*embeds, sdk.line("c")), sdk.CHAT)):
+        batch = submit(api, b"\n".join(lines)).json()
+        assert batch["rejected_count"] == 0
+        assert batch["endpoint"] == endpoint
 
 
 def test_an_ended_batch_tells_its_usage(api: httpx.Client, context: ProducerContext):
