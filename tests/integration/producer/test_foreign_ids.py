@@ -8,12 +8,16 @@ from typing import Any
 import httpx
 import pytest
 
+from producer.arrival import Arrival
+from producer.asked import read_chat
 from producer.bootstrap import ProducerContext
+from producer.options import Allowance
 from shared.clock import utc_now
 from shared.db.repositories import batches, webhooks
 from shared.db.repositories.webhooks import NewDelivery
 from shared.domain.job import job_id_of, public_job_id
 from tests.integration.producer import sdk
+from tests.integration.producer.finished import finish
 
 HOOK = "http://127.0.0.1:9/hook"
 OPEN_TO_ALL = {"/v1/models/{name}"}  # the catalog belongs to no project
@@ -135,3 +139,39 @@ def test_a_batch_is_not_made_of_another_projects_file_nor_found_by_its_idempoten
         made[project] = api.post("/v1/batches", content=b'{"prompt":"y"}', headers=sent).json()
     assert made["ours"]["id"] != made["theirs"]["id"]
     assert made["theirs"]["promptmill"]["project"] == "theirs"
+
+
+def test_the_same_key_of_two_projects_makes_a_batch_of_a_file_and_a_conversation_for_each(
+    api: httpx.Client, context: ProducerContext, keys: dict[str, dict[str, str]]
+):
+    asked = read_chat(b'{"messages": [{"role": "user", "content": "a"}]}', context.catalog)
+    chats, batch_ids, chat_ids = context.conversations, set(), set()
+    for project, headers in keys.items():
+        upload = {"file": ("in.jsonl", sdk.lines(1))}
+        purpose = {"purpose": "batch"}
+        file = api.post("/v1/files", data=purpose, files=upload, headers=headers).json()["id"]
+        wanted = {"input_file_id": file, "endpoint": sdk.CHAT, "completion_window": "24h"}
+        keyed = {**headers, "Idempotency-Key": "same"}
+        for _ in range(2):
+            batch_ids.add(api.post("/v1/batches", json=wanted, headers=keyed).json()["id"])
+            arrival = Arrival("of chats", "whoever", context.clock())
+            begun = chats.begin(chats.new_id(), asked, project, arrival, Allowance())
+            chat_ids.add(begun.id)
+    assert (len(batch_ids), len(chat_ids)) == (2, 2)
+
+
+def test_deliveries_and_requests_are_paged_from_ones_own_alone(
+    api: httpx.Client, context: ProducerContext, keys: dict[str, dict[str, str]]
+):
+    ours = belongings(api, context, keys["ours"])
+    theirs = belongings(api, context, keys["theirs"])
+    log = f"/v1/webhook_endpoints/{theirs['endpoint_id']}/deliveries"
+    page = {"after": ours["delivery_id"]}
+    refused = api.get(log, params=page, headers=keys["theirs"])
+    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "delivery_not_found")
+    finish(context, ours["batch_id"], 1)
+    told = api.get("/v1/analytics/requests", headers=keys["ours"]).json()["data"]
+    assert [each["id"] for each in told] == [ours["job_id"]]
+    for params in ({}, {"after": ours["job_id"]}, {"after": theirs["job_id"]}):
+        told = api.get("/v1/analytics/requests", params=params, headers=keys["theirs"])
+        assert told.json()["data"] == []
