@@ -53,7 +53,7 @@ class Desk:
 
     def caller(self) -> Caller:
         """Who is logged in; raises AccessError for a key that was revoked since."""
-        return self.context.access.known(self.reader.digest)
+        return self._known()
 
     def may(self, right: Right) -> bool:
         """Whether the key has this right."""
@@ -65,10 +65,15 @@ class Desk:
         is done counts as one of the key's requests of the minute, what is looked at does not.
         """
         changes = right is not Right.READ
-        caller = self.context.access.known(self.reader.digest, counted=changes)
+        caller = self._known(counted=changes)
         caller.require(right)
         seen = self._seen(caller)
         return Acting(caller, self.context.access.project(caller, seen), seen)
+
+    def _known(self, *, counted: bool = False) -> Caller:
+        if self.context.clock().timestamp() > self.reader.until:
+            raise AccessError("the session is over: log in again", code="session_over")
+        return self.context.access.known(self.reader.digest, counted=counted)
 
     def _seen(self, caller: Caller) -> str | None:
         if caller.project_id is not None:

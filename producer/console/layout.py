@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from producer.console.desk import Desk
 from producer.console.session import PROJECT, ROOT, THEME, ZONE
-from shared.errors import PromptmillError
+from shared.errors import AccessError, PromptmillError
 
 log = structlog.get_logger(__name__)
 
@@ -154,6 +154,32 @@ async def attempt(act: Callable[[], Awaitable[Any]], done: str = "") -> bool:
     if done:
         ui.notify(done, type="positive")
     return True
+
+
+def every(
+    seconds: float, look: Callable[[], Awaitable[None]], *, at_once: bool = False
+) -> ui.timer:
+    """Look again and again while the page is open. What does not answer is told and tried again;
+    whose session has ended is shown the way in.
+    """
+    trouble = words("p", "", "pm-problem").props("role=status")
+    trouble.set_visibility(False)
+
+    async def safely() -> None:
+        try:
+            await look()
+        except AccessError as error:
+            if not error.known:
+                ui.navigate.to("/login")  # NiceGUI puts the console's root before it
+                return
+            trouble.set_text(error.message)
+        except PromptmillError as error:
+            trouble.set_text(f"{error.message}; looking again …")
+        else:
+            trouble.set_text("")
+        trouble.set_visibility(bool(trouble.text))
+
+    return ui.timer(seconds, safely, immediate=at_once)
 
 
 def button(text: str, act: Callable[[], Any], classes: str = "") -> TextElement:

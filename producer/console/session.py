@@ -27,11 +27,12 @@ _UTC: Final = ZoneInfo("UTC")
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who looks, and how: the hash of their key, their time zone, `dark` (None: as their system
-    is), and the project an admin has chosen (None: all).
+    """Who looks, and how: the hash of their key, when their session ends (Unix seconds), their time
+    zone, `dark` (None: as their system is), and the project an admin has chosen (None: all).
     """
 
     digest: str
+    until: float
     zone: ZoneInfo
     dark: bool | None
     project: str | None
@@ -63,12 +64,15 @@ class Sessions:
     def reader(self, connection: HTTPConnection) -> Reader | None:
         """Whose session this is; None without one, or with one that is too old or not ours."""
         try:
-            digest = self._signer.loads(connection.cookies.get(_SESSION, ""), max_age=LASTS_S)
+            digest, begun = self._signer.loads(
+                connection.cookies.get(_SESSION, ""), max_age=LASTS_S, return_timestamp=True
+            )
         except BadSignature:
             return None
         theme = connection.cookies.get(THEME)
         return Reader(
             str(digest),
+            begun.timestamp() + LASTS_S,
             _zone(unquote(connection.cookies.get(ZONE, ""))),
             None if theme not in {"dark", "light"} else theme == "dark",
             unquote(connection.cookies.get(PROJECT, "")) or None,

@@ -34,6 +34,7 @@ from producer.console.layout import (
     attempt,
     button,
     card,
+    every,
     frame,
     link,
     part,
@@ -89,7 +90,7 @@ async def show(request: Request, batch_id: str, after: int = 0) -> None:
             if is_over:
                 follow.deactivate()
 
-        follow = ui.timer(_LOOK_S, look)
+        follow = every(_LOOK_S, look, at_once=True)
         view.on_change = follow.activate
 
 

@@ -9,7 +9,7 @@ from nicegui import ui
 
 from producer.console.desk import Desk, desk_of
 from producer.console.figures import Cell, moment, money_cell, number, outlook, span
-from producer.console.layout import ask, card, frame, link, part, words
+from producer.console.layout import ask, card, every, frame, link, part, words
 from producer.console.session import ROOT
 from producer.console.tables import Column, Row, Rows, badge
 
@@ -49,7 +49,7 @@ async def show(request: Request, after: str | None = None) -> None:
         async def look() -> None:
             rows.show(_rows(desk, await ask(desk.batches, after)))
 
-        ui.timer(_LOOK_S, look, immediate=False)
+        every(_LOOK_S, look)
 
 
 def _rows(desk: Desk, page: dict[str, Any]) -> list[Row]:

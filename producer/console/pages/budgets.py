@@ -9,7 +9,7 @@ from nicegui import ui
 from producer.access import Right
 from producer.console.desk import Desk, desk_of
 from producer.console.figures import Cell, money_cell, number
-from producer.console.layout import ask, attempt, button, card, frame, part, words
+from producer.console.layout import ask, attempt, button, card, every, frame, part, words
 from producer.console.session import ROOT
 from producer.console.tables import Column, Row, Rows
 from shared.domain.money import usd_from_nusd
@@ -48,7 +48,7 @@ async def show(request: Request) -> None:
                 held.show([_held(row) for row in await ask(desk.held)])
 
             await look()
-            ui.timer(_LOOK_S, look, immediate=False)
+            every(_LOOK_S, look)
             words("p", "They go on by themselves after a higher limit or in a new period (UTC).",
                   "pm-soft")  # fmt: skip
 
@@ -63,7 +63,7 @@ async def _project(desk: Desk, project: str) -> None:
             windows.show([_window(row) for row in (await ask(desk.budget, project))["windows"]])
 
         windows.show([_window(row) for row in budget["windows"]])
-        ui.timer(_LOOK_S, look, immediate=False)
+        every(_LOOK_S, look)
         if desk.may(Right.ADMIN):
             _limits(desk, project, budget, look)
 

@@ -14,8 +14,9 @@ from producer.console.figures import exactly, money, money_cell, number, percent
 from producer.console.layout import Figure, ask, card, frame, part, words
 from producer.console.session import ROOT
 from producer.console.tables import Column, Row, Rows
+from shared.db.repositories.analytics import DIMENSIONS
 
-_GROUPS: Final = ("model", "provider", "project", "purpose")
+_GROUPS: Final = tuple(name for name in DIMENSIONS if name != "day")
 _SERIES: Final = 6
 """Models drawn by name; the others are one."""
 

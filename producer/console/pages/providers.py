@@ -8,7 +8,7 @@ from nicegui import ui
 
 from producer.console.desk import Desk, desk_of
 from producer.console.figures import Cell, moment, number
-from producer.console.layout import ask, card, frame, words
+from producer.console.layout import ask, card, every, frame, words
 from producer.console.tables import Column, Row, Rows, badge
 
 _LOOK_S: Final = 2.0
@@ -54,7 +54,7 @@ async def show(request: Request) -> None:
             fill(await ask(desk.providers))
 
         fill(found)
-        ui.timer(_LOOK_S, look, immediate=False)
+        every(_LOOK_S, look)
 
 
 def _provider(row: Mapping[str, Any]) -> Row:

@@ -10,7 +10,7 @@ from nicegui import ui
 from producer.access import Right
 from producer.console.desk import Desk, desk_of
 from producer.console.figures import NOTHING, moment, number
-from producer.console.layout import ask, attempt, button, card, frame, link, part, words
+from producer.console.layout import ask, attempt, button, card, every, frame, link, part, words
 from producer.console.session import ROOT
 from producer.console.tables import Column, Row, Rows, badge
 
@@ -66,7 +66,7 @@ async def show(request: Request, endpoint_id: str, after: str | None = None) -> 
             await attempt(send, "It is sent again")
 
         rows.on_act(again)
-        ui.timer(_LOOK_S, look, immediate=False)
+        every(_LOOK_S, look)
 
 
 def _row(desk: Desk, row: Mapping[str, Any], *, may_send: bool) -> Row:

@@ -1,9 +1,11 @@
 """The console's door: who gets in, as whom, and what never gets in."""
 
+import math
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -118,7 +120,7 @@ def test_a_key_of_one_project_sees_and_does_nothing_in_another(
     lines = {"content": b'{"prompt": "x"}\n', "headers": {"content-type": "application/x-ndjson"}}
     foreign = api.post("/v1/batches?project=theirs", **lines).raise_for_status().json()["id"]  # type: ignore[arg-type]
     made = api.post("/v1/keys", json={"project": "ours", "scopes": ["read"]}).json()
-    reader = Reader(digest_of(made["key"]), ZoneInfo("UTC"), None, "theirs")
+    reader = Reader(digest_of(made["key"]), math.inf, ZoneInfo("UTC"), None, "theirs")
     desk = Desk(context, reader, lambda: None)
 
     assert desk.batches(None)["data"] == []
@@ -130,9 +132,15 @@ def test_a_key_of_one_project_sees_and_does_nothing_in_another(
         desk.cancel(foreign)
     with pytest.raises(AccessError, match="admin"):
         desk.set_budget("ours", {"day_usd": "1"})
-    admin = Desk(context, Reader(digest_of(ADMIN_KEY), ZoneInfo("UTC"), None, None), lambda: None)
+    admin = Desk(
+        context, Reader(digest_of(ADMIN_KEY), math.inf, ZoneInfo("UTC"), None, None), lambda: None
+    )
     assert [batch["id"] for batch in admin.batches(None)["data"]] == [foreign]
     assert admin.cancel(foreign)["status"] == "cancelled"
+    over = replace(admin, reader=replace(admin.reader, until=time.time() - 1))
+    assert not over.is_open()
+    with pytest.raises(AccessError, match="log in again"):
+        over.batches(None)
 
 
 def test_what_a_batch_cost_over_time_adds_up_to_what_it_cost(
@@ -144,7 +152,9 @@ def test_what_a_batch_cost_over_time_adds_up_to_what_it_cost(
     ).json()
     for line, cost in ((1, 1000), (2, 4000)):
         finish(context, made["id"], line, cost_nusd=cost)
-    desk = Desk(context, Reader(digest_of(ADMIN_KEY), ZoneInfo("UTC"), None, None), lambda: None)
+    desk = Desk(
+        context, Reader(digest_of(ADMIN_KEY), math.inf, ZoneInfo("UTC"), None, None), lambda: None
+    )
 
     spans = desk.spending(made["id"])
 
