@@ -69,12 +69,12 @@ def rounds_of(
     pruner = Pruner(database, retention_days=days, spool=settings.home_dir / "spool")
     return [
         Round("job_rescuer", rescuer, 2.0, 0.5, rests=False),
-        Round("answer_sharer", AnswerSharer(database), 2.0, 0.2),
+        Round("answer_sharer", AnswerSharer(database), 5.0, 0.2),
         Round("batch_closer", BatchCloser(database), 2.0, 0.5),
         Round("hold_releaser", HoldReleaser(database, ledger), 1.0, 1.0),
         Round("job_stager", stager, 1.0, 0.2, rests=False),
         Round("budget_announcer", BudgetAnnouncer(database), 2.0, 2.0),
-        Round("outbox_relay", OutboxRelay(database), 0.5, 0.1, rests=False, found=relayed),
+        Round("outbox_relay", OutboxRelay(database), 1.0, 0.1, rests=False, found=relayed),
         Round("budget_allotter", BudgetAllotter(database), 1.0, 0.5),
         Round("pilot_judge", PilotJudge(database), 1.0, 0.5),
         Round("cost_learner", CostLearner(database), 5.0, 1.0),

@@ -4,7 +4,7 @@ Recording shares an answer with the first few hundred in the transaction that wr
 a larger family, and the duplicates of a job that the rescuer set aside, are shared here, a
 transaction for every 2,000.
 
-Horizon: 2 s; where a long look finds nothing, a hundred times as long as the look, at most 30 s.
+Horizon: 5 s; where a long look finds nothing, a hundred times as long as the look, at most 30 s.
 """
 
 from datetime import datetime

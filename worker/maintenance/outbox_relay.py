@@ -3,7 +3,7 @@
 An event stays in the outbox until the transaction that owes its deliveries marks it, so a relay
 that dies in between repeats it, and each endpoint is owed each event once.
 
-Horizon: 0.5 s.
+Horizon: 1 s.
 """
 
 from collections.abc import Sequence

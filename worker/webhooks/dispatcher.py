@@ -83,7 +83,7 @@ class Dispatcher:
         """Have `run` look now instead of when its pause is over; call it in its event loop."""
         self._called.set()
 
-    async def run(self, stopped: Callable[[], bool], pause_s: float = 1.0) -> None:
+    async def run(self, stopped: Callable[[], bool], pause_s: float = 2.0) -> None:
         """Send what becomes due until told to stop; tries under way are then abandoned, and made
         again by the next dispatcher.
         """
