@@ -19,7 +19,8 @@ _ENDS_HEAD, _ENDS_TAIL = 140, 100  # tokens
 _START_HEAD, _START_TAIL = 130, 60
 
 # Words, numbers, line breaks (one for several), and any other sign by itself.
-_TOKEN = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*|0+(?:[.,]0+)*|\n(?!\s*\n)|[^\w\s]|_+")
+_TOKEN = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*|0+(?:[.,]0+)*|\n|[^\w\s]|_+")
+_LINE_BREAKS = re.compile(r"\n\s+")
 _DIGITS: Final = {ord(digit): "0" for digit in "123456789"}
 
 _CODE_LINE = rule(
@@ -86,7 +87,10 @@ def read_features(prompt: str) -> Features:
     if len(prompt) > HEAD_CHARS + TAIL_CHARS:
         text = prompt[:HEAD_CHARS] + "\n" + prompt[-TAIL_CHARS:]
     text = text.strip()
-    tokens = _TOKEN.findall(text.lower().translate(_DIGITS))
+    plain = text.lower().translate(_DIGITS)
+    if "\n" in plain:
+        plain = _LINE_BREAKS.sub("\n", plain)
+    tokens = _TOKEN.findall(plain)
     shape = "".join(map(LETTERS.get, tokens, repeat(OTHER)))
     questions = shape.count("?")
     lines = "\n" in shape

@@ -85,7 +85,8 @@ def _cues(features: Features) -> Iterator[Cue]:
 
 def _word_cues(features: Features) -> Iterator[Cue]:
     found: dict[TaskType, list[tuple[float, str]]] = {}
-    for word in features.distinct & ANYWHERE.keys():
+    # In order, since of two equal cues the first counts: every process decides alike.
+    for word in sorted(features.distinct & ANYWHERE.keys()):
         kind, worth = ANYWHERE[word]
         found.setdefault(kind, []).append((worth, word))
     # A long prompt meets many words by chance: each one says less.
@@ -94,7 +95,7 @@ def _word_cues(features: Features) -> Iterator[Cue]:
         words.sort(key=lambda entry: (-entry[0], entry[1]))
         worth = min(_MAX_WORD_POINTS, sum(points for points, _ in words) * damping)
         yield kind, worth, "words: " + ", ".join(word for _, word in words[:3])
-    for word in features.commands & COMMANDS.keys():
+    for word in sorted(features.commands & COMMANDS.keys()):
         kind, worth = COMMANDS[word]
         yield kind, worth * damping, f"an instruction opens with {word!r}"
 

@@ -1,7 +1,11 @@
 """The shipped models: what they say of prompts written for tests, their file, and their card."""
 
 import hashlib
+import json
+import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -93,6 +97,28 @@ def test_points_packed_side_by_side_add_up_as_they_do_apart(rows: list[list[int]
     assert model.unpacked(sum(map(model.packed, rows)), 5) == apart
 
 
+def test_a_prompt_is_decided_alike_in_every_process() -> None:
+    prompts = [prompt for prompt, _ in ODD] + ["List and review, then write a report: build, sum."]
+    script = (
+        "import json, sys\n"
+        "from shared.deciding.classification.trained import TrainedClassifier\n"
+        "told = [TrainedClassifier().classify_text(p).to_dict() for p in json.load(sys.stdin)]\n"
+        "print(json.dumps(told))"
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            input=json.dumps(prompts),
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert found[0] == found[1]
+
+
 def test_a_word_counts_by_its_meaning_and_the_less_the_more_are_known() -> None:
     classes = shipped().task.classes
     meanings = {"sonnet": model.packed([0, 400, 0, 0, 0]), "lemma": model.packed([0, 0, 0, 400, 0])}
@@ -168,6 +194,7 @@ def test_a_prompt_costs_far_less_than_a_page_of_work() -> None:
     pages = [
         "The mill stood by the river, and the miller asked why. " * n for n in (1, 5, 50, 5000)
     ]
+    pages += ["a" + "\n " * 3_000 + "b", "$ a " * 3_000, "\na b c d:" * 1_000, "(A " * 3_000 + "b"]
     best = min(_cpu_s(pages) for _ in range(5))
     # 1 ms of CPU is the aim; ten times that lets a loaded machine pass and a quadratic cost not.
     assert best / len(pages) < 0.010
