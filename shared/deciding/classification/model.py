@@ -87,7 +87,7 @@ class Models:
 
 @lru_cache(maxsize=1)
 def shipped() -> Models:
-    """The models of this package, read once a process (about 50 ms)."""
+    """The models of this package, read once a process (about 30 ms)."""
     return parse((files(__package__) / FILE).read_bytes())
 
 

@@ -66,8 +66,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes, dic
     _write(folder / "routing_train.jsonl.gz", asked)
     _write(folder / "difficulty_labels.jsonl.gz", asked[:5])
     _write(folder / "tasks_ambiguous.jsonl.gz", unclear)
-    weights, figures = train(folder, each=2, seed=1)
-    again, _ = train(folder, each=2, seed=1)
+    weights, figures = train(folder, each=1, seed=1)
+    again, _ = train(folder, each=1, seed=1)
     return weights, again, figures
 
 
