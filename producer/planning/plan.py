@@ -115,25 +115,28 @@ def plan(lines: Iterable[Line], terms: Terms, allot_nusd: int | None = None) -> 
     }
 
 
-def forecast(sample: Sample, terms: Terms, allot_nusd: int | None = None) -> Forecast:
-    """What is expected of the lines of a sample."""
+def forecast(
+    sample: Sample, terms: Terms, allot_nusd: int | None = None, *, most: int = EXAMINED
+) -> Forecast:
+    """What is expected of the lines of a sample, of which at most so many are looked at."""
     if allot_nusd is None:
-        return Forecast(_told(sample, terms))
+        return Forecast(_told(sample, terms, most))
     spread = allotted([line.request for line in sample.kept], sample.seen, allot_nusd, terms)
     if spread is None:
-        return Forecast(_told(sample, terms))
+        return Forecast(_told(sample, terms, most))
     policy = replace(terms.policy, gain_per_usd=spread.allotment.gain_per_usd)
-    told = _told(sample, replace(terms, policy=policy))
+    told = _told(sample, replace(terms, policy=policy), most)
     return Forecast(told | {"allotment": spread.told()}, spread)
 
 
-def _told(sample: Sample, terms: Terms) -> dict[str, Any]:
+def _told(sample: Sample, terms: Terms, most: int) -> dict[str, Any]:
     routes = PreparedRoutes(terms.catalog)
     costs: list[LineCost] = []
     firsts = Counter[str]()
     unpriced: list[Unpriced] = []
     unroutable = 0
-    for line in sample.kept:
+    looked_at = sample.kept[:: -(-len(sample.kept) // most) or 1]
+    for line in looked_at:
         classification, routed = _decide(line.request, terms, routes)
         if isinstance(routed, NoRoute):
             unroutable += 1
@@ -141,12 +144,12 @@ def _told(sample: Sample, terms: Terms) -> dict[str, Any]:
             continue
         firsts[routed.first_model] += 1
         costs.append(_cost(line.request, classification, routed, terms))
-    scale = sample.seen / len(sample.kept) if sample.kept else 0.0
+    scale = sample.seen / len(looked_at) if looked_at else 0.0
     priced = round(len(costs) * scale)
     cost = batch_cost(costs, priced, terms.expectations)
     figures = {"p50": cost.p50, "p95": cost.p95, "worst": cost.worst}
     return {
-        "examined": len(sample.kept),
+        "examined": len(looked_at),
         "unroutable": round(unroutable * scale),
         "cost_nusd": figures,
         "cost_usd": {name: usd_from_nusd(nusd) for name, nusd in figures.items()},
