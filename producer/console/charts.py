@@ -37,7 +37,8 @@ def line(label: str, names: Sequence[str], values: Sequence[float]) -> dict[str,
     chart = bars(label, names, {label: values})
     chart["series"] = [
         {"name": label, "type": "line", "data": list(values), "showSymbol": len(names) == 1,
-         "smooth": 0.2, "lineStyle": {"width": 2}, "areaStyle": {"opacity": 0.16}}
+         "smooth": 0.2, "smoothMonotone": "x", "lineStyle": {"width": 2},
+         "areaStyle": {"opacity": 0.16}}
     ]  # fmt: skip
     chart["xAxis"]["boundaryGap"] = False
     return chart
