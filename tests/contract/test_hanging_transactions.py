@@ -1,8 +1,15 @@
-"""What a process that hangs inside a transaction has locked, PostgreSQL takes from it."""
+"""What a process that hangs inside a transaction has locked, PostgreSQL takes from it; who waits
+for SQLite's write lock has it when it is free, and is told when it never is.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text, update
 
+import migrations
 from shared.clock import utc_now
 from shared.db import engine
 from shared.db.engine import Database
@@ -46,3 +53,46 @@ def test_no_process_may_hang_in_a_transaction_for_longer_than_others_wait_for_it
         lock = connection.execute(text("SHOW lock_timeout")).scalar_one()
     database.close()
     assert idle == lock == "30s"
+
+
+@pytest.fixture
+def two_on_sqlite(tmp_path: Path) -> Iterator[tuple[Database, Database]]:
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    migrations.upgrade(url)
+    both = Database(url), Database(url, look_every_s=engine.SELDOM_S)
+    yield both
+    for each in both:
+        each.close()
+
+
+def _make(database: Database, project: str) -> None:
+    with database.transaction() as connection:
+        projects.create(connection, project, utc_now())
+
+
+def test_who_waits_for_the_write_lock_of_sqlite_writes_when_it_is_free(
+    two_on_sqlite: tuple[Database, Database],
+):
+    holder, waiter = two_on_sqlite
+    with ThreadPoolExecutor(1) as thread:
+        with holder.transaction() as connection:
+            projects.create(connection, "first", utc_now())
+            waiting = thread.submit(_make, waiter, "second")
+            with waiter.reading() as reader:  # readers wait for nobody
+                assert projects.get(reader, "first") is None
+            assert not waiting.done()
+        waiting.result(timeout=30)
+    with holder.reading() as connection:
+        assert projects.get(connection, "first") is not None
+        assert projects.get(connection, "second") is not None
+
+
+def test_who_waits_in_vain_for_the_write_lock_of_sqlite_is_told(
+    two_on_sqlite: tuple[Database, Database], monkeypatch: pytest.MonkeyPatch
+):
+    holder, waiter = two_on_sqlite
+    with holder.transaction():
+        monkeypatch.setattr(engine, "_LOCK_TIMEOUT_S", 0)
+        with pytest.raises(UnavailableError, match="locked"):
+            _make(waiter, "never")
+    _make(waiter, "afterwards")
