@@ -81,7 +81,8 @@ class Conversations:
         where it came to none it is asked for anew. A repetition without a key gets the conversation
         that the same request began, if that goes on or was answered a minute ago.
         Raises ConflictError (`idempotency_conflict`) for a key that was used for something else,
-        BudgetRefusedError and TooManyTokensError where the API key's own limits do not carry it.
+        BudgetRefusedError and TooManyTokensError where the API key's own limits do not carry it,
+        UnavailableError where the queue does not take it.
         """
         new = self._new_batch(batch_id, asked, project_id, arrival)
         if allowance.key_id is not None or arrival.is_repetition:
@@ -91,10 +92,26 @@ class Conversations:
                 return known
         tokens = self._take_tokens(batch_id, asked, allowance)
         new = replace(new, key_id=allowance.key_id, counted_tokens=tokens)
-        begun = self._written(new, asked)
+        try:
+            begun = self._written(new, asked)
+        except ConflictError:
+            self._give_back(allowance, batch_id)
+            raise
         if begun.id != batch_id:
-            self._key_limits.release_tokens(allowance, batch_id)
+            self._give_back(allowance, batch_id)
+        else:
+            self._publish(begun, project_id)
         return begun
+
+    def begun_before(self, asked: Asked, project_id: str, arrival: Arrival) -> Conversation:
+        """The conversation that the same request began; raises UnavailableError where there is
+        none. For the time without Redis: what workers have in hand still comes to its end.
+        """
+        new = self._new_batch("", asked, project_id, arrival)
+        known = self._known(new, is_repetition=arrival.is_repetition)
+        if known is None:
+            raise UnavailableError("no worker can be reached: Redis does not answer; try again")
+        return known
 
     def _new_batch(
         self, batch_id: str, asked: Asked, project_id: str, arrival: Arrival
@@ -132,9 +149,7 @@ class Conversations:
                 )
         except ConflictError:
             return self._earlier(new)  # two at once under one key: the other was first
-        conversation = Conversation(new.id, number, len(requests))
-        self._publish(conversation, new.project_id)
-        return conversation
+        return Conversation(new.id, number, len(requests))
 
     def ended(self, conversation: Conversation) -> Sequence[Any]:
         """The rows of the results that are there, in input order."""
@@ -164,9 +179,15 @@ class Conversations:
         message = ChunkMessage(conversation.id, conversation.number, lines)
         try:
             self._publisher.publish([message], project_id, Priority.INTERACTIVE)
+        except UnavailableError:
+            self.abandon(conversation)  # it could begin much later, when nobody waits any more
+            raise
+
+    def _give_back(self, allowance: Allowance, batch_id: str) -> None:
+        try:
+            self._key_limits.release_tokens(allowance, batch_id)
         except UnavailableError as error:
-            # Not lost: the stager finds the jobs when their lease is over, if anybody still waits.
-            log.warning("a conversation waits for the broker", reason=error.message)
+            log.warning("tokens of the day are given back later", reason=error.message)
 
     def _known(self, new: NewBatch, *, is_repetition: bool = False) -> Conversation | None:
         key = new.idempotency_key

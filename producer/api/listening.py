@@ -81,6 +81,13 @@ class Ear:
         finally:
             await self._leave(channel, attention)
 
+    async def is_answered(self) -> bool:
+        """Whether Redis answers, within a second."""
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(_SUBSCRIBED_WITHIN_S):
+                return bool(await self._client.ping())
+        return False
+
     async def hearers(self, channel: str) -> int:
         """How many hear a channel: each waiter of this process, each other process once."""
         own = len(self._waiters.get(channel.encode(), ()))

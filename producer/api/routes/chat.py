@@ -141,13 +141,16 @@ async def _begin(
     """Listen first, then write and publish, so that nothing is missed."""
     arrival = arrival_of(request, context, acting.caller)
     wanted = context.conversations.new_id()
-    attention = await stack.enter_async_context(request.app.state.ear.attention(wanted))
-    conversation = await run_in_threadpool(_written, context, acting, asked, wanted, arrival)
+    ear = request.app.state.ear
+    attention = await stack.enter_async_context(ear.attention(wanted))
+    # Without Redis no worker takes anything up, and whoever waits would wait in vain.
+    has_redis = not attention.is_deaf or await ear.is_answered()
+    conversation = await run_in_threadpool(
+        _written, context, acting, asked, wanted, arrival, has_redis
+    )
     is_older = conversation.id != wanted  # begun before, under the same key or by the same request
     if is_older:
-        attention = await stack.enter_async_context(
-            request.app.state.ear.attention(conversation.id)
-        )
+        attention = await stack.enter_async_context(ear.attention(conversation.id))
     patience_s = context.settings.answer_within_s
     wait = Wait(
         request,
@@ -163,12 +166,20 @@ async def _begin(
 
 
 def _written(
-    context: ProducerContext, acting: Acting, asked: Asked, wanted: str, arrival: Arrival
+    context: ProducerContext,
+    acting: Acting,
+    asked: Asked,
+    wanted: str,
+    arrival: Arrival,
+    has_redis: bool,
 ) -> Conversation:
     project = acting.project
     if asked.project is not None:
         project = context.access.project(acting.caller, acting.seen, asked.project)
-    return context.conversations.begin(wanted, asked, project, arrival, acting.caller.allowance)
+    conversations = context.conversations
+    if not has_redis:
+        return conversations.begun_before(asked, project, arrival)
+    return conversations.begin(wanted, asked, project, arrival, acting.caller.allowance)
 
 
 def _nothing(why: Left | TooLate) -> Response:

@@ -1,6 +1,7 @@
 """Limits of API keys over HTTP: requests a minute, tokens a day, money; and the count's own law."""
 
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,13 +13,14 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from producer.arrival import Arrival
-from producer.asked import read_chat
+from producer.asked import Asked, read_chat
 from producer.bootstrap import ProducerContext
 from producer.key_limits import KeyLimits, TooManyTokensError, worst_case_tokens
 from producer.options import Allowance
 from shared.budget.ledger import Ledger
 from shared.db.engine import Database
 from shared.domain.inference import Request
+from shared.errors import ConflictError
 from tests.integration.producer.finished import finish
 from tests.servers.waiting import wait_for
 
@@ -113,6 +115,36 @@ def test_a_conversation_is_told_again_although_its_key_has_nothing_left(
     assert chats.begin(chats.new_id(), asked, "default", once, allowance) == first
     with pytest.raises(TooManyTokensError):
         chats.begin(chats.new_id(), asked, "default", other, allowance)
+
+
+def test_who_loses_the_race_for_an_idempotency_key_has_its_tokens_back_at_once(
+    context: ProducerContext, api: httpx.Client
+):
+    questions = [read_chat(_question(str(n)), context.catalog) for n in range(8)]
+    worst = worst_case_tokens(questions[0].requests[0], 1024)
+    key = api.post("/v1/keys", json={"tokens_per_day": 8 * worst}).json()["id"]
+    allowance = Allowance(key, 8 * worst)
+    chats = context.conversations
+    at_once = threading.Barrier(8)
+
+    def begin(asked: Asked) -> bool:
+        at_once.wait()
+        arrival = Arrival("one-key", "me", context.clock())
+        try:
+            chats.begin(chats.new_id(), asked, "default", arrival, allowance)
+        except ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(begin, questions)).count(True) == 1
+    for number in range(7):  # the winner holds one eighth of the day, the losers nothing
+        arrival = Arrival(f"key-{number}", "me", context.clock())
+        chats.begin(chats.new_id(), questions[0], "default", arrival, allowance)
+
+
+def _question(text: str) -> bytes:
+    return b'{"messages": [{"role": "user", "content": "%b"}]}' % text.encode()
 
 
 def test_a_file_beyond_the_keys_tokens_fails_its_batch(keyed: Callable[..., httpx.Client]):
