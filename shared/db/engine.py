@@ -163,7 +163,7 @@ def _on_sqlite_begin(connection: Connection) -> None:
 
 
 def _begin_to_write(connection: Connection, look_every_s: float) -> None:
-    give_up_at = time.monotonic() + _LOCK_TIMEOUT_S
+    give_up_at = time.monotonic() + _BUSY_TIMEOUT_S
     driver: Any = connection.connection.dbapi_connection
     while True:
         try:

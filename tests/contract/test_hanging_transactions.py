@@ -92,7 +92,7 @@ def test_who_waits_in_vain_for_the_write_lock_of_sqlite_is_told(
 ):
     holder, waiter = two_on_sqlite
     with holder.transaction():
-        monkeypatch.setattr(engine, "_LOCK_TIMEOUT_S", 0)
+        monkeypatch.setattr(engine, "_BUSY_TIMEOUT_S", 0)
         with pytest.raises(UnavailableError, match="locked"):
             _make(waiter, "never")
     _make(waiter, "afterwards")
