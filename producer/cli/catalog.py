@@ -24,7 +24,8 @@ _NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing is sent there
 def models(project: Project = None, as_json: AsJson = False) -> None:
     """The catalog's models, with prices in USD per million tokens."""
     with connected(project) as mill:
-        found = list(mill.models())
+        # Not the words that have one chosen: those have no price.
+        found = [row for row in mill.models() if row.get("owned_by") != "promptmill"]
     if as_json:
         print_json(found)
         return

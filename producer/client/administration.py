@@ -73,7 +73,9 @@ class Administration:
         return await self._json(calls.delete(path("keys", key_id)))
 
     def models(self) -> Listing[Json]:
-        """The catalog's models."""
+        """What may be named as `model`: words such as `auto` (owned by `promptmill`), and the
+        catalog's models.
+        """
         return self._listed(path("models"))
 
     def providers(self) -> Listing[Json]:

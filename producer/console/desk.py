@@ -210,8 +210,9 @@ class Desk:
         return list(told(catalog_routes.list_providers(self.context, self.caller()))["data"])
 
     def models(self) -> list[dict[str, Any]]:
-        """The catalog's models."""
-        return list(told(catalog_routes.list_models(self.context, self.caller()))["data"])
+        """The catalog's models, without the words that have one chosen."""
+        listed = told(catalog_routes.list_models(self.context, self.caller()))["data"]
+        return [each for each in listed if each["id"] in self.context.catalog.models]
 
     def endpoints(self, after: str | None) -> dict[str, Any]:
         """The project's webhook endpoints."""

@@ -181,6 +181,7 @@ async def test_what_is_wrong_is_told_as_openai_tells_it(client: Client, mill: Wh
 async def test_models_are_listed_and_retrieved(client: Client):
     assert {model.id for model in await all_of(client.models.list())} >= {"tiny", "large"}
     assert (await got(client.models.retrieve("tiny"))).owned_by == "acme"
+    assert (await got(client.models.retrieve("auto"))).owned_by == "promptmill"
     with pytest.raises(openai.NotFoundError) as caught:
         await got(client.models.retrieve("org/none:1"))
     assert caught.value.code == "model_not_found"

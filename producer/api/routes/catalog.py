@@ -7,7 +7,12 @@ from starlette.responses import Response
 from producer.access import Right
 from producer.api.answers import JsonResponse, list_object
 from producer.api.asking import Asking, Context
-from producer.api.objects import model_object, provider_object
+from producer.api.catalog_objects import (
+    model_object,
+    provider_object,
+    routing_object,
+    routing_words,
+)
 from producer.api.shapes.basics import Page
 from producer.api.shapes.catalog import ModelShape, ProviderShape
 from shared.errors import NotFoundError, UnavailableError
@@ -20,18 +25,23 @@ log = structlog.get_logger(__name__)
 
 @router.get("/v1/models", response_model=Page[ModelShape])
 def list_models(context: Context, caller: Asking) -> Response:
-    """The catalog's models."""
+    """What may be named as `model`: the words that have one chosen, and the catalog's models.
+
+    The words (`auto`, `cheapest`, `best`, tiers) are owned by `promptmill`.
+    """
     caller.require(Right.READ)
     catalog = context.catalog
-    return JsonResponse(
-        list_object([model_object(model, catalog) for model in catalog.models.values()])
-    )
+    words = [routing_object(word, catalog) for word in routing_words(catalog)]
+    models = [model_object(model, catalog) for model in catalog.models.values()]
+    return JsonResponse(list_object(words + models))
 
 
 @router.get("/v1/models/{name:path}", response_model=ModelShape)
 def get_model(name: str, context: Context, caller: Asking) -> Response:
-    """A model by its name, which may hold slashes."""
+    """A model by its name, which may hold slashes, or a word that has one chosen."""
     caller.require(Right.READ)
+    if name in routing_words(context.catalog):
+        return JsonResponse(routing_object(name, context.catalog))
     model = context.catalog.models.get(name)
     if model is None:
         raise NotFoundError("there is no such model in the catalog", code="model_not_found")

@@ -25,15 +25,25 @@ class ModelExtrasShape(Shape):
     available: bool
 
 
+class RoutingWordShape(Shape):
+    """A word that has a model chosen: how, and of which models that can be asked."""
+
+    mode: Literal["auto", "cheapest", "best", "tier"]
+    models: list[str]
+    available: bool
+
+
 class ModelShape(Shape):
-    """OpenAI's model object, and what the catalog says of the model."""
+    """OpenAI's model object, and what the catalog says of the model, or of the word that has one
+    chosen.
+    """
 
     id: str = Field(examples=["gpt-5.6-luna"])
     object: Literal["model"]
     created: int
     owned_by: str
     shutdown_date: str | None
-    promptmill: ModelExtrasShape
+    promptmill: ModelExtrasShape | RoutingWordShape
 
 
 class KeyHealthShape(Shape):

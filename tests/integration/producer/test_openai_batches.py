@@ -465,9 +465,12 @@ def test_errors_are_the_sdks_own_types(client: openai.OpenAI, address: str):
 
 def test_models_are_listed_and_retrieved(client: openai.OpenAI, context: ProducerContext):
     found = {model.id: model for model in client.models.list()}
-    assert list(found) == list(context.catalog.models)
-    name = next((name for name in found if "/" in name), next(iter(found)))
-    assert client.models.retrieve(name).owned_by == found[name].owned_by
+    words = [name for name, model in found.items() if model.owned_by == "promptmill"]
+    tiers = [tier for tier in ("cheap", "mid", "high") if context.catalog.models_of(Tier(tier))]
+    assert words == ["auto", "cheapest", "best", *tiers]
+    assert list(found) == [*words, *context.catalog.models]
+    for name, model in found.items():
+        assert client.models.retrieve(name) == model
     with pytest.raises(openai.NotFoundError) as caught:
         client.models.retrieve("org/model:1")
     assert caught.value.code == "model_not_found"
