@@ -90,7 +90,7 @@ def _predicted(plan: Any, batch: BatchRow) -> dict[str, Any]:
     ended_at = batch.completed_at or batch.expired_at or batch.cancelled_at or batch.failed_at
     began_at = batch.in_progress_at or plan.made_at
     return {
-        "made_at": plan.made_at.isoformat(),
+        "made_at": plan.made_at.timestamp(),
         "cost_nusd": expected,
         "cost_usd": plan.forecast["cost_usd"],
         "models": plan.forecast["models"],

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from producer.api.shapes.batches import ReportShape
 from producer.bootstrap import ProducerContext
 from shared.db.repositories import batch_plans, cost_tallies
 from shared.domain.inference import TaskType
@@ -48,7 +49,9 @@ def test_a_batch_keeps_what_was_expected_of_it_and_the_report_tells_both(
 ):
     expected = planned(api)
     batch = run(api, context)
-    predicted = api.get(f"/v1/batches/{batch}/report").json()["predicted"]
+    report = api.get(f"/v1/batches/{batch}/report").json()
+    ReportShape.model_validate(report, strict=True)  # as its page says
+    predicted = report["predicted"]
     assert predicted["cost_nusd"] == expected["cost_nusd"]
     assert predicted["models"] == expected["models"]
     actual = predicted["actual"]
