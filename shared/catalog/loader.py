@@ -258,6 +258,8 @@ def _capabilities(table: Table, wire: WireName) -> frozenset[str]:
         table.refuse("capabilities", f"has {EMBEDDINGS!r}: such a model has no other capability")
     if EMBEDDINGS in given and wire is not WireName.OPENAI:
         table.refuse(
-            "capabilities", f"has {EMBEDDINGS!r}: embeddings are made over the openai wire only"
+            "capabilities",
+            f"has {EMBEDDINGS!r}: embeddings are made over the openai wire only; Gemini and Cohere "
+            "speak it too, at a base_url of its own, so give the model a provider with that",
         )
     return frozenset(given)
