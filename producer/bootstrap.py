@@ -23,6 +23,7 @@ from producer.gauges import Gauges
 from producer.intake import IntakeLimits
 from producer.key_limits import KeyLimits
 from producer.local.admin_key import admin_key
+from producer.outcomes import Outcomes
 from producer.planning.forecaster import Forecaster
 from producer.purse import Budget
 from producer.results import ResultReader
@@ -64,6 +65,7 @@ class ProducerContext:
     early_uploads: EarlyUploads
     steering: Steering
     results: ResultReader
+    outcomes: Outcomes
     budget: Budget
     conversations: Conversations
     files: Files
@@ -153,6 +155,7 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
         early_uploads=EarlyUploads(submission, filler),
         steering=steering,
         results=results,
+        outcomes=Outcomes(database, catalog, clock=clock),
         budget=Budget(database, ledger, clock=clock),
         conversations=Conversations(
             database,

@@ -40,6 +40,7 @@ from shared.fault_points import FaultPoint, reach
 from shared.ids import claim_token
 from worker.answer_cache import Caching
 from worker.call_slots import CallSlots
+from worker.learned_routing import LearnedRouting
 from worker.pipeline import BatchContext, Pipeline
 
 log = structlog.get_logger(__name__)
@@ -68,6 +69,7 @@ class ChunkRunner:
         pipeline: Pipeline,
         loop: asyncio.AbstractEventLoop,
         policy_of: RoutingPolicyOf,
+        learned: LearnedRouting,
         *,
         slots: CallSlots,
         lease_s: float,
@@ -78,6 +80,7 @@ class ChunkRunner:
         self._pipeline = pipeline
         self._loop = loop
         self._policy_of = policy_of
+        self._learned = learned
         self._lease_s = lease_s
         self._clock = clock
         self._last_chance = max(1, max_deaths - 1)
@@ -266,6 +269,9 @@ class ChunkRunner:
         again = [job.id for job in claimed if job.deaths or job.decision]
         earlier = attempts.of_jobs(connection, again) if again else {}
         policy = self._policy_of(routing)
+        learned = self._learned.of(connection, batch.project_id)
+        if learned.shifts:
+            policy = replace(policy, learned=learned)
         if batch.optimise is not None:
             gain = batch_plans.gain_per_usd(connection, batch.number)
             policy = replace(policy, gain_per_usd=gain, allow_downgrade=True)

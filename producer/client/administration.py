@@ -45,6 +45,23 @@ class Administration:
             body["project"] = where
         return await self._json(calls.put(path("cache"), body))
 
+    async def outcomes(self, project: str | None = None) -> Json:
+        """`{project, data: [{model, task_type, prior, success, at_least, quality_shift, ...}]}`:
+        what was learned of the models.
+        """
+        return await self._json(calls.get(path("outcomes"), project=project))
+
+    async def forget_outcomes(
+        self,
+        project: str | None = None,
+        *,
+        model: str | None = None,
+        task_type: str | None = None,
+    ) -> Json:
+        """Forget what was learned: of a model, a task type, or all."""
+        named = {"project": project, "model": model, "task_type": task_type}
+        return await self._json(calls.delete(path("outcomes"), **named))
+
     def projects(self) -> Listing[Json]:
         """All projects (admin)."""
         return self._listed(path("projects"))
