@@ -107,7 +107,9 @@ class Estimate:
 
 
 def estimate(model: ModelSpec, task_type: TaskType, evidence: Evidence) -> Estimate:
-    """What is known of a model on a task type, for prompts as difficult as those it was seen with."""
+    """What is known of a model on a task type, for prompts as difficult as those it was seen
+    with.
+    """
     seen = evidence.seen
     difficulty = evidence.difficulties / seen if seen > 0.0 else _USUAL_DIFFICULTY
     return _posterior(round(success_of(model, task_type, difficulty), 3), evidence)
