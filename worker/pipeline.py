@@ -2,6 +2,8 @@
 
     (remember) → classify → route → (prepare → reserve, call, settle → judge → escalate)* → record
 
+To judge may include buying a second cheap answer (`worker.agreeing`), where the project wants it.
+
 Where the project keeps answers, a request that was answered before ends with that answer: it is
 neither routed nor paid for. An answer that was accepted is kept once it is recorded.
 
@@ -49,6 +51,7 @@ from shared.domain.inference import Request
 from shared.domain.job import JobStatus, line_of
 from shared.domain.money import usd_from_nusd
 from shared.webhooks.events import job_completed
+from worker.agreeing import Agreeing
 from worker.answer_cache import AnswerCache, Caching, KeptAnswer
 from worker.asking import Asking, Exhaustion
 from worker.metering import Meter, Payer
@@ -123,6 +126,7 @@ class Pipeline:
         self._routes = PreparedRoutes(catalog)
         self._classifiers = classifiers
         self._asking = asking
+        self._agreeing = Agreeing(catalog, asking, meter)
         self._meter = meter
         self._speaker = speaker
         self._cache = cache
@@ -154,6 +158,8 @@ class Pipeline:
                     await self._stop(story, outcome)
                     return
                 answer = self._weigh(story, reached, outcome)
+            if story.policy.agreement:
+                answer = await self._agreeing.checked(story, answer)
             step = self._next_step(story, answer)
             if isinstance(step, Accept):
                 await self._finish(story, step.reason)

@@ -54,7 +54,8 @@ class RoutingPolicy:
     preferences: used where a request gives none. allowed_models: None allows all. allow_downgrade:
     whether a cheaper rung may be used when the budget cannot carry the routed one. gain_per_usd: of
     a batch whose budget is allotted as a whole, what a further dollar must bring (`allotting`).
-    piloting: of a batch with a pilot. learned: from the project's own outcomes.
+    piloting: of a batch with a pilot. learned: from the project's own outcomes. agreement: whether
+    a second cheap answer is asked for where that pays (`agreement`).
     """
 
     preferences: Preferences = field(default_factory=Preferences)
@@ -66,6 +67,7 @@ class RoutingPolicy:
     gain_per_usd: float | None = None
     piloting: Piloting | None = None
     learned: Learned = NOTHING_LEARNED
+    agreement: bool = False
 
     @classmethod
     def of(cls, settings: RoutingSettings) -> "RoutingPolicy":

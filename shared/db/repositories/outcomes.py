@@ -15,6 +15,7 @@ from sqlalchemy import (
     cast,
     delete,
     func,
+    or_,
     select,
     text,
     type_coerce,
@@ -33,6 +34,7 @@ from shared.db.tables import (
     outcome_tallies,
     results,
 )
+from shared.deciding.agreement import JUDGE
 from shared.deciding.learning import Evidence
 from shared.domain.attempt import AttemptStatus, Purpose
 from shared.domain.inference import TaskType
@@ -72,6 +74,7 @@ def judged_in_batch(connection: Connection, number: int, total: int) -> Outcomes
             results.c.difficulty,
             accepted.label("accepted"),
             judge.label("judge"),
+            _said(connection, "of").label("of"),
         )
         .join(results, results.c.job_id == attempts.c.job_id)
         .where(
@@ -84,14 +87,15 @@ def judged_in_batch(connection: Connection, number: int, total: int) -> Outcomes
         )
         .subquery()
     )
+    model = func.coalesce(rows.c.of, rows.c.model).label("model")
     query = select(
-        rows.c.model,
+        model,
         rows.c.task_type,
         rows.c.accepted,
         rows.c.judge,
         func.count().label("answers"),
         func.sum(rows.c.difficulty).label("difficulty"),
-    ).group_by(rows.c.model, rows.c.task_type, rows.c.accepted, rows.c.judge)
+    ).group_by(model, rows.c.task_type, rows.c.accepted, rows.c.judge)
     found: Outcomes = defaultdict(Evidence)
     for row in connection.execute(query):
         found[row.model, TaskType(row.task_type)] = found[row.model, TaskType(row.task_type)].plus(
@@ -101,9 +105,19 @@ def judged_in_batch(connection: Connection, number: int, total: int) -> Outcomes
 
 
 def compared_in_batch(connection: Connection, number: int) -> Sequence[Any]:
-    """Answers that were bought for comparison alone, beside the answer their jobs got: job_id,
-    model, tier, answer, and of the result model, tier, task_type and body.
+    """Answers that were bought for comparison alone, or that another one differed from, beside the
+    answer their jobs got: model, tier, answer, and of the result end_tier, task_type and body.
     """
+    check = attempts.alias()
+    differed = (
+        select(check.c.id)
+        .where(
+            check.c.job_id == attempts.c.job_id,
+            check.c.purpose == Purpose.JUDGE,
+            check.c.answer.is_(None),
+        )
+        .exists()
+    )
     query = (
         select(
             attempts.c.model,
@@ -117,7 +131,8 @@ def compared_in_batch(connection: Connection, number: int) -> Sequence[Any]:
         .where(
             attempts.c.job_id.between(*id_range(number)),
             results.c.job_id.between(*id_range(number)),
-            attempts.c.purpose == Purpose.JUDGE,
+            attempts.c.tier != results.c.tier,
+            or_(attempts.c.purpose == Purpose.JUDGE, and_(attempts.c.rung == 0, differed)),
             and_(attempts.c.answer.is_not(None), results.c.body.is_not(None)),
             results.c.task_type.is_not(None),
         )
@@ -225,8 +240,9 @@ def _evidence(row: Row[Any], now: datetime) -> Evidence:
 def _judged(row: Row[Any]) -> Evidence:
     seen = {"seen": float(row.answers), "difficulties": float(row.difficulty or 0) / 1000.0}
     accepted = row.accepted in (True, 1, "true")
-    if row.judge == "agreement":
-        return Evidence(**{"agreed" if accepted else "differed": float(row.answers)}, **seen)
+    if row.judge == JUDGE:
+        # Where they differ, either may be wrong: the stronger model's answer tells which.
+        return Evidence(agreed=float(row.answers)) if accepted else Evidence()
     return Evidence(**{"passed" if accepted else "refused": float(row.answers)}, **seen)
 
 
