@@ -27,6 +27,7 @@ from producer.outcomes import Outcomes
 from producer.planning.forecaster import Forecaster
 from producer.purse import Budget
 from producer.results import ResultReader
+from producer.routing import Routing
 from producer.spool import Spool
 from producer.storage import Storage
 from producer.submission import Submission
@@ -66,6 +67,7 @@ class ProducerContext:
     steering: Steering
     results: ResultReader
     outcomes: Outcomes
+    routing: Routing
     budget: Budget
     conversations: Conversations
     files: Files
@@ -156,6 +158,7 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
         steering=steering,
         results=results,
         outcomes=Outcomes(database, catalog, clock=clock),
+        routing=Routing(database, catalog, clock=clock),
         budget=Budget(database, ledger, clock=clock),
         conversations=Conversations(
             database,

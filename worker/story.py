@@ -82,6 +82,7 @@ class Story:
         self._unpaid: Answer | None = None
         self._check: Verdict | None = None
         self._earlier_check = _check_of(earlier)
+        self.trial: Mapping[str, str] | None = None
         self.is_announced = False
         self.family: Family | None = None
         self.caching: Caching | None = None
@@ -233,6 +234,8 @@ class Story:
             decision["route"] = self.routed.to_dict()
         else:
             decision["no_route"] = {"code": self.routed.code, "message": self.routed.message}
+        if self.trial is not None:
+            decision["trial"] = dict(self.trial)
         if self.notes:
             decision["notes"] = list(self.notes)
         return decision

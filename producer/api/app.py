@@ -25,6 +25,7 @@ from producer.api.routes import (
     jobs,
     outcomes,
     projects,
+    routing,
     templates,
     webhooks,
 )
@@ -44,6 +45,7 @@ _ROOMS = (
     outcomes,
     analytics,
     projects,
+    routing,
     cache,
     templates,
     catalog,

@@ -22,6 +22,7 @@ from producer.cli import (
     evaluation,
     following,
     outcomes,
+    routing,
     system,
     templates,
     webhooks,
@@ -73,6 +74,7 @@ for _panel, _commands in _PANELS.items():
         app.command(rich_help_panel=_panel)(_command)
 app.add_typer(templates.group, rich_help_panel="Batches")
 app.add_typer(outcomes.group, rich_help_panel="Looking ahead")
+app.add_typer(routing.group, rich_help_panel="Looking ahead")
 for _group in (budgets.group, caches.group, access.projects, access.keys, webhooks.group):
     app.add_typer(_group, rich_help_panel="Money, access, webhooks")
 

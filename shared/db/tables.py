@@ -36,7 +36,7 @@ projects = Table(
     Column("day_limit_nusd", BigInteger),
     Column("month_limit_nusd", BigInteger),
     Column("total_limit_nusd", BigInteger),
-    # preferences, allowed_models, allow_downgrade: what routing takes from the project
+    # what routing takes from the project: its wishes, and the trial that runs
     Column("routing", Json, nullable=False),
     # for how long answers are kept for the next one who asks the same (NULL: not at all), and the
     # name of the cache they are kept in: another name is an empty cache

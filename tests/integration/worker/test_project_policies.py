@@ -1,4 +1,4 @@
-"""A second cheap answer judges the first where the project wants it and it pays by price."""
+"""What a project's policy may order: a second answer as a judge, another policy for some jobs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +9,7 @@ from sqlalchemy import update
 from shared.clock import utc_now
 from shared.db.repositories import outcomes
 from shared.db.tables import attempts, jobs, projects, results
+from shared.deciding.trials import Arm, arm_of
 from shared.domain.attempt import Purpose
 from tests.mill import Mill, asking, running_mill, text_of_result
 from tests.servers.simulator import SimulatorServer
@@ -94,3 +95,16 @@ def test_a_worker_that_died_after_a_check_buys_neither_answer_again(
         assert [made.model for made in mill.attempts()] == ["tiny", "other-tiny"]
         (again,) = mill.results()
         assert (again.body, again.cost_nusd) == (row.body, row.cost_nusd)
+
+
+def test_a_trial_runs_each_job_by_the_policy_of_its_arm(
+    tmp_path: Path, database_url: str, redis_url: str, simulator: SimulatorServer
+):
+    trial = {"name": "t", "share": 0.5, "policy": {"allowed_models": ["large"]}, "began_at": ""}
+    with running_mill(tmp_path, database_url, redis_url, simulator) as mill:
+        run(mill, [f"What is {n} + 30?" for n in range(24)], trial=trial)
+        rows = mill.results()
+    arms = [arm_of("t", row.job_id, 0.5) for row in rows]
+    assert set(arms) == set(Arm)
+    assert [row.decision["trial"] for row in rows] == [{"name": "t", "arm": arm} for arm in arms]
+    assert [row.model for row in rows] == ["large" if arm is Arm.B else "tiny" for arm in arms]
