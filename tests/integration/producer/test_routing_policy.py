@@ -4,8 +4,10 @@ import random
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from producer.bootstrap import ProducerContext
+from producer.cli.main import app
 from shared.deciding.trials import arm_of
 from shared.domain.job import job_id_of, public_job_id
 from tests.integration.producer.finished import finish, number_of
@@ -83,3 +85,24 @@ def test_a_trial_tells_which_policy_is_better_and_whether_by_chance(
     told = api.delete("/v1/routing/trial").json()
     assert (told["better"], told["because"]) == ("a", "feedback")
     assert api.get("/v1/routing").json()["trial"] is None
+
+
+def test_the_command_line_sets_policies_tells_trials_and_forgets_what_was_learned(
+    api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PROMPTMILL_API_URL", str(api.base_url))
+    monkeypatch.setenv("PROMPTMILL_API_KEY", api.headers["authorization"].split()[1])
+
+    def told(*arguments: str, code: int = 0) -> str:
+        done = CliRunner().invoke(app, list(arguments))
+        assert done.exit_code == code, done.output
+        return done.output
+
+    assert "agreement" in told("routing", "set", "agreement=true", "max_climbs=1")
+    told("routing", "set", "agreement", code=2)
+    told("routing", "trial", "begin", "cheap", 'preferences={"cost": 1}', "--share", "0.2")
+    assert "trial cheap: 20%" in told("routing", "show")
+    assert "neither is shown to be better" in told("routing", "trial", "end")
+    assert "has learned nothing yet" in told("learned", "show")
+    assert "forgotten in project default: 0" in told("learned", "reset", "--task-type", "coding")
+    told("feedback", "job_1000001", "splendid", code=2)
