@@ -23,9 +23,11 @@ from producer.gauges import Gauges
 from producer.intake import IntakeLimits
 from producer.key_limits import KeyLimits
 from producer.local.admin_key import admin_key
+from producer.outcomes import Outcomes
 from producer.planning.forecaster import Forecaster
 from producer.purse import Budget
 from producer.results import ResultReader
+from producer.routing import Routing
 from producer.spool import Spool
 from producer.storage import Storage
 from producer.submission import Submission
@@ -64,6 +66,8 @@ class ProducerContext:
     early_uploads: EarlyUploads
     steering: Steering
     results: ResultReader
+    outcomes: Outcomes
+    routing: Routing
     budget: Budget
     conversations: Conversations
     files: Files
@@ -153,6 +157,8 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
         early_uploads=EarlyUploads(submission, filler),
         steering=steering,
         results=results,
+        outcomes=Outcomes(database, catalog, clock=clock),
+        routing=Routing(database, catalog, clock=clock),
         budget=Budget(database, ledger, clock=clock),
         conversations=Conversations(
             database,

@@ -1,9 +1,10 @@
 """Looking ahead without sending anything: where prompts would go, and what a file might cost.
 
 Needs no server, no network and no database: the same pure deciders as the worker's, on a catalog.
-What a running Promptmill has learned comes in as `expectations`; without it a plan rests on usual
-answer lengths. Its `worst` bounds the routed attempts and their climbs, but neither retries nor
-fallbacks; what really bounds a batch is its cap.
+What a running Promptmill has learned comes in as `expectations` (costs) and `learned` (how good
+models are); without them a plan rests on usual answer lengths and the catalog. Its `worst` bounds
+the routed attempts and their climbs, but neither retries nor fallbacks; what really bounds a batch
+is its cap.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +18,7 @@ from producer.planning.terms import Terms
 from shared.catalog.spec import Catalog
 from shared.deciding.classification.classifier import Classifier
 from shared.deciding.classification.trained import TrainedClassifier
-from shared.deciding.constraints import RoutingPolicy
+from shared.deciding.constraints import NOTHING_LEARNED, Learned, RoutingPolicy
 from shared.deciding.expectations import Expectations
 from shared.deciding.prepared_routes import PreparedRoutes
 from shared.deciding.project_policy import policy_of
@@ -38,6 +39,7 @@ class Preview:
         *,
         classifier: Classifier | None = None,
         expectations: Expectations | None = None,
+        learned: Learned = NOTHING_LEARNED,
         room: Room = ONE_WORKER,
         everywhere: bool = False,
     ) -> None:
@@ -46,7 +48,8 @@ class Preview:
         """
         self._catalog = _everywhere(catalog) if everywhere else catalog
         self._routes = PreparedRoutes(self._catalog)
-        self._policy: RoutingPolicy = policy_of(catalog.routing, wishes or {})
+        policy = policy_of(catalog.routing, wishes or {})
+        self._policy: RoutingPolicy = replace(policy, learned=learned)
         self._classifier: Classifier = classifier or TrainedClassifier()
         self._expectations = expectations or Expectations()
         self._room = room

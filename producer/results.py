@@ -13,7 +13,7 @@ from typing import Any, Final
 from producer.result_lines import CSV_HEAD, WRITERS, Format, openai_lines, result_line
 from producer.story import story_of
 from shared.db.engine import Database
-from shared.db.repositories import batches, results
+from shared.db.repositories import batches, outcomes, results
 from shared.db.repositories.batches import BatchRow
 from shared.db.repositories.results import ResultRow
 from shared.domain.job import batch_number_of, line_of, parse_job_id
@@ -61,12 +61,14 @@ class ResultReader:
         job_id = parse_job_id(public_id)
         with self._database.reading() as connection:
             found = None if job_id is None else results.story(connection, job_id)
-            batch = None
+            batch = said = None
             if found is not None:
                 batch = batches.by_number(connection, batch_number_of(found.job.id))
+                said = outcomes.score_of(connection, found.job.id)
         if found is None or batch is None or project_id not in (None, batch.project_id):
             raise NotFoundError("there is no such job in this project", code="job_not_found")
-        return story_of(batch, found, None if found.result is None else result_line(found.result))
+        line = None if found.result is None else result_line(found.result)
+        return story_of(batch, found, line) | {"feedback": said}
 
     def spending(self, batch: BatchRow, now: datetime) -> list[dict[str, Any]]:
         """What a batch cost over time, {at (Unix seconds), attempts, cost_nusd}: nothing at its

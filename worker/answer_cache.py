@@ -8,7 +8,7 @@ one command, and so are the answers to be kept.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared.deciding.constraints import RoutingPolicy
+from shared.deciding.constraints import NOTHING_LEARNED, RoutingPolicy
 from shared.domain.inference import Request
 from shared.domain.repetition import fingerprint, may_repeat
 
@@ -64,7 +64,9 @@ class AnswerCache:
         """The name of the answer to a request; None where it is always to be asked anew."""
         if not may_repeat(request):
             return None
-        around = f"{self._catalog_digest}\n{policy!r}".encode()
+        # What was learned since does not make an answer another one.
+        wishes = replace(policy, learned=NOTHING_LEARNED) if policy.learned.shifts else policy
+        around = f"{self._catalog_digest}\n{wishes!r}".encode()
         digest = blake2b(fingerprint(request) + around, digest_size=16).hexdigest()
         return f"{_PREFIX}{caching.name}:{digest}"
 

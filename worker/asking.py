@@ -11,6 +11,7 @@ from tenacity import AsyncRetrying
 
 from shared.catalog.spec import Catalog
 from shared.deciding.estimation import max_tokens_for
+from shared.domain.attempt import Purpose
 from shared.domain.decisions import Rung
 from worker.metering import Meter
 from worker.outcome import (
@@ -71,6 +72,13 @@ class Asking:
             raise ValueError("a rung without models")
         return worst
 
+    async def check(self, story: Story, name: str, index: int) -> AttemptOutcome:
+        """One more answer to compare with the rung's, tried once: a check is no reason to wait."""
+        prepared = self._prepare(story, name)
+        if isinstance(prepared, Busy):
+            return prepared
+        return await self._try(story, prepared, index, Purpose.JUDGE)
+
     async def _ask_model(self, story: Story, name: str, index: int) -> AttemptOutcome:
         """One model with its retries. Failed tries are paid for here; an answer is not yet."""
         prepared = self._prepare(story, name)
@@ -123,7 +131,9 @@ class Asking:
         except NotSent as error:
             return Busy(_CHANGED_CATALOG_S, error.message, down=True)
 
-    async def _try(self, story: Story, prepared: PreparedCall, index: int) -> AttemptOutcome:
+    async def _try(
+        self, story: Story, prepared: PreparedCall, index: int, purpose: Purpose | None = None
+    ) -> AttemptOutcome:
         """One attempt; a failed one is paid for.
 
         What has been told to somebody cannot be told again: such a failure is the last word.
@@ -133,7 +143,7 @@ class Asking:
             prepared,
             ordinal=story.next_ordinal(),
             rung=index,
-            purpose=story.purpose_of(index),
+            purpose=purpose or story.purpose_of(index),
             listener=story.listener_to(prepared.model.name),
         )
         match outcome:

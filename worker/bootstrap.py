@@ -33,6 +33,7 @@ from worker.answer_cache import AnswerCache
 from worker.asking import Asking
 from worker.call_slots import CallSlots
 from worker.chunk_runner import ChunkRunner, Heart
+from worker.learned_routing import LearnedRouting
 from worker.ledger_opening import LedgerOpener
 from worker.metering import Meter
 from worker.pipeline import Pipeline
@@ -160,6 +161,7 @@ async def _make(
         pipeline,
         asyncio.get_running_loop(),
         lambda routing: policy_of(catalog.routing, routing),
+        LearnedRouting(catalog, clock=utc_now),
         slots=slots,
         lease_s=settings.lease_s,
         max_deaths=settings.max_deaths,

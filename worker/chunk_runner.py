@@ -31,7 +31,7 @@ from shared.clock import utc_now
 from shared.db.engine import Connection, Database
 from shared.db.repositories import attempts, batch_plans, batches, jobs, projects, webhooks
 from shared.db.repositories.jobs import ClaimedJob
-from shared.deciding.constraints import Piloting, RoutingPolicy
+from shared.deciding.constraints import Learned, Piloting, RoutingPolicy
 from shared.domain.batch import BatchStatus
 from shared.domain.inference import Tier
 from shared.domain.job import JobStatus, public_job_id
@@ -40,7 +40,8 @@ from shared.fault_points import FaultPoint, reach
 from shared.ids import claim_token
 from worker.answer_cache import Caching
 from worker.call_slots import CallSlots
-from worker.pipeline import BatchContext, Pipeline
+from worker.learned_routing import LearnedRouting
+from worker.pipeline import BatchContext, Pipeline, Trial
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +69,7 @@ class ChunkRunner:
         pipeline: Pipeline,
         loop: asyncio.AbstractEventLoop,
         policy_of: RoutingPolicyOf,
+        learned: LearnedRouting,
         *,
         slots: CallSlots,
         lease_s: float,
@@ -78,6 +80,7 @@ class ChunkRunner:
         self._pipeline = pipeline
         self._loop = loop
         self._policy_of = policy_of
+        self._learned = learned
         self._lease_s = lease_s
         self._clock = clock
         self._last_chance = max(1, max_deaths - 1)
@@ -266,6 +269,10 @@ class ChunkRunner:
         again = [job.id for job in claimed if job.deaths or job.decision]
         earlier = attempts.of_jobs(connection, again) if again else {}
         policy = self._policy_of(routing)
+        learned = self._learned.of(connection, batch.project_id)
+        if learned.shifts:
+            policy = replace(policy, learned=learned)
+        trial = self._trial(routing, batch, learned)
         if batch.optimise is not None:
             gain = batch_plans.gain_per_usd(connection, batch.number)
             policy = replace(policy, gain_per_usd=gain, allow_downgrade=True)
@@ -282,8 +289,19 @@ class ChunkRunner:
             has_duplicates=batch.duplicates > 0,
             caching=_caching_of(project),
             key_id=batch.key_id,
+            trial=trial,
         )
         return _Claimed(claimed, earlier, context)
+
+    def _trial(
+        self, routing: Mapping[str, Any], batch: batches.BatchRow, learned: Learned
+    ) -> Trial | None:
+        """The project's trial; a batch that is planned as a whole takes no part."""
+        trial = routing.get("trial")
+        if trial is None or batch.optimise is not None or batch.pilot is not None:
+            return None
+        policy = self._policy_of({**routing, **trial["policy"]})
+        return Trial(trial["name"], trial["share"], replace(policy, learned=learned))
 
     def _submit(self, work: Coroutine[Any, Any, ResultT]) -> "concurrent.futures.Future[ResultT]":
         return asyncio.run_coroutine_threadsafe(work, self._loop)

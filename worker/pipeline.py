@@ -2,6 +2,8 @@
 
     (remember) → classify → route → (prepare → reserve, call, settle → judge → escalate)* → record
 
+To judge may include buying a second cheap answer (`worker.agreeing`), where the project wants it.
+
 Where the project keeps answers, a request that was answered before ends with that answer: it is
 neither routed nor paid for. An answer that was accepted is kept once it is recorded.
 
@@ -35,6 +37,7 @@ from shared.deciding.escalation import next_step
 from shared.deciding.judging import judge
 from shared.deciding.prepared_routes import PreparedRoutes
 from shared.deciding.routing import cheaper_rungs
+from shared.deciding.trials import Arm, arm_of
 from shared.domain.batch import is_awaited
 from shared.domain.decisions import (
     UNCLASSIFIED,
@@ -49,6 +52,7 @@ from shared.domain.inference import Request
 from shared.domain.job import JobStatus, line_of
 from shared.domain.money import usd_from_nusd
 from shared.webhooks.events import job_completed
+from worker.agreeing import Agreeing
 from worker.answer_cache import AnswerCache, Caching, KeptAnswer
 from worker.asking import Asking, Exhaustion
 from worker.metering import Meter, Payer
@@ -73,12 +77,21 @@ _SICK_RETRY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """Another policy that a share of a project's jobs is run by, to be compared."""
+
+    name: str
+    share: float
+    policy: RoutingPolicy
+
+
+@dataclass(frozen=True, slots=True)
 class BatchContext:
     """What the jobs of a batch share.
 
     announces_jobs: an endpoint wants an event of each answer. is_capped: it has a limit of its own.
     has_duplicates: some of its jobs wait for the end of others. caching: None where the project
-    keeps no answers. key_id: the API key whose limits it draws on.
+    keeps no answers. key_id: the API key whose limits it draws on. trial: of the project, if any.
     """
 
     number: int
@@ -90,6 +103,17 @@ class BatchContext:
     has_duplicates: bool = False
     caching: Caching | None = None
     key_id: str | None = None
+    trial: Trial | None = None
+
+    def arm_of(self, job: ClaimedJob) -> Arm | None:
+        """By which of two policies a job is run; None where there is one."""
+        return None if self.trial is None else arm_of(self.trial.name, job.id, self.trial.share)
+
+    def policy_for(self, job: ClaimedJob) -> RoutingPolicy:
+        """The policy that a job is run by."""
+        if self.trial is not None and self.arm_of(job) is Arm.B:
+            return self.trial.policy
+        return self.policy
 
     @property
     def is_awaited(self) -> bool:
@@ -123,6 +147,7 @@ class Pipeline:
         self._routes = PreparedRoutes(catalog)
         self._classifiers = classifiers
         self._asking = asking
+        self._agreeing = Agreeing(catalog, asking, meter)
         self._meter = meter
         self._speaker = speaker
         self._cache = cache
@@ -136,7 +161,7 @@ class Pipeline:
         again.
         """
         request = Request.from_json(job.request)
-        key = self._key_of(request, batch)
+        key = self._key_of(request, job, batch)
         if key is not None and (kept := await self._cache.find(key)) is not None:
             await self._remember(job, batch, earlier, kept)
             return
@@ -154,6 +179,8 @@ class Pipeline:
                     await self._stop(story, outcome)
                     return
                 answer = self._weigh(story, reached, outcome)
+            if story.policy.agreement:
+                answer = await self._agreeing.checked(story, answer)
             step = self._next_step(story, answer)
             if isinstance(step, Accept):
                 await self._finish(story, step.reason)
@@ -174,11 +201,11 @@ class Pipeline:
 
     # The stages ---------------------------------------------------------------------------------
 
-    def _key_of(self, request: Request, batch: BatchContext) -> str | None:
+    def _key_of(self, request: Request, job: ClaimedJob, batch: BatchContext) -> str | None:
         """Where the project may have the answer to this request, or is to keep it."""
         if batch.caching is None:
             return None
-        return self._cache.key(batch.caching, batch.policy, request)
+        return self._cache.key(batch.caching, batch.policy_for(job), request)
 
     async def _remember(
         self, job: ClaimedJob, batch: BatchContext, earlier: Sequence[Any], kept: KeptAnswer
@@ -201,6 +228,7 @@ class Pipeline:
         # A counter in Redis for each chat without a cap would cost more than it could ever refuse.
         draws = batch.is_capped or not batch.is_awaited
         payer = Payer(job.id, job.claim_token, batch.project_id, batch.id, draws, batch.key_id)
+        policy = batch.policy_for(job)
         if job.decision is not None and "route" in job.decision:
             classification = Classification.from_dict(job.decision["classification"])
             routed: Route | NoRoute = Route.from_dict(job.decision["route"])
@@ -208,8 +236,10 @@ class Pipeline:
             classification = UNCLASSIFIED
             if request.embed is None:
                 classification = self._classifiers.of(batch.project_id).classify(request)
-            routed = self._routes.route(request, classification, batch.policy)
-        story = Story(job, payer, request, classification, routed, batch.policy, earlier)
+            routed = self._routes.route(request, classification, policy)
+        story = Story(job, payer, request, classification, routed, policy, earlier)
+        if batch.trial is not None and (arm := batch.arm_of(job)) is not None:
+            story.trial = {"name": batch.trial.name, "arm": arm.value}
         story.is_announced = batch.announces_jobs
         story.family = batch.family
         story.caching = batch.caching

@@ -4,7 +4,7 @@ Holds state for one job under one claim; the rows it makes are what `results` an
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from shared.catalog.spec import ModelSpec
 from shared.db.repositories.attempts import Closing
 from shared.db.repositories.duplicates import Family
 from shared.db.repositories.jobs import ClaimedJob
+from shared.deciding.agreement import JUDGE
 from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.escalation import best_of
 from shared.deciding.estimation import demand_of
@@ -79,6 +80,9 @@ class Story:
         self._paid_nusd = sum(row.cost_nusd for row in earlier)
         self._uncertain: int = sum(row.status == AttemptStatus.UNCONFIRMED for row in earlier)
         self._unpaid: Answer | None = None
+        self._check: Verdict | None = None
+        self._earlier_check = _check_of(earlier)
+        self.trial: Mapping[str, str] | None = None
         self.is_announced = False
         self.family: Family | None = None
         self.caching: Caching | None = None
@@ -177,6 +181,28 @@ class Story:
         self._unpaid = answer
         return answer
 
+    @property
+    def was_checked(self) -> bool:
+        """Whether another answer was bought to check its own by."""
+        return self._check is not None
+
+    def checked(self, verdict: Verdict) -> Answer:
+        """The latest answer with the verdict that another one beside it gave."""
+        answer = replace(self.answers[-1], verdict=verdict)
+        self.answers[-1] = answer
+        self._check = verdict
+        return answer
+
+    def paid_check(self, closing: Closing, verdict: Verdict) -> Closing:
+        """Count what that other answer cost; its price is to be written now, without its text."""
+        self.paid(closing)
+        return closing._replace(verdict=verdict.to_dict() | {"of": self.answers[-1].model})
+
+    @property
+    def earlier_check(self) -> Verdict | None:
+        """The verdict by agreement that a former claim bought."""
+        return self._earlier_check
+
     def take_unpaid(self, *, keep_answer: bool = False) -> Closing | None:
         """The price of the latest answer, to be written now; None when it has been written.
 
@@ -208,6 +234,8 @@ class Story:
             decision["route"] = self.routed.to_dict()
         else:
             decision["no_route"] = {"code": self.routed.code, "message": self.routed.message}
+        if self.trial is not None:
+            decision["trial"] = dict(self.trial)
         if self.notes:
             decision["notes"] = list(self.notes)
         return decision
@@ -361,6 +389,15 @@ def _answer_of(row: Any) -> Answer | None:
         ),
         latency_ms=_milliseconds(row.started_at, row.ended_at),
     )
+
+
+def _check_of(earlier: Sequence[Any]) -> Verdict | None:
+    """What an answer that was bought for comparison said of the first one, under a former claim."""
+    for row in earlier:
+        verdict = row.verdict
+        if verdict is not None and verdict["judge"] == JUDGE:
+            return Verdict(verdict["accepted"], verdict["score"], tuple(verdict["reasons"]), JUDGE)
+    return None
 
 
 def _milliseconds(start: datetime, end: datetime) -> int:

@@ -87,6 +87,25 @@ def _print(told: dict[str, Any]) -> None:
             for row in told["policies"]
         ],
     )
+    _print_chosen(told)
+
+
+def _print_chosen(told: dict[str, Any]) -> None:
+    print_table(
+        f"chosen on other prompts, for a quality of {told['target_quality']:.3f}",
+        ("chosen of", ">quality", ">above target", ">cost", ">of strong", "mostly"),
+        [
+            (
+                row["chosen_of"],
+                _share(row["quality"]),
+                f"{row['above_target']:+.3f} ± {row['error_95']:.3f}",
+                money(row["cost_nusd"]),
+                "-" if row["of_strong_cost"] is None else _share(row["of_strong_cost"]),
+                row["ways"][0]["way"],
+            )
+            for row in told["chosen"]
+        ],
+    )
 
 
 def _point(point: dict[str, Any] | None) -> tuple[str, str, str]:

@@ -21,6 +21,8 @@ from producer.cli import (
     catalog,
     evaluation,
     following,
+    outcomes,
+    routing,
     system,
     templates,
     webhooks,
@@ -47,6 +49,7 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
         batches.retry,
         batches.resume,
         following.ask,
+        outcomes.feedback,
     ],
     "Looking ahead": [
         catalog.plan,
@@ -70,6 +73,8 @@ for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
 app.add_typer(templates.group, rich_help_panel="Batches")
+app.add_typer(outcomes.group, rich_help_panel="Looking ahead")
+app.add_typer(routing.group, rich_help_panel="Looking ahead")
 for _group in (budgets.group, caches.group, access.projects, access.keys, webhooks.group):
     app.add_typer(_group, rich_help_panel="Money, access, webhooks")
 

@@ -45,6 +45,50 @@ class Administration:
             body["project"] = where
         return await self._json(calls.put(path("cache"), body))
 
+    async def outcomes(self, project: str | None = None) -> Json:
+        """`{project, data: [{model, task_type, prior, success, at_least, quality_shift, ...}]}`:
+        what was learned of the models.
+        """
+        return await self._json(calls.get(path("outcomes"), project=project))
+
+    async def forget_outcomes(
+        self,
+        project: str | None = None,
+        *,
+        model: str | None = None,
+        task_type: str | None = None,
+    ) -> Json:
+        """Forget what was learned: of a model, a task type, or all."""
+        named = {"project": project, "model": model, "task_type": task_type}
+        return await self._json(calls.delete(path("outcomes"), **named))
+
+    async def routing(self, project: str | None = None) -> Json:
+        """`{project, policy, trial}`: what a project wishes of routing."""
+        return await self._json(calls.get(path("routing"), project=project))
+
+    async def set_routing(self, /, project: str | None = None, **wishes: object) -> Json:
+        """Set `preferences`, `allowed_models`, `max_climbs`, `default_max_tokens`,
+        `allow_downgrade`, `agreement`; None leaves one to the catalog, others stay.
+        """
+        if (where := project or self._project) is not None:
+            wishes["project"] = where
+        return await self._json(calls.put(path("routing"), wishes))
+
+    async def begin_trial(
+        self, name: str, policy: Json, share: float = 0.5, project: str | None = None
+    ) -> Json:
+        """Run a share of a project's jobs by its policy with these wishes changed."""
+        body = {"name": name, "share": share, "policy": policy, "project": project or self._project}
+        return await self._json(calls.post(path("routing", "trial"), body))
+
+    async def trial(self, project: str | None = None) -> Json:
+        """What the trial has shown: which policy is better, and whether by chance."""
+        return await self._json(calls.get(path("routing", "trial"), project=project))
+
+    async def end_trial(self, project: str | None = None) -> Json:
+        """End the trial; what it has shown."""
+        return await self._json(calls.delete(path("routing", "trial"), project=project))
+
     def projects(self) -> Listing[Json]:
         """All projects (admin)."""
         return self._listed(path("projects"))

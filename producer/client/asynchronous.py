@@ -224,6 +224,11 @@ class AsyncPromptmill(Administration):
         """A job's whole story: classification, route, attempts, verdicts, costs."""
         return await self._json(calls.get(path("jobs", job_id)))
 
+    async def feedback(self, job_id: str, score: float) -> Json:
+        """Say what a job's answer was worth, 0 (bad) to 1 (good); the last word counts."""
+        call = calls.post(path("jobs", job_id, "feedback"), {"score": score}, repeatable=True)
+        return await self._json(call)
+
     def job_ids(self, batch_id: str) -> Listing[str]:
         """The ids of a batch's jobs that have ended, in input order."""
         # OpenAI's form of the lines carries the job's number, the native one the input's line.

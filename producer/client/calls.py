@@ -101,9 +101,10 @@ def patch(path: str, body: Mapping[str, Any]) -> Call:
     return Call("PATCH", path, body=dict(body))
 
 
-def delete(path: str) -> Call:
-    """A call that removes a thing."""
-    return Call("DELETE", path)
+def delete(path: str, **params: object) -> Call:
+    """A call that removes things; parameters that are None are left out."""
+    given = {name: str(value) for name, value in params.items() if value is not None}
+    return Call("DELETE", path, given)
 
 
 def path(*parts: str) -> str:

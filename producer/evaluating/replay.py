@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from producer.evaluating.cascades import cheapest_ways
 from producer.evaluating.frontier import Case, Curve, Point, curve
 from producer.evaluating.outcomes import Outcome, Recorded
 from shared.deciding.classification.classifier import Classifier
@@ -108,7 +109,10 @@ def evaluate(
         both = [doubt + 0.5 * need for doubt, need in zip(doubts, needs, strict=True)]
         curves["agreement, then policy"] = curve(checked, both)
         settings["agreement"] = _where(checked, [doubt > 0 for doubt in doubts])
-    return _told(outcomes, cast, curves, settings, target) | {"left_out": asked - len(outcomes)}
+    return _told(outcomes, cast, curves, settings, target) | {
+        "left_out": asked - len(outcomes),
+        "chosen": cheapest_ways(outcomes, needs, cast.strong, target),
+    }
 
 
 def _told(

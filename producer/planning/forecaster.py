@@ -13,10 +13,11 @@ from producer.previewing import Preview
 from shared.catalog.keys import resolve_keys
 from shared.catalog.spec import Catalog
 from shared.db.engine import Database
-from shared.db.repositories import batches, cost_tallies, projects, workers
+from shared.db.repositories import batches, cost_tallies, outcomes, projects, workers
 from shared.db.repositories.batches import BatchRow
 from shared.deciding.classification.plugged import Classifiers
 from shared.deciding.expectations import Expectations
+from shared.deciding.learning import learned_of
 from shared.domain.batch import BatchStatus
 
 KEPT: Final = 1_024
@@ -54,14 +55,16 @@ class Forecaster:
         """What looks ahead for a project, with what was learned there until now."""
         with self._database.reading() as connection:
             project = projects.get(connection, project_id)
-            learned = cost_tallies.of_project(connection, project_id)
+            costs = cost_tallies.of_project(connection, project_id)
+            seen = outcomes.of_project(connection, project_id, self._clock())
             alive = workers.alive(connection, self._clock() - _SEEN_WITHIN)
         working = sum(row.kind == "worker" for row in alive)
         return Preview(
             self._catalog,
             None if project is None else project.routing,
             classifier=self._classifiers.of(project_id),
-            expectations=Expectations(learned),
+            expectations=Expectations(costs),
+            learned=learned_of(seen, self._catalog),
             room=Room(self._max_in_flight * max(1, working), self._keys),
         )
 

@@ -36,7 +36,7 @@ projects = Table(
     Column("day_limit_nusd", BigInteger),
     Column("month_limit_nusd", BigInteger),
     Column("total_limit_nusd", BigInteger),
-    # preferences, allowed_models, allow_downgrade: what routing takes from the project
+    # what routing takes from the project: its wishes, and the trial that runs
     Column("routing", Json, nullable=False),
     # for how long answers are kept for the next one who asks the same (NULL: not at all), and the
     # name of the cache they are kept in: another name is an empty cache
@@ -82,6 +82,7 @@ templates = Table(
 OPEN_BATCH = "status IN ('validating', 'filling', 'in_progress', 'finalizing', 'cancelling')"
 SUBMITTED_BATCH = "id < 'chat'"
 UNLEARNED_PLAN = "learned_at IS NULL"
+UNLEARNED_FEEDBACK = "learned_score IS NULL OR learned_score <> score"
 """Conditions of indexes. SQLite uses such an index only for a query that says the same word for
 word: `where(text(OPEN_BATCH))`.
 """
@@ -224,6 +225,43 @@ cost_tallies = Table(
     Column("task_type", String(32), primary_key=True),
     *(Column(name, Double, nullable=False, server_default="0") for name in COST_SUMS),
     Column("updated_at", UtcDateTime, nullable=False),
+)
+
+EVIDENCE_SUMS = (
+    "good", "bad", "agreed", "differed", "passed", "refused", "difficulties", "seen",
+)  # fmt: skip
+"""The fields of `shared.deciding.learning.Evidence`."""
+
+outcome_tallies = Table(
+    "outcome_tallies",
+    metadata,
+    # what became of answers per model and task type, older ones for less
+    Column("project_id", ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+    Column("model", String(200), primary_key=True),
+    Column("task_type", String(32), primary_key=True),
+    *(Column(name, Double, nullable=False, server_default="0") for name in EVIDENCE_SUMS),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    # what somebody said of a job's answer: the last word counts
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("project_id", ForeignKey("projects.id", ondelete="CASCADE"), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("task_type", String(32), nullable=False),
+    Column("difficulty", Integer, nullable=False),  # in thousandths
+    Column("score", Double, nullable=False),  # 0: bad, 1: good
+    Column("given_at", UtcDateTime, nullable=False),
+    # the score that was added to `outcome_tallies`; NULL: none yet
+    Column("learned_score", Double),
+    Index(
+        "ix_feedback_unlearned",
+        "job_id",
+        sqlite_where=text(UNLEARNED_FEEDBACK),
+        postgresql_where=text(UNLEARNED_FEEDBACK),
+    ),
 )
 
 files = Table(

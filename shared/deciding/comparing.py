@@ -40,6 +40,14 @@ def answer_key(text: str) -> str | None:
     return _number(numbers[-1]) if numbers else None
 
 
+def is_stated(text: str) -> bool:
+    """Whether a text says where its answer stands: it is short, or JSON, or names it."""
+    said = text.strip()[-_READ_CHARS:]
+    if len(said) <= _SHORT_CHARS or (said[0] in "{[" and _json(said) is not None):
+        return True
+    return bool(_BOXED.search(said) or _SAID.search(said))
+
+
 def _last(pattern: re.Pattern[str], text: str) -> str:
     found: list[str] = pattern.findall(text)
     return found[-1] if found else ""

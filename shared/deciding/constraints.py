@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
 
 from shared.catalog.spec import Catalog, ModelSpec, RoutingSettings
 from shared.deciding.estimation import Demand, max_tokens_for, rough_cost_nusd, worst_cost_nusd
-from shared.domain.inference import Preferences, Request, Tier
+from shared.domain.inference import Preferences, Request, TaskType, Tier
 from shared.domain.money import usd_from_nusd
 
 
@@ -25,6 +27,26 @@ class Piloting:
         return dict(self.tiers).get(cluster, self.otherwise)
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What own outcomes add to the quality of models, per task type (`learning`); empty where
+    nothing was learned.
+    """
+
+    shifts: tuple[tuple[str, TaskType, float], ...] = ()
+
+    @cached_property
+    def _by_model(self) -> dict[tuple[str, TaskType], float]:
+        return {(name, task_type): shift for name, task_type, shift in self.shifts}
+
+    def shift(self, model: str, task_type: TaskType) -> float:
+        """What to add to this model's quality for this task type."""
+        return self._by_model.get((model, task_type), 0.0)
+
+
+NOTHING_LEARNED: Final = Learned()
+
+
 @dataclass(frozen=True, slots=True)
 class RoutingPolicy:
     """How a project routes.
@@ -32,7 +54,8 @@ class RoutingPolicy:
     preferences: used where a request gives none. allowed_models: None allows all. allow_downgrade:
     whether a cheaper rung may be used when the budget cannot carry the routed one. gain_per_usd: of
     a batch whose budget is allotted as a whole, what a further dollar must bring (`allotting`).
-    piloting: of a batch with a pilot.
+    piloting: of a batch with a pilot. learned: from the project's own outcomes. agreement: whether
+    a second cheap answer is asked for where that pays (`agreement`).
     """
 
     preferences: Preferences = field(default_factory=Preferences)
@@ -43,6 +66,8 @@ class RoutingPolicy:
     allow_downgrade: bool = False
     gain_per_usd: float | None = None
     piloting: Piloting | None = None
+    learned: Learned = NOTHING_LEARNED
+    agreement: bool = False
 
     @classmethod
     def of(cls, settings: RoutingSettings) -> "RoutingPolicy":
@@ -57,12 +82,13 @@ class RoutingPolicy:
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A model that may answer, with the limit it would be given and its expected cost, roughly:
-    it orders models.
+    it orders models. learned: what own outcomes add to its quality for this task type.
     """
 
     model: ModelSpec
     max_tokens: int
     expected_nusd: int
+    learned: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from shared.domain.inference import Preferences
 
 def policy_of(defaults: RoutingSettings, wishes: Mapping[str, Any]) -> RoutingPolicy:
     """The policy from the catalog's [routing] table and a project's `routing` object: any of
-    preferences, allowed_models, max_climbs, default_max_tokens, allow_downgrade.
+    preferences, allowed_models, max_climbs, default_max_tokens, allow_downgrade, agreement.
     """
     policy = RoutingPolicy.of(defaults)
     kept = {
         name: wishes[name]
-        for name in ("max_climbs", "default_max_tokens", "allow_downgrade")
+        for name in ("max_climbs", "default_max_tokens", "allow_downgrade", "agreement")
         if wishes.get(name) is not None
     }
     if wishes.get("preferences"):

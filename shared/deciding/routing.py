@@ -60,7 +60,7 @@ def route(
     if not sifted.candidates:
         everything = sift(catalog.models.values(), request, demand, catalog, policy)
         return _nothing_left(_on_ladder(everything, policy, _TIERS.get(request.model)))
-    return _chosen(request, sifted, classification, policy)
+    return _chosen(request, _as_learned(sifted, classification, policy), classification, policy)
 
 
 def candidates_of(
@@ -73,7 +73,8 @@ def candidates_of(
     sifted = sift(models, request, demand, catalog, policy)
     if named:
         return sifted.candidates
-    return _on_ladder(sifted, policy, _TIERS.get(request.model)).candidates
+    sifted = _on_ladder(sifted, policy, _TIERS.get(request.model))
+    return _as_learned(sifted, classification, policy).candidates
 
 
 def _embedding(
@@ -187,8 +188,14 @@ def _auto(
         strongest = max(rank(c.model.tier) for c in order)
         order = [c for c in order if rank(c.model.tier) == strongest]
         reasons.append(f"nothing of tier {floor.value} or above may be asked")
-    reasons.append(f"{order[0].model.name} has the best score")
+    reasons.append(f"{order[0].model.name} has the best score{_learned_of(order[0])}")
     return _climbing(Mode.AUTO, order[0], sifted, (classification, weights, policy), reasons)
+
+
+def _learned_of(candidate: Candidate) -> str:
+    if not candidate.learned:
+        return ""
+    return f" (own outcomes: quality {candidate.learned:+.2f})"
 
 
 def _cheapest(
@@ -272,6 +279,17 @@ def _on_ladder(sifted: Sifted, policy: RoutingPolicy, named: Tier | None) -> Sif
         tuple(c for c in sifted.candidates if c.model.name not in off),
         (*sifted.excluded, *((name, "its tier is not on the ladder") for name in sorted(off))),
     )
+
+
+def _as_learned(sifted: Sifted, classification: Classification, policy: RoutingPolicy) -> Sifted:
+    """The candidates with what the project's own outcomes say of them."""
+    if not policy.learned.shifts:
+        return sifted
+    known = tuple(
+        replace(c, learned=policy.learned.shift(c.model.name, classification.task_type))
+        for c in sifted.candidates
+    )
+    return Sifted(known, sifted.excluded)
 
 
 def _not_found(name: str, catalog: Catalog) -> NoRoute:

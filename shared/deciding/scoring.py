@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from math import exp, log10
 from typing import Final
 
+from shared.catalog.spec import ModelSpec
 from shared.deciding.constraints import Candidate
 from shared.domain.decisions import Classification
 from shared.domain.inference import Preferences, TaskType, Tier
@@ -41,7 +42,12 @@ _FLOORS: Final = ((0.82, Tier.HIGH), (0.52, Tier.MID))
 def need_of(classification: Classification) -> float:
     """How much strength a prompt needs, about 0..1: its difficulty, more where we are unsure."""
     doubt = _DOUBT * (1.0 - classification.confidence)
-    return classification.difficulty + _TASK_NEED[classification.task_type] + doubt
+    return need_of_task(classification.task_type, classification.difficulty) + doubt
+
+
+def need_of_task(task_type: TaskType, difficulty: float) -> float:
+    """The need of a prompt whose kind is certain."""
+    return difficulty + _TASK_NEED[task_type]
 
 
 def step_of_need(classification: Classification) -> int:
@@ -64,8 +70,12 @@ def floor_of(classification: Classification) -> Tier:
 
 
 def quality_for(candidate: Candidate, task_type: TaskType) -> float:
-    """A model's quality for a task type: its prior, and a bonus for a named strength."""
-    model = candidate.model
+    """A model's quality for a task type, with what was learned of it there."""
+    return quality_of(candidate.model, task_type) + candidate.learned
+
+
+def quality_of(model: ModelSpec, task_type: TaskType) -> float:
+    """A model's prior quality for a task type, with a bonus for a named strength."""
     return model.quality + (_STRENGTH_BONUS if task_type in model.strengths else 0.0)
 
 

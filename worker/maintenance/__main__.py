@@ -36,6 +36,7 @@ from worker.maintenance.batch_closer import BatchCloser
 from worker.maintenance.budget_allotter import BudgetAllotter
 from worker.maintenance.budget_announcer import BudgetAnnouncer
 from worker.maintenance.cost_learner import CostLearner
+from worker.maintenance.feedback_learner import FeedbackLearner
 from worker.maintenance.hold_releaser import HoldReleaser
 from worker.maintenance.job_rescuer import JobRescuer
 from worker.maintenance.job_stager import JobStager
@@ -78,6 +79,7 @@ def rounds_of(
         Round("budget_allotter", BudgetAllotter(database), 1.0, 0.5),
         Round("pilot_judge", PilotJudge(database), 1.0, 0.5),
         Round("cost_learner", CostLearner(database), 5.0, 1.0),
+        Round("feedback_learner", FeedbackLearner(database), 5.0, 1.0),
         Round("ledger_reconciler", reconciler, 30.0, 30.0),
         Round("pruner", pruner, 3600.0, 3600.0),
     ]

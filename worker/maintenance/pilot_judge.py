@@ -82,25 +82,26 @@ def _lost(answered: Sequence[Any], body: str) -> frozenset[Tier]:
     *weaker, strongest = answered
     if not strongest.verdict["accepted"]:
         return frozenset()
-    wanted = answer_key(_text(body))
+    wanted = answer_key(text_of_answer(body))
     return frozenset(
         Tier(row.tier)
         for row in weaker
-        if not row.verdict["accepted"] or _says_else(row.answer, wanted)
+        if not row.verdict["accepted"] or says_else(row.answer, wanted)
     )
 
 
-def _says_else(body: str | None, wanted: str | None) -> bool:
+def says_else(body: str | None, wanted: str | None) -> bool:
     """Whether an answer that can be compared differs. Long texts that end in a number are not
     compared by that: both must have been read from the same kind of place.
     """
     if body is None or wanted is None:
         return False
-    said = answer_key(_text(body))
+    said = answer_key(text_of_answer(body))
     return said is not None and said != wanted
 
 
-def _text(body: str) -> str:
+def text_of_answer(body: str) -> str:
+    """The text of an answer as it is stored."""
     choices = orjson.loads(body).get("choices") or [{}]
     return text_of((choices[0].get("message") or {}).get("content"))
 

@@ -81,6 +81,7 @@ class JobShape(Shape):
     cost_nusd: Nusd
     cost_usd: UsdText
     result: ResultLineShape | None
+    feedback: float | None = Field(description="What somebody said of its answer, 0 to 1.")
     events: list[EventShape]
 
 

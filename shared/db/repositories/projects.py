@@ -75,6 +75,13 @@ def set_cache(connection: Connection, project_id: str, ttl_s: int | None) -> Non
     )
 
 
+def set_routing(connection: Connection, project_id: str, routing: Mapping[str, Any]) -> None:
+    """What routing takes from a project from now on."""
+    connection.execute(
+        update(projects).where(projects.c.id == project_id).values(routing=dict(routing))
+    )
+
+
 def page(connection: Connection, *, limit: int, after: str | None = None) -> Sequence[ProjectRow]:
     """Projects by id; `after` is the last one of the page before."""
     query = select(projects).order_by(projects.c.id).limit(limit)

@@ -12,6 +12,7 @@ from shared.db.tables import (
     attempts,
     batches,
     budget_announcements,
+    feedback,
     jobs,
     outbox,
     results,
@@ -37,6 +38,7 @@ def delete_jobs(connection: Connection, number: int, limit: int) -> int:
     query = select(jobs.c.id).where(jobs.c.id.between(*id_range(number))).limit(limit)
     ids = connection.execute(query).scalars().all()
     for table, column in (
+        (feedback, feedback.c.job_id),
         (attempts, attempts.c.job_id),
         (results, results.c.job_id),
         (jobs, jobs.c.id),

@@ -22,6 +22,7 @@ from tests.integration.producer.finished import finish
 HOOK = "http://127.0.0.1:9/hook"
 OPEN_TO_ALL = {"/v1/models/{name}"}  # the catalog belongs to no project
 BODIES: dict[str, Any] = {
+    "post /v1/jobs/{job_id}/feedback": {"score": 1},
     "patch /v1/keys/{key_id}": {"spend_limit_usd": "1"},
     "post /v1/webhook_endpoints/{endpoint_id}": {"name": "taken over"},
 }

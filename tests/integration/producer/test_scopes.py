@@ -8,7 +8,8 @@ import pytest
 ADMIN_KEY_ONLY = {"post /v1/projects", "get /metrics"}
 ADMIN = {
     "post /v1/keys", "get /v1/keys", "patch /v1/keys/{key_id}", "delete /v1/keys/{key_id}",
-    "put /v1/budget", "put /v1/cache",
+    "put /v1/budget", "put /v1/cache", "delete /v1/outcomes", "put /v1/routing",
+    "post /v1/routing/trial", "delete /v1/routing/trial",
 }  # fmt: skip
 READ_BY_POST = {"post /v1/route", "post /v1/plan"}
 BODIES: dict[str, Any] = {"post /v1/projects": {"name": "x"}}

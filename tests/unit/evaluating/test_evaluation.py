@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,36 @@ def test_agreement_reaches_the_target_and_pays_for_every_call() -> None:
     assert row["cpt_50"] == pytest.approx(0.1)
     assert row["apgr"] > policy(found, "random")["apgr"] == 0.5
     assert row["at_target"]["cost_nusd"] < policy(found, "random")["at_target"]["cost_nusd"]
+
+
+def test_the_chosen_cascade_is_told_by_prompts_it_was_not_chosen_by() -> None:
+    chance = random.Random(3)
+    rows = []
+    for n in range(600):
+        is_easy = chance.random() < 0.7
+        said = {
+            name: str(n) if is_easy or chance.random() < skill else f"wrong {chance.random()}"
+            for name, skill in (("small", 0.1), ("peer", 0.1), ("large", 0.95))
+        }
+        costs = {"small": 1_000, "peer": 1_500, "large": 40_000}
+        models = {
+            name: {"score": float(text == str(n)), "answer": text, "cost_nusd": costs[name]}
+            for name, text in said.items()
+        }
+        rows.append({"id": n, "prompt": f"Which number follows {n - 1}?", "models": models})
+    cascade, by_prompt, blind = told(rows, Cast("small", "large"))["chosen"]
+
+    # Where the two agree they are right, so a third of the calls of the large one is enough.
+    assert cascade["of_strong_cost"] < 0.45
+    assert blind["of_strong_cost"] > 0.75
+    assert by_prompt["of_strong_cost"] > 0.7
+    assert cascade["above_target"] + cascade["error_95"] > 0
+    assert cascade["ways"][0]["way"] == "small + peer, then large"
+    assert cascade["tried"] == 4
+
+
+def test_few_prompts_or_no_costs_choose_nothing() -> None:
+    assert told(SUMS, Cast("small", "large"))["chosen"] == []
 
 
 def test_the_baselines_name_the_best_the_cheapest_and_the_best_cheap_model() -> None:

@@ -1,0 +1,77 @@
+"""A project's routing policy and its trials."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from producer.api.shapes.basics import Shape
+from shared.deciding.trials import Arm
+
+
+class PreferencesShape(Shape):
+    """Weights: their ratio counts."""
+
+    cost: float
+    latency: float
+    quality: float
+
+
+class PolicyShape(Shape):
+    """What a project wishes of routing; what is not there is the catalog's."""
+
+    preferences: PreferencesShape | None = None
+    allowed_models: list[str] | None = None
+    max_climbs: int | None = None
+    default_max_tokens: int | None = None
+    allow_downgrade: bool | None = None
+    agreement: bool | None = None
+
+
+class RunningTrialShape(Shape):
+    """Another policy that a share of the jobs is run by."""
+
+    name: str
+    share: float
+    policy: PolicyShape
+    began_at: str
+
+
+class RoutingShape(Shape):
+    """A project's policy."""
+
+    object: Literal["routing"]
+    project: str
+    policy: PolicyShape
+    trial: RunningTrialShape | None
+
+
+class ArmShape(Shape):
+    """Means over the ended jobs of an arm; null where nothing was seen."""
+
+    jobs: int
+    rated: int = Field(description="Jobs that somebody gave feedback on.")
+    cost_nusd: float | None
+    accepted: float | None = Field(description="Share with an answer that the checks accept.")
+    feedback: float | None
+    latency_ms: float | None
+    climbs: float | None
+
+
+class DifferenceShape(Shape):
+    """Of the means, b less a; without error and p where an arm has fewer than 30 jobs."""
+
+    value: float | None
+    error_95: float | None
+    p: float | None
+    significant: bool
+
+
+class TrialShape(RunningTrialShape):
+    """What a trial has shown."""
+
+    object: Literal["trial"]
+    project: str
+    arms: dict[Arm, ArmShape]
+    differences: dict[str, DifferenceShape]
+    better: Arm | None
+    because: str
