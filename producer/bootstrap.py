@@ -24,6 +24,7 @@ from producer.intake import IntakeLimits
 from producer.key_limits import KeyLimits
 from producer.local.admin_key import admin_key
 from producer.planning.forecaster import Forecaster
+from producer.process_figures import ProcessFigures
 from producer.purse import Budget
 from producer.results import ResultReader
 from producer.spool import Spool
@@ -181,5 +182,7 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
             lease=timedelta(seconds=settings.lease_s),
             clock=clock,
         ),
-        gauges=Gauges(database, client, publisher, clock=clock),
+        gauges=Gauges(
+            database, client, publisher, ProcessFigures(settings.metrics_dir), clock=clock
+        ),
     )

@@ -76,6 +76,10 @@ class Settings(BaseSettings):
     webhook_allowed_cidrs: Annotated[tuple[str, ...], NoDecode] = ()
     retention_days: Annotated[int, Field(ge=1)] = 30
 
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    """Where a worker or the maintenance shows its own figures to Prometheus, without a key; 0: it
+    does not. For processes that share no home with the API, such as pods."""
+
     log_level: str = Field("info", validation_alias=AliasChoices("PROMPTMILL_LOG_LEVEL"))
     log_json: bool = True
     log_prompts: bool = False
@@ -91,6 +95,11 @@ class Settings(BaseSettings):
     def home_dir(self) -> Path:
         """The home folder, absolute."""
         return self.home.expanduser().resolve()
+
+    @property
+    def metrics_dir(self) -> Path:
+        """Where the processes of this machine post what they count, and the API reads it."""
+        return self.home_dir / "metrics"
 
     @cached_property
     def resolved_database_url(self) -> str:

@@ -43,6 +43,7 @@ from shared.fault_points import FaultPoint, reach
 from shared.ids import attempt_id
 from worker import cost_rows
 from worker.call_slots import CallSlots
+from worker.figures import WorkerFigures
 from worker.outcome import (
     Answered,
     AttemptOutcome,
@@ -62,7 +63,7 @@ from worker.providers.errors import (
     ProviderError,
 )
 from worker.providers.hearing import Listener
-from worker.recording import Event, Move, Recorder, Write
+from worker.recording import Event, Finish, Move, Park, Recorder, Write
 
 log = structlog.get_logger(__name__)
 
@@ -105,9 +106,11 @@ class Meter:
         recorder: Recorder,
         opener: Opener,
         slots: CallSlots,
+        figures: WorkerFigures,
         *,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
+        self._figures = figures
         self._caller = caller
         self._money = money
         self._recorder = recorder
@@ -182,7 +185,15 @@ class Meter:
         finally:
             self._slots.written()
             self._slots.waited(monotonic() - began)
+        if held and move is not None:
+            self._note(move)
         return held
+
+    def _note(self, move: Move) -> None:
+        if isinstance(move, Finish):
+            self._figures.moved(move.row["status"], rescued=move.row["rescued"])
+        else:
+            self._figures.moved("held" if isinstance(move, Park) else "handed_back")
 
     async def _settle(self, closing: Closing) -> None:
         try:
@@ -327,13 +338,19 @@ class Meter:
     ) -> Answered | Failed:
         began = monotonic()
         took_s: float | None = None
+        failure: ProviderError | None = None
+        self._figures.sent()
+        if listener is not None:
+            listener = self._figures.timed(listener, intent.provider)
         try:
             completion = await self._caller.send(prepared, admission, listener)
             took_s = monotonic() - began
         except ProviderError as error:
+            failure = error
             return Failed(error, cost_rows.failed(intent, prepared, error, self._clock()))
         finally:
             self._slots.leave(took_s)
+            self._figures.ended(intent.provider, intent.model, intent.purpose, took_s, failure)
         reach(FaultPoint.AFTER_ANSWER)
         return Answered(completion, cost_rows.billed(intent, prepared, completion, self._clock()))
 

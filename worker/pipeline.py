@@ -51,6 +51,7 @@ from shared.domain.money import usd_from_nusd
 from shared.webhooks.events import job_completed
 from worker.answer_cache import AnswerCache, Caching, KeptAnswer
 from worker.asking import Asking, Exhaustion
+from worker.figures import WorkerFigures
 from worker.metering import Meter, Payer
 from worker.outcome import (
     Answered,
@@ -115,6 +116,7 @@ class Pipeline:
         meter: Meter,
         speaker: Speaker,
         cache: AnswerCache,
+        figures: WorkerFigures,
         *,
         patience_s: float,
         clock: Callable[[], datetime] = utc_now,
@@ -126,6 +128,7 @@ class Pipeline:
         self._meter = meter
         self._speaker = speaker
         self._cache = cache
+        self._figures = figures
         self._patience_s = patience_s
         self._clock = clock
 
@@ -159,6 +162,7 @@ class Pipeline:
                 await self._finish(story, step.reason)
                 return
             await self._pay_for(story, step.reason)
+            self._count_climb(story, answer, step)
             rung, answer = step.rung, None
 
     async def hand_back(self, job: ClaimedJob, reason: str) -> None:
@@ -267,6 +271,10 @@ class Pipeline:
         closing = story.take_unpaid(keep_answer=True)
         if closing is not None:
             await self._meter.close(story.payer, closing)
+
+    def _count_climb(self, story: Story, answer: Answer, step: Climb) -> None:
+        if not story.is_compared:  # a pilot asks every tier: that is no escalation
+            self._figures.climbed(answer.tier, story.rungs[step.rung].tier.value)
 
     # The ways out -------------------------------------------------------------------------------
 

@@ -30,7 +30,9 @@ from shared.queue.celery_app import make_celery_app
 from shared.queue.publisher import Publisher
 from shared.redis_client import connect
 from shared.settings import Settings
+from shared.tallies import Posting, keep_posted
 from shared.telemetry import configure_logging
+from worker.figures import MaintenanceFigures, serve_own
 from worker.maintenance.answer_sharer import AnswerSharer
 from worker.maintenance.batch_closer import BatchCloser
 from worker.maintenance.budget_allotter import BudgetAllotter
@@ -95,6 +97,7 @@ class Maintenance:
         # A queue, since an Event may not be set by a signal handler while it is waited for.
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._started_at = utc_now()
+        self._figures = MaintenanceFigures()
         self._dispatching: tuple[asyncio.AbstractEventLoop, Dispatcher] | None = None
 
     def stop(self, number: int = signal.SIGTERM) -> None:
@@ -104,7 +107,9 @@ class Maintenance:
     def run(self) -> int:
         """Lead or stand by until stopped."""
         everyone = rounds_of(self._settings, self._database, relayed=self._call_dispatcher)
-        rounds = Rounds(everyone, lambda: self._leadership.leads)
+        figures = self._figures
+        rounds = Rounds(everyone, lambda: self._leadership.leads, figures)
+        served = serve_own(self._settings.metrics_port, figures.tallies)
         deliveries = threading.Thread(target=self._deliver, name="dispatcher", daemon=True)
         bell_rope = (connect(self._settings), lambda: rounds.call("job_stager"), self._stopped)
         threading.Thread(target=bell.listen, args=bell_rope, name="bell", daemon=True).start()
@@ -119,6 +124,9 @@ class Maintenance:
         deliveries.join(_STOP_WITHIN_S)
         self._leadership.resign()
         self._database.close()
+        if served is not None:
+            served.shutdown()
+            served.server_close()
         return 0
 
     def once(self) -> int:
@@ -156,12 +164,16 @@ class Maintenance:
 
     async def _deliver_while_leading(self) -> None:
         sender = Sender(self._settings.webhook_allowed_cidrs)
-        dispatcher = Dispatcher(self._database, sender)
+        dispatcher = Dispatcher(self._database, sender, figures=self._figures)
+        posting = Posting(self._settings.metrics_dir, self._figures.tallies)
+        posted = asyncio.create_task(keep_posted(posting, self._figures.lag))
         self._dispatching = asyncio.get_running_loop(), dispatcher
         while not self._stopped.is_set():
             if self._leadership.leads:
                 await dispatcher.run(self._may_not_deliver)
             await asyncio.sleep(0.5)
+        posted.cancel()
+        posting.close()
         await sender.aclose()
 
     def _call_dispatcher(self) -> None:
