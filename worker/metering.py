@@ -85,7 +85,7 @@ class Opener(Protocol):
 class Payer:
     """On whose account and under which claim an attempt is made. draws_on_batch: the batch has a
     purse of its own, which may be raised or given a limit while it runs. key_id: the API key whose
-    spend limit it counts against, if any.
+    spend limit it counts against, if any. task_type: what kind of prompt it is for.
     """
 
     job_id: int
@@ -94,6 +94,7 @@ class Payer:
     batch_id: str
     draws_on_batch: bool = True
     key_id: str | None = None
+    task_type: str = ""
 
 
 class Meter:
@@ -287,6 +288,7 @@ class Meter:
             day=day,
             month=month,
             started_at=reserved.at,
+            task_type=payer.task_type,
         )
 
     async def _make_durable(

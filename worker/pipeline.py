@@ -204,7 +204,6 @@ class Pipeline:
         """Classify and route, once per job: a job that ran before remembers both."""
         # A counter in Redis for each chat without a cap would cost more than it could ever refuse.
         draws = batch.is_capped or not batch.is_awaited
-        payer = Payer(job.id, job.claim_token, batch.project_id, batch.id, draws, batch.key_id)
         if job.decision is not None and "route" in job.decision:
             classification = Classification.from_dict(job.decision["classification"])
             routed: Route | NoRoute = Route.from_dict(job.decision["route"])
@@ -213,6 +212,15 @@ class Pipeline:
             if request.embed is None:
                 classification = self._classifiers.of(batch.project_id).classify(request)
             routed = self._routes.route(request, classification, batch.policy)
+        payer = Payer(
+            job.id,
+            job.claim_token,
+            batch.project_id,
+            batch.id,
+            draws,
+            batch.key_id,
+            "" if request.embed is not None else classification.task_type.value,
+        )
         story = Story(job, payer, request, classification, routed, batch.policy, earlier)
         story.is_announced = batch.announces_jobs
         story.family = batch.family

@@ -82,6 +82,7 @@ templates = Table(
 OPEN_BATCH = "status IN ('validating', 'filling', 'in_progress', 'finalizing', 'cancelling')"
 SUBMITTED_BATCH = "id < 'chat'"
 UNLEARNED_PLAN = "learned_at IS NULL"
+UNSUMMED_BATCH = "summed_at IS NULL AND status IN ('completed', 'failed', 'expired', 'cancelled')"
 """Conditions of indexes. SQLite uses such an index only for a query that says the same word for
 word: `where(text(OPEN_BATCH))`.
 """
@@ -147,6 +148,8 @@ batches = Table(
     Column("pilot", String(16)),
     # the share of good answers that its routing may lose, at most, at 95 %
     Column("max_quality_loss", Double),
+    # when what became of its jobs was added to `outcome_days`; NULL: not, or not of this run
+    Column("summed_at", UtcDateTime),
     UniqueConstraint("project_id", "idempotency_key"),
     one_of("status", BatchStatus, "status"),
     one_of("priority", Priority, "priority"),
@@ -166,6 +169,12 @@ batches = Table(
         "number",
         sqlite_where=text(OPEN_BATCH),
         postgresql_where=text(OPEN_BATCH),
+    ),
+    Index(
+        "ix_batches_unsummed",
+        "number",
+        sqlite_where=text(UNSUMMED_BATCH),
+        postgresql_where=text(UNSUMMED_BATCH),
     ),
     # what is listed: a mill may have a million chats between two batches
     Index(
@@ -401,6 +410,8 @@ attempts = Table(
     # the answer of an attempt that was not the job's last word: a crash must not buy it twice
     Column("answer", Text),
     Column("warnings", Json),
+    # what kind of prompt is asked; empty where it is of none, as embeddings are
+    Column("task_type", String(32), nullable=False, server_default=""),
     Column("started_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),
     one_of("status", AttemptStatus, "status"),
@@ -432,6 +443,7 @@ usage = Table(
     Column("model", String(200), primary_key=True),
     Column("provider", String(64), primary_key=True),
     Column("purpose", String(16), primary_key=True),
+    Column("task_type", String(32), primary_key=True),
     Column("attempts", BigInteger, nullable=False, server_default="0"),
     # attempts that gave no answer: free ones and unconfirmed ones
     Column("without_answer", BigInteger, nullable=False, server_default="0"),
@@ -441,6 +453,28 @@ usage = Table(
     Column("cached_tokens", BigInteger, nullable=False, server_default="0"),
     Column("output_tokens", BigInteger, nullable=False, server_default="0"),
     Column("reasoning_tokens", BigInteger, nullable=False, server_default="0"),
+    Index(None, "day"),
+)
+
+outcome_days = Table(
+    "outcome_days",
+    metadata,
+    # sums of the results of batches that ended, by the day on which the job did; empty names where
+    # a job has none, such as one that failed
+    Column("project_id", String(64), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("task_type", String(32), primary_key=True),
+    Column("model", String(200), primary_key=True),
+    Column("tier", String(16), primary_key=True),
+    Column("jobs", BigInteger, nullable=False, server_default="0"),
+    Column("completed", BigInteger, nullable=False, server_default="0"),
+    # jobs that asked a stronger model after a weak answer, and those of them whose answer it mended
+    Column("climbed", BigInteger, nullable=False, server_default="0"),
+    Column("rescued", BigInteger, nullable=False, server_default="0"),
+    Column("cached", BigInteger, nullable=False, server_default="0"),
+    Column("cost_nusd", BigInteger, nullable=False, server_default="0"),
+    Column("saved_nusd", BigInteger, nullable=False, server_default="0"),
+    Column("strongest_nusd", BigInteger, nullable=False, server_default="0"),
     Index(None, "day"),
 )
 

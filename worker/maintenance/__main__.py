@@ -44,6 +44,7 @@ from worker.maintenance.job_stager import JobStager
 from worker.maintenance.leadership import RENEW_EVERY_S, Leadership
 from worker.maintenance.ledger_reconciler import LedgerReconciler
 from worker.maintenance.outbox_relay import OutboxRelay
+from worker.maintenance.outcome_summer import OutcomeSummer
 from worker.maintenance.pilot_judge import PilotJudge
 from worker.maintenance.pruner import Pruner
 from worker.maintenance.rounds import Round, Rounds
@@ -80,6 +81,7 @@ def rounds_of(
         Round("budget_allotter", BudgetAllotter(database), 1.0, 0.5),
         Round("pilot_judge", PilotJudge(database), 1.0, 0.5),
         Round("cost_learner", CostLearner(database), 5.0, 1.0),
+        Round("outcome_summer", OutcomeSummer(database), 5.0, 1.0),
         Round("ledger_reconciler", reconciler, 30.0, 30.0),
         Round("pruner", pruner, 3600.0, 3600.0),
     ]
