@@ -74,6 +74,18 @@ class Settings(BaseSettings):
     """The same for difficulty functions."""
 
     webhook_allowed_cidrs: Annotated[tuple[str, ...], NoDecode] = ()
+    alert_webhook_url: SecretStr = SecretStr("")
+    """Where the maintenance tells of what somebody should look at: budgets, sick providers, stuck
+    queues, failing webhooks."""
+    alert_webhook_secret: SecretStr = SecretStr("")
+    """`whsec_...`: signs those as our other webhooks are signed."""
+    alert_slack_url: SecretStr = SecretStr("")
+    """The same as a text for Slack and what takes its incoming webhooks."""
+    alert_mail_to: Annotated[tuple[str, ...], NoDecode] = ()
+    alert_mail_from: str = ""
+    smtp_url: SecretStr = SecretStr("")
+    """`smtp://` or `smtps://`, with the login where there is one."""
+
     retention_days: Annotated[int, Field(ge=1)] = 30
 
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
@@ -84,7 +96,7 @@ class Settings(BaseSettings):
     log_json: bool = True
     log_prompts: bool = False
 
-    @field_validator("webhook_allowed_cidrs", mode="before")
+    @field_validator("webhook_allowed_cidrs", "alert_mail_to", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -587,3 +587,22 @@ worker_heartbeats = Table(
     Column("seen_at", UtcDateTime, nullable=False),
     Column("running", Integer, nullable=False, server_default="0"),
 )
+
+alerts = Table(
+    "alerts",
+    metadata,
+    # what somebody should look at, from its first sight until its end was told
+    Column("key", String(300), primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("project_id", String(64)),
+    Column("message", String(500), nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    # when it had lasted long enough to be told; since when it is gone again
+    Column("raised_at", UtcDateTime),
+    Column("gone_since", UtcDateTime),
+    # {channel: the last that it told}; what failed is tried again at `tell_at`
+    Column("told", Json, nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("tell_at", UtcDateTime, nullable=False),
+)

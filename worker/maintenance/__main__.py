@@ -32,7 +32,9 @@ from shared.redis_client import connect
 from shared.settings import Settings
 from shared.tallies import Posting, keep_posted
 from shared.telemetry import configure_logging
+from worker.alerting.channels import channels_of
 from worker.figures import MaintenanceFigures, serve_own
+from worker.maintenance.alerter import Alerter
 from worker.maintenance.answer_sharer import AnswerSharer
 from worker.maintenance.batch_closer import BatchCloser
 from worker.maintenance.budget_allotter import BudgetAllotter
@@ -63,7 +65,8 @@ def rounds_of(
     """Every repairer with its periods in seconds: idle, and while it finds something. relayed:
     called when there are new deliveries.
     """
-    ledger = Ledger(connect(settings))
+    client = connect(settings)
+    ledger = Ledger(client)
     publisher = Publisher(make_celery_app(settings))
     days = settings.retention_days
     stager = JobStager(database, publisher, chunk_size=settings.chunk_size)
@@ -82,6 +85,7 @@ def rounds_of(
         Round("pilot_judge", PilotJudge(database), 1.0, 0.5),
         Round("cost_learner", CostLearner(database), 5.0, 1.0),
         Round("outcome_summer", OutcomeSummer(database), 5.0, 1.0),
+        Round("alerter", Alerter(database, client, publisher, channels_of(settings)), 5.0, 5.0),
         Round("ledger_reconciler", reconciler, 30.0, 30.0),
         Round("pruner", pruner, 3600.0, 3600.0),
     ]
