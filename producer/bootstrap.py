@@ -23,6 +23,7 @@ from producer.gauges import Gauges
 from producer.intake import IntakeLimits
 from producer.key_limits import KeyLimits
 from producer.local.admin_key import admin_key
+from producer.overview import Overview
 from producer.planning.forecaster import Forecaster
 from producer.process_figures import ProcessFigures
 from producer.purse import Budget
@@ -71,6 +72,7 @@ class ProducerContext:
     file_batches: FileBatches
     file_intake: FileIntake
     gauges: Gauges
+    overview: Overview
 
     def spool(self) -> Spool:
         """A new file to take an upload in."""
@@ -137,6 +139,7 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
     )
     results = ResultReader(database)
     steering = Steering(database, ledger, clock=clock)
+    posted = ProcessFigures(settings.metrics_dir)
     storage = Storage(settings.resolved_files_url)
     return ProducerContext(
         settings=settings,
@@ -182,7 +185,6 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
             lease=timedelta(seconds=settings.lease_s),
             clock=clock,
         ),
-        gauges=Gauges(
-            database, client, publisher, ProcessFigures(settings.metrics_dir), clock=clock
-        ),
+        gauges=Gauges(database, client, publisher, posted, clock=clock),
+        overview=Overview(database, client, publisher, posted, clock=clock),
     )

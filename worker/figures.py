@@ -88,6 +88,10 @@ class WorkerFigures:
             outcome = "abandoned" if error is None else _WORDS.get(type(error), "failed")
             self._attempts.add(provider, model, purpose, outcome)
 
+    def not_sent(self, provider: str, model: str, purpose: str) -> None:
+        """One that had been reserved for did not leave after all."""
+        self._attempts.add(provider, model, purpose, "withdrawn")
+
     def timed(self, listener: Listener, provider: str) -> Listener:
         """The listener, with a watch on when its answer begins."""
         return _FirstWord(listener, self._first, provider)

@@ -313,12 +313,14 @@ class Meter:
             reason = "the reservation was lost with the counters"
         except LedgerUnavailable as error:
             reason = error.message
+        self._figures.not_sent(intent.provider, intent.model, intent.purpose)
         await self.close(payer, cost_rows.never_sent(intent, reason, self._clock()))
         return MoneyBusy(reason)
 
     async def _take_back(self, payer: Payer, intent: Intent, withdrawn: NotAdmitted) -> Busy:
         """Give the slot and the money of a call back that does not leave after all."""
         self._slots.leave(None)
+        self._figures.not_sent(intent.provider, intent.model, intent.purpose)
         closing = cost_rows.never_sent(
             intent, withdrawn.reason, self._clock(), kind=cost_rows.WITHDRAWN
         )

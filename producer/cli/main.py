@@ -23,6 +23,7 @@ from producer.cli import (
     following,
     system,
     templates,
+    top,
     webhooks,
 )
 from producer.cli.printing import note
@@ -58,6 +59,7 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
     "Running Promptmill": [
         system.up,
         system.demo,
+        top.top,
         system.doctor,
         system.api,
         system.worker,
