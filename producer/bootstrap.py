@@ -186,5 +186,7 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
             clock=clock,
         ),
         gauges=Gauges(database, client, publisher, posted, clock=clock),
-        overview=Overview(database, client, publisher, posted, clock=clock),
+        overview=Overview(
+            database, client, publisher, posted, chunk_size=settings.chunk_size, clock=clock
+        ),
     )

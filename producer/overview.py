@@ -35,12 +35,14 @@ class Overview:
         publisher: Publisher,
         posted: ProcessFigures,
         *,
+        chunk_size: int,
         clock: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._redis = client
         self._publisher = publisher
         self._posted = posted
+        self._chunk_size = chunk_size
         self._clock = clock
 
     def read(self) -> dict[str, Any]:
@@ -58,6 +60,10 @@ class Overview:
             except UnavailableError as error:
                 log.warning("the overview is incomplete", source=name, reason=error.message)
                 told["missing"].append(name)
+        running = told.get("jobs", {}).get("running", 0)
+        waiting = sum(told.get("queues", {}).values())
+        # What workers are scaled by: those that are busy must not look idle.
+        told["backlog_chunks"] = waiting + -(-running // self._chunk_size)
         return told | self._counted()
 
     def _from_database(self, now: datetime) -> dict[str, Any]:

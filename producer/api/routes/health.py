@@ -14,7 +14,7 @@ from starlette.responses import Response
 import migrations
 from producer.api.answers import JsonResponse
 from producer.api.asking import Asking, Context
-from producer.api.openapi import errors
+from producer.api.openapi import ALWAYS, errors
 from producer.api.shapes.catalog import LiveShape, ReadyShape
 from producer.api.shapes.overview import OverviewShape
 from producer.bootstrap import ProducerContext
@@ -63,7 +63,7 @@ def metrics(context: Context, caller: Asking) -> Response:
     return Response(context.gauges.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/v1/overview", response_model=OverviewShape, responses=errors(401, 403, 429, 503))
+@router.get("/v1/overview", response_model=OverviewShape, responses=ALWAYS)
 def overview(context: Context, caller: Asking) -> Response:
     """The whole mill at this moment, to the admin key alone."""
     caller.require_admin()

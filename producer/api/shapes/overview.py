@@ -72,5 +72,6 @@ class OverviewShape(Shape):
     alerts: list[AlertShape] = Field(default_factory=list)
     queues: dict[str, int] = Field(default_factory=dict)
     sick_providers: list[SickShape] = Field(default_factory=list)
+    backlog_chunks: int
     calls_in_flight: int
     totals: dict[str, dict[str, int]]
