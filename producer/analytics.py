@@ -1,5 +1,5 @@
-"""Looking back: what was used and what it cost, by day, model, provider, project and purpose; the
-requests themselves, newest first.
+"""Looking back: what was used and what it cost, by day, model, provider, project, purpose and task
+type; what was saved, and what could be; the requests themselves, newest first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from itertools import accumulate, takewhile
 from typing import Any, Final
 
+from producer.hints import Hint, Outcomes, Spent, hints
 from shared.db.engine import Connection, Database
 from shared.db.repositories import analytics
 from shared.domain.job import (
@@ -26,6 +27,7 @@ MAX_ROWS: Final = 10_000
 _LOOK_BACK: Final = timedelta(days=29)
 _GROUP_BATCHES: Final = 200
 _GROUP_JOBS: Final = 5000
+_OUTCOMES: Final = ("jobs", "completed", "climbed", "rescued", "cached")
 _GROUPS: Final = 40
 """Groups of batches a page looks through; where a filter finds less, the page is short and says
 where the next begins."""
@@ -81,14 +83,7 @@ class Analytics:
         """One object a group: the dimensions, then the sums. Raises UsageError for an unknown
         dimension.
         """
-        for name in dimensions:
-            if name not in analytics.DIMENSIONS:
-                known = ", ".join(analytics.DIMENSIONS)
-                raise UsageError(
-                    f"there is no grouping by {name[:40]!r}; there is: {known}",
-                    code="invalid_value",
-                    param="group_by",
-                )
+        _check_known(dimensions, analytics.DIMENSIONS)
         with self._database.reading() as connection:
             rows = analytics.used(
                 connection,
@@ -99,6 +94,36 @@ class Analytics:
                 limit=MAX_ROWS,
             )
         return [_used(row, dimensions) for row in rows]
+
+    def savings(
+        self, project_id: str | None, period: Period, dimensions: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """One object a group: what became of jobs, what they cost, and what the strongest model
+        alone would have cost. Raises UsageError for an unknown dimension.
+        """
+        _check_known(dimensions, analytics.OUTCOME_DIMENSIONS)
+        with self._database.reading() as connection:
+            rows = analytics.outcomes(
+                connection,
+                dimensions,
+                project_id=project_id,
+                first_day=period.first,
+                last_day=period.last,
+                limit=MAX_ROWS,
+            )
+        return [_saved(row, dimensions) for row in rows]
+
+    def hints(self, project_id: str | None, period: Period) -> list[dict[str, Any]]:
+        """What could be paid less for, the largest sum first."""
+        outcomes = [
+            Outcomes(**{name: row[name] for name in Outcomes.__dataclass_fields__})
+            for row in self.savings(project_id, period, ("project", "task_type", "tier"))
+        ]
+        spent = [
+            Spent(**{name: row[name] for name in Spent.__dataclass_fields__})
+            for row in self.usage(project_id, period, ("project", "provider"))
+        ]
+        return [_hint(hint) for hint in hints(outcomes, spent)]
 
     def stats(self, project_id: str | None, period: Period) -> dict[str, Any]:
         """Everything in a few figures: batches and jobs of all time, the period's usage."""
@@ -181,6 +206,40 @@ def _used(row: Any, dimensions: Sequence[str]) -> dict[str, Any]:
         "cached_tokens": int(row.cached_tokens),
         "output_tokens": int(row.output_tokens),
         "reasoning_tokens": int(row.reasoning_tokens),
+    }
+
+
+def _check_known(dimensions: Sequence[str], known: Sequence[str]) -> None:
+    for name in dimensions:
+        if name not in known:
+            raise UsageError(
+                f"there is no grouping by {name[:40]!r}; there is: {', '.join(known)}",
+                code="invalid_value",
+                param="group_by",
+            )
+
+
+def _saved(row: Any, dimensions: Sequence[str]) -> dict[str, Any]:
+    cost, strongest = int(row.cost_nusd), int(row.strongest_nusd)
+    return {
+        **{name: getattr(row, name) for name in dimensions},
+        **{name: int(getattr(row, name)) for name in _OUTCOMES},
+        **_money("cost", cost),
+        **_money("always_strongest", strongest),
+        **_money("saved", strongest - cost),
+        **_money("repeated_saved", int(row.saved_nusd)),
+    }
+
+
+def _hint(hint: Hint) -> dict[str, Any]:
+    return {
+        "code": hint.code,
+        "project": hint.project,
+        "task_type": hint.task_type or None,
+        "provider": hint.provider or None,
+        "jobs": hint.jobs,
+        **_money("saves", hint.saves_nusd),
+        "message": hint.message,
     }
 
 

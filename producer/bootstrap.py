@@ -24,7 +24,9 @@ from producer.intake import IntakeLimits
 from producer.key_limits import KeyLimits
 from producer.local.admin_key import admin_key
 from producer.outcomes import Outcomes
+from producer.overview import Overview
 from producer.planning.forecaster import Forecaster
+from producer.process_figures import ProcessFigures
 from producer.purse import Budget
 from producer.results import ResultReader
 from producer.routing import Routing
@@ -74,6 +76,7 @@ class ProducerContext:
     file_batches: FileBatches
     file_intake: FileIntake
     gauges: Gauges
+    overview: Overview
 
     def spool(self) -> Spool:
         """A new file to take an upload in."""
@@ -140,6 +143,7 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
     )
     results = ResultReader(database)
     steering = Steering(database, ledger, clock=clock)
+    posted = ProcessFigures(settings.metrics_dir)
     storage = Storage(settings.resolved_files_url)
     return ProducerContext(
         settings=settings,
@@ -187,5 +191,8 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
             lease=timedelta(seconds=settings.lease_s),
             clock=clock,
         ),
-        gauges=Gauges(database, client, publisher, clock=clock),
+        gauges=Gauges(database, client, publisher, posted, clock=clock),
+        overview=Overview(
+            database, client, publisher, posted, chunk_size=settings.chunk_size, clock=clock
+        ),
     )

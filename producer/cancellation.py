@@ -8,7 +8,7 @@ from producer.options import window_of
 from shared.budget.ledger import Ledger
 from shared.budget.model import Scope, ScopeKind
 from shared.db.engine import Connection, Database
-from shared.db.repositories import batches, jobs
+from shared.db.repositories import batches, jobs, outcome_days
 from shared.db.repositories.batches import BatchRow
 from shared.domain.batch import TERMINAL, BatchStatus
 from shared.domain.job import JobStatus
@@ -59,6 +59,7 @@ class Steering:
                     f"only a completed batch can be retried; this one is {batch.status}",
                     code="batch_not_retriable",
                 )
+            outcome_days.take_out(connection, batch.number)
             retried = 0
             while count := jobs.retry_failed(connection, batch.number):
                 retried += count

@@ -1,8 +1,9 @@
 """The mill's state as metrics: what waits, what runs, what is spent, read when somebody scrapes.
 
 Nothing is counted on the way here: database and broker know it already, so watching costs the hot
-path nothing. Money stays in nano-dollars; a float holds it exactly up to nine million USD. A source
-that does not answer is left out, and `promptmill_source_up` says so.
+path nothing. What only the processes know (`shared.tallies`) is shown beside it. Money stays in
+nano-dollars; a float holds it exactly up to nine million USD. A source that does not answer is left
+out, and `promptmill_source_up` says so.
 """
 
 from collections import Counter
@@ -16,6 +17,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from producer.process_figures import ProcessFigures
 from shared.budget.windows import periods
 from shared.db.engine import Database
 from shared.db.repositories import gauges, holds
@@ -39,18 +41,21 @@ class Gauges(Collector):
         database: Database,
         client: "redis.Redis",
         publisher: Publisher,
+        posted: ProcessFigures,
         *,
         clock: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._redis = client
         self._publisher = publisher
+        self._posted = posted
         self._clock = clock
 
     def text(self) -> bytes:
         """The metrics in Prometheus' text format."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
+        registry.register(self._posted)
         return generate_latest(registry)
 
     def describe(self) -> Iterable[Metric]:

@@ -74,13 +74,29 @@ class Settings(BaseSettings):
     """The same for difficulty functions."""
 
     webhook_allowed_cidrs: Annotated[tuple[str, ...], NoDecode] = ()
+    alert_webhook_url: SecretStr = SecretStr("")
+    """Where the maintenance tells of what somebody should look at: budgets, sick providers, stuck
+    queues, failing webhooks."""
+    alert_webhook_secret: SecretStr = SecretStr("")
+    """`whsec_...`: signs those as our other webhooks are signed."""
+    alert_slack_url: SecretStr = SecretStr("")
+    """The same as a text for Slack and what takes its incoming webhooks."""
+    alert_mail_to: Annotated[tuple[str, ...], NoDecode] = ()
+    alert_mail_from: str = ""
+    smtp_url: SecretStr = SecretStr("")
+    """`smtp://` or `smtps://`, with the login where there is one."""
+
     retention_days: Annotated[int, Field(ge=1)] = 30
+
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    """Where a worker or the maintenance shows its own figures to Prometheus, without a key; 0: it
+    does not. For processes that share no home with the API, such as pods."""
 
     log_level: str = Field("info", validation_alias=AliasChoices("PROMPTMILL_LOG_LEVEL"))
     log_json: bool = True
     log_prompts: bool = False
 
-    @field_validator("webhook_allowed_cidrs", mode="before")
+    @field_validator("webhook_allowed_cidrs", "alert_mail_to", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -91,6 +107,11 @@ class Settings(BaseSettings):
     def home_dir(self) -> Path:
         """The home folder, absolute."""
         return self.home.expanduser().resolve()
+
+    @property
+    def metrics_dir(self) -> Path:
+        """Where the processes of this machine post what they count, and the API reads it."""
+        return self.home_dir / "metrics"
 
     @cached_property
     def resolved_database_url(self) -> str:

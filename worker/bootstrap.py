@@ -29,10 +29,12 @@ from shared.deciding.classification.plugged import Classifiers
 from shared.deciding.project_policy import policy_of
 from shared.redis_client import connect, connect_async
 from shared.settings import Settings
+from shared.tallies import Posting, keep_posted
 from worker.answer_cache import AnswerCache
 from worker.asking import Asking
 from worker.call_slots import CallSlots
 from worker.chunk_runner import ChunkRunner, Heart
+from worker.figures import WorkerFigures, serve_own
 from worker.learned_routing import LearnedRouting
 from worker.ledger_opening import LedgerOpener
 from worker.metering import Meter
@@ -86,9 +88,13 @@ class WorkerProcess:
         self._redis = connect(settings)
         self._loop, self._thread = _start_loop()
         opener = LedgerOpener(self.database, Ledger(self._redis))
-        making = _make(settings, catalog, self.database, opener)
+        figures = WorkerFigures()
+        making = _make(settings, catalog, self.database, opener, figures)
         self._in_loop = _run_in(self._loop, making).result(timeout=30)
         self.runner = self._in_loop.runner
+        self._posting = Posting(settings.metrics_dir, figures.tallies)
+        self._served = serve_own(settings.metrics_port, figures.tallies)
+        self._posted = _run_in(self._loop, keep_posted(self._posting, figures.lag))
         self._heart = Heart(self._beat, settings.lease_s / 3)
         self._heart.start()
 
@@ -106,9 +112,14 @@ class WorkerProcess:
         self.runner.stop()
         _run_in(self._loop, self._in_loop.aclose()).result(timeout=self._settings.grace_s)
         self._heart.stop()
+        self._posted.cancel()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
         self._loop.close()
+        self._posting.close()
+        if self._served is not None:
+            self._served.shutdown()
+            self._served.server_close()
         self._redis.close()
         self.database.close()
 
@@ -134,7 +145,11 @@ def build(settings: Settings, *, node: str = "", for_batches: bool = False) -> W
 
 
 async def _make(
-    settings: Settings, catalog: Catalog, database: Database, opener: LedgerOpener
+    settings: Settings,
+    catalog: Catalog,
+    database: Database,
+    opener: LedgerOpener,
+    figures: WorkerFigures,
 ) -> _InLoop:
     """The parts that live in the loop."""
     redis = connect_async(settings)
@@ -146,7 +161,7 @@ async def _make(
     recorder = Recorder(database)
     slots = CallSlots(settings.max_in_flight)
     cache = AnswerCache(redis, catalog.digest)
-    meter = Meter(caller, money, recorder, opener, slots)
+    meter = Meter(caller, money, recorder, opener, slots, figures)
     pipeline = Pipeline(
         catalog,
         Classifiers(settings.classifiers, settings.difficulties),
@@ -154,6 +169,7 @@ async def _make(
         meter,
         Speaker(redis),
         cache,
+        figures,
         patience_s=settings.patience_s,
     )
     runner = ChunkRunner(

@@ -43,6 +43,7 @@ from shared.fault_points import FaultPoint, reach
 from shared.ids import attempt_id
 from worker import cost_rows
 from worker.call_slots import CallSlots
+from worker.figures import WorkerFigures
 from worker.outcome import (
     Answered,
     AttemptOutcome,
@@ -62,7 +63,7 @@ from worker.providers.errors import (
     ProviderError,
 )
 from worker.providers.hearing import Listener
-from worker.recording import Event, Move, Recorder, Write
+from worker.recording import Event, Finish, Move, Park, Recorder, Write
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +85,7 @@ class Opener(Protocol):
 class Payer:
     """On whose account and under which claim an attempt is made. draws_on_batch: the batch has a
     purse of its own, which may be raised or given a limit while it runs. key_id: the API key whose
-    spend limit it counts against, if any.
+    spend limit it counts against, if any. task_type: what kind of prompt it is for.
     """
 
     job_id: int
@@ -93,6 +94,7 @@ class Payer:
     batch_id: str
     draws_on_batch: bool = True
     key_id: str | None = None
+    task_type: str = ""
 
 
 class Meter:
@@ -105,9 +107,11 @@ class Meter:
         recorder: Recorder,
         opener: Opener,
         slots: CallSlots,
+        figures: WorkerFigures,
         *,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
+        self._figures = figures
         self._caller = caller
         self._money = money
         self._recorder = recorder
@@ -182,7 +186,15 @@ class Meter:
         finally:
             self._slots.written()
             self._slots.waited(monotonic() - began)
+        if held and move is not None:
+            self._note(move)
         return held
+
+    def _note(self, move: Move) -> None:
+        if isinstance(move, Finish):
+            self._figures.moved(move.row["status"], rescued=move.row["rescued"])
+        else:
+            self._figures.moved("held" if isinstance(move, Park) else "handed_back")
 
     async def _settle(self, closing: Closing) -> None:
         try:
@@ -276,6 +288,7 @@ class Meter:
             day=day,
             month=month,
             started_at=reserved.at,
+            task_type=payer.task_type,
         )
 
     async def _make_durable(
@@ -300,12 +313,14 @@ class Meter:
             reason = "the reservation was lost with the counters"
         except LedgerUnavailable as error:
             reason = error.message
+        self._figures.not_sent(intent.provider, intent.model, intent.purpose)
         await self.close(payer, cost_rows.never_sent(intent, reason, self._clock()))
         return MoneyBusy(reason)
 
     async def _take_back(self, payer: Payer, intent: Intent, withdrawn: NotAdmitted) -> Busy:
         """Give the slot and the money of a call back that does not leave after all."""
         self._slots.leave(None)
+        self._figures.not_sent(intent.provider, intent.model, intent.purpose)
         closing = cost_rows.never_sent(
             intent, withdrawn.reason, self._clock(), kind=cost_rows.WITHDRAWN
         )
@@ -327,13 +342,19 @@ class Meter:
     ) -> Answered | Failed:
         began = monotonic()
         took_s: float | None = None
+        failure: ProviderError | None = None
+        self._figures.sent()
+        if listener is not None:
+            listener = self._figures.timed(listener, intent.provider)
         try:
             completion = await self._caller.send(prepared, admission, listener)
             took_s = monotonic() - began
         except ProviderError as error:
+            failure = error
             return Failed(error, cost_rows.failed(intent, prepared, error, self._clock()))
         finally:
             self._slots.leave(took_s)
+            self._figures.ended(intent.provider, intent.model, intent.purpose, took_s, failure)
         reach(FaultPoint.AFTER_ANSWER)
         return Answered(completion, cost_rows.billed(intent, prepared, completion, self._clock()))
 

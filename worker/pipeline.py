@@ -55,6 +55,7 @@ from shared.webhooks.events import job_completed
 from worker.agreeing import Agreeing
 from worker.answer_cache import AnswerCache, Caching, KeptAnswer
 from worker.asking import Asking, Exhaustion
+from worker.figures import WorkerFigures
 from worker.metering import Meter, Payer
 from worker.outcome import (
     Answered,
@@ -139,6 +140,7 @@ class Pipeline:
         meter: Meter,
         speaker: Speaker,
         cache: AnswerCache,
+        figures: WorkerFigures,
         *,
         patience_s: float,
         clock: Callable[[], datetime] = utc_now,
@@ -151,6 +153,7 @@ class Pipeline:
         self._meter = meter
         self._speaker = speaker
         self._cache = cache
+        self._figures = figures
         self._patience_s = patience_s
         self._clock = clock
 
@@ -186,6 +189,7 @@ class Pipeline:
                 await self._finish(story, step.reason)
                 return
             await self._pay_for(story, step.reason)
+            self._count_climb(story, answer, step)
             rung, answer = step.rung, None
 
     async def hand_back(self, job: ClaimedJob, reason: str) -> None:
@@ -227,7 +231,6 @@ class Pipeline:
         """Classify and route, once per job: a job that ran before remembers both."""
         # A counter in Redis for each chat without a cap would cost more than it could ever refuse.
         draws = batch.is_capped or not batch.is_awaited
-        payer = Payer(job.id, job.claim_token, batch.project_id, batch.id, draws, batch.key_id)
         policy = batch.policy_for(job)
         if job.decision is not None and "route" in job.decision:
             classification = Classification.from_dict(job.decision["classification"])
@@ -237,6 +240,15 @@ class Pipeline:
             if request.embed is None:
                 classification = self._classifiers.of(batch.project_id).classify(request)
             routed = self._routes.route(request, classification, policy)
+        payer = Payer(
+            job.id,
+            job.claim_token,
+            batch.project_id,
+            batch.id,
+            draws,
+            batch.key_id,
+            "" if request.embed is not None else classification.task_type.value,
+        )
         story = Story(job, payer, request, classification, routed, policy, earlier)
         if batch.trial is not None and (arm := batch.arm_of(job)) is not None:
             story.trial = {"name": batch.trial.name, "arm": arm.value}
@@ -297,6 +309,10 @@ class Pipeline:
         closing = story.take_unpaid(keep_answer=True)
         if closing is not None:
             await self._meter.close(story.payer, closing)
+
+    def _count_climb(self, story: Story, answer: Answer, step: Climb) -> None:
+        if not story.is_compared:  # a pilot asks every tier: that is no escalation
+            self._figures.climbed(answer.tier, story.rungs[step.rung].tier.value)
 
     # The ways out -------------------------------------------------------------------------------
 

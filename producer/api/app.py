@@ -1,5 +1,6 @@
 """The app: its routes, its errors, and what happens before the first request and after the last."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from producer.access import ensure_default_project
 from producer.api import failures
 from producer.api.background import Background
+from producer.api.figures import ApiFigures
 from producer.api.frame import Frame
 from producer.api.listening import Ear
 from producer.api.openapi import ALWAYS, describe
@@ -34,6 +36,7 @@ from producer.console.door import Console
 from producer.console.session import ROOT
 from shared.errors import UnavailableError
 from shared.redis_client import connect_async
+from shared.tallies import Posting, keep_posted
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +59,7 @@ _JSON_BODY_BYTES = 64 * 1024  # beside the longest line, which /v1/route takes
 
 def create_app(context: ProducerContext) -> FastAPI:
     """The API over a process's context; closes it when the server ends."""
+    figures = ApiFigures()
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
@@ -66,7 +70,11 @@ def create_app(context: ProducerContext) -> FastAPI:
             log.warning("the database is not ready", reason=error.message)
         app.state.background.start()
         app.state.ear = Ear(connect_async(context.settings))
+        posting = Posting(context.settings.metrics_dir, figures.tallies)
+        posted = asyncio.create_task(keep_posted(posting, figures.lag))
         yield
+        posted.cancel()
+        posting.close()
         await console.aclose()
         await app.state.ear.aclose()
         await run_in_threadpool(app.state.background.stop)
@@ -93,5 +101,9 @@ def create_app(context: ProducerContext) -> FastAPI:
     app.mount(ROOT, console)
     describe(app)
     failures.install(app)
-    app.add_middleware(Frame, max_body_bytes=context.settings.max_line_bytes + _JSON_BODY_BYTES)
+    app.add_middleware(
+        Frame,
+        max_body_bytes=context.settings.max_line_bytes + _JSON_BODY_BYTES,
+        figures=figures,
+    )
     return app

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from producer.api.answers import error_response
+from producer.api.figures import ApiFigures
 from producer.intake.json_line import MAX_DEPTH, check_depth
 from producer.intake.refusal import Refusal
 
@@ -42,8 +43,9 @@ class Frame:
     logs and answered in `x-request-id`; refuses bodies beyond `max_body_bytes`.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, figures: ApiFigures) -> None:
         self._app = app
+        self._figures = figures
         self._max_body = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,15 +56,23 @@ class Frame:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
         with structlog.contextvars.bound_contextvars(request_id=request_id):
-            await _Exchange(scope, receive, send, request_id, self._max_body).run(self._app)
+            exchange = _Exchange(scope, receive, send, request_id, self._max_body, self._figures)
+            await exchange.run(self._app)
 
 
 class _Exchange:
     """One request and its answer."""
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, request_id: str, max_body: int
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        request_id: str,
+        max_body: int,
+        figures: ApiFigures,
     ) -> None:
+        self._figures = figures
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -124,9 +134,11 @@ class _Exchange:
             return  # what the app makes of the cut body is not the answer
         if message["type"] == "http.response.start":
             self._started = True
+            took_s = time.monotonic() - self._began
+            self._figures.answered(self._scope, message["status"], took_s)
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self._id
-            headers["openai-processing-ms"] = str(round((time.monotonic() - self._began) * 1000))
+            headers["openai-processing-ms"] = str(round(took_s * 1000))
             headers["openai-version"] = _OPENAI_VERSION
             headers.update(self._scope.get("state", {}).get(RATE_HEADERS, {}))
         await self._send(message)
@@ -136,6 +148,7 @@ class _Exchange:
         if not self._body_is_here:
             headers["connection"] = "close"  # whatever else of it may come is not read
         response = error_response(status, message, code=code, headers=headers)
+        self._figures.answered(self._scope, status, time.monotonic() - self._began)
         self._started = True
         await response(self._scope, self._receive, self._send)
 

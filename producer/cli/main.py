@@ -25,6 +25,7 @@ from producer.cli import (
     routing,
     system,
     templates,
+    top,
     webhooks,
 )
 from producer.cli.printing import note
@@ -61,6 +62,7 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
     "Running Promptmill": [
         system.up,
         system.demo,
+        top.top,
         system.doctor,
         system.api,
         system.worker,

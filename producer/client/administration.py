@@ -34,6 +34,10 @@ class Administration:
             body["project"] = where
         return await self._json(calls.put(path("budget"), body))
 
+    async def overview(self) -> Json:
+        """The whole mill at this moment (admin): what runs, waits, costs and is wrong."""
+        return await self._json(calls.get(path("overview")))
+
     async def cache(self, project: str | None = None) -> Json:
         """`{project, keep_s}`: for how long answers are kept; None where they are not."""
         return await self._json(calls.get(path("cache"), project=project))

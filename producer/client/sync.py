@@ -162,6 +162,7 @@ class Promptmill:
     route = _verb(AsyncPromptmill.route)
     plan = _verb(AsyncPromptmill.plan)
 
+    overview = _verb(AsyncPromptmill.overview)
     budget = _verb(AsyncPromptmill.budget)
     set_budget = _verb(AsyncPromptmill.set_budget)
     cache = _verb(AsyncPromptmill.cache)

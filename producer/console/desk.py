@@ -184,6 +184,16 @@ class Desk:
         seen = self.acting(Right.READ).seen
         return Analytics(self.context.database).usage(seen, period, dimensions)
 
+    def savings(self, period: Period) -> dict[str, Any]:
+        """What the jobs of ended batches cost, and the strongest model alone would have cost."""
+        seen = self.acting(Right.READ).seen
+        (sums,) = Analytics(self.context.database).savings(seen, period, ())
+        return sums
+
+    def hints(self, period: Period) -> list[dict[str, Any]]:
+        """What could be paid less for."""
+        return Analytics(self.context.database).hints(self.acting(Right.READ).seen, period)
+
     def stats(self, period: Period) -> dict[str, Any]:
         """Everything in a few figures."""
         return Analytics(self.context.database).stats(self.acting(Right.READ).seen, period)

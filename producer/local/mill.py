@@ -100,7 +100,7 @@ class _Plan:
         port = claim_port(options.port, "--port")
         flower_port = claim_port(options.flower_port, "--flower-port")
         run = _fresh_folder(settings.home_dir / "run")
-        _fresh_folder(settings.home_dir / "metrics")
+        _fresh_folder(settings.metrics_dir)
         environment = services.shared_environment(
             settings, simulator_url="", worker_grace_s=settings.grace_s * _WORKERS_SHARE
         )

@@ -138,7 +138,6 @@ def shared_environment(
         "PROMPTMILL_CATALOG": str(_absolute_catalog(settings)),
         "PROMPTMILL_SIMULATOR_URL": simulator_url,
         "PROMPTMILL_GRACE_S": f"{worker_grace_s:g}",
-        "PROMETHEUS_MULTIPROC_DIR": str(settings.home_dir / "metrics"),
         "PYTHONUNBUFFERED": "1",
     }
     return named_in_file | dict(os.environ) | resolved

@@ -83,6 +83,7 @@ OPEN_BATCH = "status IN ('validating', 'filling', 'in_progress', 'finalizing', '
 SUBMITTED_BATCH = "id < 'chat'"
 UNLEARNED_PLAN = "learned_at IS NULL"
 UNLEARNED_FEEDBACK = "learned_score IS NULL OR learned_score <> score"
+UNSUMMED_BATCH = "summed_at IS NULL AND status IN ('completed', 'failed', 'expired', 'cancelled')"
 """Conditions of indexes. SQLite uses such an index only for a query that says the same word for
 word: `where(text(OPEN_BATCH))`.
 """
@@ -148,6 +149,8 @@ batches = Table(
     Column("pilot", String(16)),
     # the share of good answers that its routing may lose, at most, at 95 %
     Column("max_quality_loss", Double),
+    # when what became of its jobs was added to `outcome_days`; NULL: not, or not of this run
+    Column("summed_at", UtcDateTime),
     UniqueConstraint("project_id", "idempotency_key"),
     one_of("status", BatchStatus, "status"),
     one_of("priority", Priority, "priority"),
@@ -167,6 +170,12 @@ batches = Table(
         "number",
         sqlite_where=text(OPEN_BATCH),
         postgresql_where=text(OPEN_BATCH),
+    ),
+    Index(
+        "ix_batches_unsummed",
+        "number",
+        sqlite_where=text(UNSUMMED_BATCH),
+        postgresql_where=text(UNSUMMED_BATCH),
     ),
     # what is listed: a mill may have a million chats between two batches
     Index(
@@ -439,6 +448,8 @@ attempts = Table(
     # the answer of an attempt that was not the job's last word: a crash must not buy it twice
     Column("answer", Text),
     Column("warnings", Json),
+    # what kind of prompt is asked; empty where it is of none, as embeddings are
+    Column("task_type", String(32), nullable=False, server_default=""),
     Column("started_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),
     one_of("status", AttemptStatus, "status"),
@@ -470,6 +481,7 @@ usage = Table(
     Column("model", String(200), primary_key=True),
     Column("provider", String(64), primary_key=True),
     Column("purpose", String(16), primary_key=True),
+    Column("task_type", String(32), primary_key=True),
     Column("attempts", BigInteger, nullable=False, server_default="0"),
     # attempts that gave no answer: free ones and unconfirmed ones
     Column("without_answer", BigInteger, nullable=False, server_default="0"),
@@ -479,6 +491,28 @@ usage = Table(
     Column("cached_tokens", BigInteger, nullable=False, server_default="0"),
     Column("output_tokens", BigInteger, nullable=False, server_default="0"),
     Column("reasoning_tokens", BigInteger, nullable=False, server_default="0"),
+    Index(None, "day"),
+)
+
+outcome_days = Table(
+    "outcome_days",
+    metadata,
+    # sums of the results of batches that ended, by the day on which the job did; empty names where
+    # a job has none, such as one that failed
+    Column("project_id", String(64), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("task_type", String(32), primary_key=True),
+    Column("model", String(200), primary_key=True),
+    Column("tier", String(16), primary_key=True),
+    Column("jobs", BigInteger, nullable=False, server_default="0"),
+    Column("completed", BigInteger, nullable=False, server_default="0"),
+    # jobs that asked a stronger model after a weak answer, and those of them whose answer it mended
+    Column("climbed", BigInteger, nullable=False, server_default="0"),
+    Column("rescued", BigInteger, nullable=False, server_default="0"),
+    Column("cached", BigInteger, nullable=False, server_default="0"),
+    Column("cost_nusd", BigInteger, nullable=False, server_default="0"),
+    Column("saved_nusd", BigInteger, nullable=False, server_default="0"),
+    Column("strongest_nusd", BigInteger, nullable=False, server_default="0"),
     Index(None, "day"),
 )
 
@@ -590,4 +624,23 @@ worker_heartbeats = Table(
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
     Column("running", Integer, nullable=False, server_default="0"),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    # what somebody should look at, from its first sight until its end was told
+    Column("key", String(300), primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("project_id", String(64)),
+    Column("message", String(500), nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    # when it had lasted long enough to be told; since when it is gone again
+    Column("raised_at", UtcDateTime),
+    Column("gone_since", UtcDateTime),
+    # {channel: the last that it told}; what failed is tried again at `tell_at`
+    Column("told", Json, nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("tell_at", UtcDateTime, nullable=False),
 )

@@ -30,7 +30,11 @@ from shared.queue.celery_app import make_celery_app
 from shared.queue.publisher import Publisher
 from shared.redis_client import connect
 from shared.settings import Settings
+from shared.tallies import Posting, keep_posted
 from shared.telemetry import configure_logging
+from worker.alerting.channels import channels_of
+from worker.figures import MaintenanceFigures, serve_own
+from worker.maintenance.alerter import Alerter
 from worker.maintenance.answer_sharer import AnswerSharer
 from worker.maintenance.batch_closer import BatchCloser
 from worker.maintenance.budget_allotter import BudgetAllotter
@@ -43,6 +47,7 @@ from worker.maintenance.job_stager import JobStager
 from worker.maintenance.leadership import RENEW_EVERY_S, Leadership
 from worker.maintenance.ledger_reconciler import LedgerReconciler
 from worker.maintenance.outbox_relay import OutboxRelay
+from worker.maintenance.outcome_summer import OutcomeSummer
 from worker.maintenance.pilot_judge import PilotJudge
 from worker.maintenance.pruner import Pruner
 from worker.maintenance.rounds import Round, Rounds
@@ -61,7 +66,8 @@ def rounds_of(
     """Every repairer with its periods in seconds: idle, and while it finds something. relayed:
     called when there are new deliveries.
     """
-    ledger = Ledger(connect(settings))
+    client = connect(settings)
+    ledger = Ledger(client)
     publisher = Publisher(make_celery_app(settings))
     days = settings.retention_days
     stager = JobStager(database, publisher, chunk_size=settings.chunk_size)
@@ -80,6 +86,8 @@ def rounds_of(
         Round("pilot_judge", PilotJudge(database), 1.0, 0.5),
         Round("cost_learner", CostLearner(database), 5.0, 1.0),
         Round("feedback_learner", FeedbackLearner(database), 5.0, 1.0),
+        Round("outcome_summer", OutcomeSummer(database), 5.0, 1.0),
+        Round("alerter", Alerter(database, client, publisher, channels_of(settings)), 5.0, 5.0),
         Round("ledger_reconciler", reconciler, 30.0, 30.0),
         Round("pruner", pruner, 3600.0, 3600.0),
     ]
@@ -97,6 +105,7 @@ class Maintenance:
         # A queue, since an Event may not be set by a signal handler while it is waited for.
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._started_at = utc_now()
+        self._figures = MaintenanceFigures()
         self._dispatching: tuple[asyncio.AbstractEventLoop, Dispatcher] | None = None
 
     def stop(self, number: int = signal.SIGTERM) -> None:
@@ -106,7 +115,9 @@ class Maintenance:
     def run(self) -> int:
         """Lead or stand by until stopped."""
         everyone = rounds_of(self._settings, self._database, relayed=self._call_dispatcher)
-        rounds = Rounds(everyone, lambda: self._leadership.leads)
+        figures = self._figures
+        rounds = Rounds(everyone, lambda: self._leadership.leads, figures)
+        served = serve_own(self._settings.metrics_port, figures.tallies)
         deliveries = threading.Thread(target=self._deliver, name="dispatcher", daemon=True)
         bell_rope = (connect(self._settings), lambda: rounds.call("job_stager"), self._stopped)
         threading.Thread(target=bell.listen, args=bell_rope, name="bell", daemon=True).start()
@@ -121,6 +132,9 @@ class Maintenance:
         deliveries.join(_STOP_WITHIN_S)
         self._leadership.resign()
         self._database.close()
+        if served is not None:
+            served.shutdown()
+            served.server_close()
         return 0
 
     def once(self) -> int:
@@ -158,12 +172,16 @@ class Maintenance:
 
     async def _deliver_while_leading(self) -> None:
         sender = Sender(self._settings.webhook_allowed_cidrs)
-        dispatcher = Dispatcher(self._database, sender)
+        dispatcher = Dispatcher(self._database, sender, figures=self._figures)
+        posting = Posting(self._settings.metrics_dir, self._figures.tallies)
+        posted = asyncio.create_task(keep_posted(posting, self._figures.lag))
         self._dispatching = asyncio.get_running_loop(), dispatcher
         while not self._stopped.is_set():
             if self._leadership.leads:
                 await dispatcher.run(self._may_not_deliver)
             await asyncio.sleep(0.5)
+        posted.cancel()
+        posting.close()
         await sender.aclose()
 
     def _call_dispatcher(self) -> None:

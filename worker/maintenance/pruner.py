@@ -1,7 +1,8 @@
 """Deletes what nobody may still want: old batches whole, old deliveries and events, dead spools.
 
 Batches that ended longer ago than the retention go with their requests, results and attempts; what
-they cost stays in the sums per window (`spend`), from which budgets are kept. Announcements of days
+they cost stays in the sums per window (`spend`), from which budgets are kept, and what became of
+their jobs in those by day (`outcome_days`). Announcements of days
 and months go after two months, spool files a day after they were last written.
 
 Horizon: an hour. Works in steps of 2,000 rows, so writers wait for milliseconds at most.
@@ -14,8 +15,10 @@ from pathlib import Path
 
 import structlog
 
+from shared.clock import utc_now
 from shared.db.engine import Connection, Database
 from shared.db.repositories import retention, workers
+from worker.maintenance.outcome_summer import OutcomeSummer
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +35,7 @@ class Pruner:
         self._database = database
         self._kept = timedelta(days=retention_days)
         self._spool = spool
+        self._summer = OutcomeSummer(database)
 
     def run_once(self, now: datetime) -> int:
         """Returns how many rows and files were deleted."""
@@ -54,6 +58,8 @@ class Pruner:
                 numbers = retention.ended_before(connection, moment, _BATCHES)
             if not numbers:
                 return deleted
+            # What became of their jobs is kept in sums.
+            self._summer.run_once(utc_now())
             for number in numbers:
                 deleted += self._batch(number)
 

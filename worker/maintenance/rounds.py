@@ -16,6 +16,7 @@ import structlog
 
 from shared.clock import utc_now
 from shared.errors import UnavailableError
+from worker.figures import MaintenanceFigures
 
 log = structlog.get_logger(__name__)
 
@@ -63,11 +64,13 @@ class Rounds:
         self,
         rounds: Sequence[Round],
         leads: Callable[[], bool],
+        figures: MaintenanceFigures,
         *,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._rounds = rounds
         self._leads = leads
+        self._figures = figures
         self._clock = clock
         self._stopped = threading.Event()
         self._called = {round_.name: threading.Event() for round_ in rounds}
@@ -109,10 +112,13 @@ class Rounds:
             repaired = round_.repairer.run_once(self._clock())
         except UnavailableError as error:
             log.warning("a repairer waits", repairer=round_.name, reason=error.message)
+            self._figures.stumbled(round_.name)
             return max(_FAILURE_PAUSE_S, round_.idle_s)
         except Exception:
             log.exception("a repairer stumbled", repairer=round_.name)
+            self._figures.stumbled(round_.name)
             return max(_FAILURE_PAUSE_S, round_.idle_s)
+        self._figures.repaired(round_.name, repaired)
         if repaired and round_.found is not None:
             round_.found()
         return pause_after(round_, repaired, time.monotonic() - began)

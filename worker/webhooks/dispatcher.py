@@ -20,6 +20,7 @@ from shared.db.repositories import webhooks
 from shared.db.repositories.webhooks import ClaimedDelivery
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
+from worker.figures import MaintenanceFigures
 from worker.webhooks import signing
 from worker.webhooks.schedule import delay_before_next
 from worker.webhooks.sender import Sender, TryOutcome
@@ -41,6 +42,7 @@ class Dispatcher:
         database: Database,
         sender: Sender,
         *,
+        figures: MaintenanceFigures | None = None,
         clock: Callable[[], datetime] = utc_now,
         chance: Callable[[], float] = random.random,
         per_endpoint: int = 8,
@@ -48,6 +50,7 @@ class Dispatcher:
     ) -> None:
         self._database = database
         self._sender = sender
+        self._figures = figures or MaintenanceFigures()
         self._clock = clock
         self._chance = chance
         self._per_endpoint = per_endpoint
@@ -120,7 +123,12 @@ class Dispatcher:
             headers = signing.headers(delivery.event_id, now, delivery.payload, delivery.secrets)
             outcome = await self._sender.send(delivery.url, delivery.payload, headers)
             reach(FaultPoint.AFTER_DELIVERY)
-            await asyncio.to_thread(self._record, delivery, outcome, now)
+            is_over = await asyncio.to_thread(self._record, delivery, outcome, now)
+            if outcome.succeeded:
+                late = self._clock() - delivery.created_at
+                self._figures.delivered(max(0.0, late.total_seconds()))
+            else:
+                self._figures.not_delivered(for_good=is_over)
         except UnavailableError as error:
             # The claim lapses and it is sent again: at least once, not at most once.
             log.warning("a delivery was not recorded", reason=error.message, delivery=delivery.id)
@@ -131,7 +139,8 @@ class Dispatcher:
             if not self._busy[delivery.endpoint_id]:
                 del self._busy[delivery.endpoint_id]
 
-    def _record(self, delivery: ClaimedDelivery, outcome: TryOutcome, began: datetime) -> None:
+    def _record(self, delivery: ClaimedDelivery, outcome: TryOutcome, began: datetime) -> bool:
+        """Returns whether it is not tried again."""
         now = self._clock()
         with self._database.transaction() as connection:
             webhooks.log_try(
@@ -144,8 +153,9 @@ class Dispatcher:
             )
             if outcome.succeeded:
                 webhooks.delivered(connection, delivery, now)
-                return
+                return True
             delay = delay_before_next(delivery.tries + 1, self._chance(), outcome.retry_after_s)
+            is_over = delay is None or outcome.gone
             if delay is None or outcome.gone:
                 webhooks.give_up(connection, delivery, now)
             else:
@@ -154,3 +164,4 @@ class Dispatcher:
             if outcome.gone or (since is not None and now - since >= DISABLE_AFTER):
                 webhooks.disable(connection, delivery.endpoint_id, now)
                 log.warning("a webhook endpoint was disabled", endpoint=delivery.endpoint_id)
+        return is_over

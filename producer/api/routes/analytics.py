@@ -9,7 +9,13 @@ from starlette.responses import Response
 from producer.analytics import Analytics, Period, Wanted
 from producer.api.answers import JsonResponse, list_object
 from producer.api.asking import After, Context, Limit, Reading
-from producer.api.shapes.analytics import RequestShape, StatsShape, UsageShape
+from producer.api.shapes.analytics import (
+    HintsShape,
+    RequestShape,
+    SavingsShape,
+    StatsShape,
+    UsageShape,
+)
 from producer.api.shapes.basics import Page
 from producer.spreadsheet import table
 from shared.domain.inference import TaskType
@@ -23,10 +29,14 @@ From = Annotated[
 ]
 To = Annotated[str | None, Query(description="The last day; today by default.")]
 GroupBy = Annotated[
-    str, Query(description="Of day, model, provider, project, purpose; several by commas.")
+    str,
+    Query(description="Of day, model, provider, project, purpose, task_type; several by commas."),
 ]
 
 
+SavingsBy = Annotated[
+    str, Query(description="Of day, project, task_type, model, tier; several by commas.")
+]
 _AS_CSV = {"content": {"text/csv": {"schema": {"type": "string"}, "example": "day,attempts\r\n"}}}
 
 
@@ -67,6 +77,37 @@ def models(context: Context, acting: Reading, from_: From = None, to: To = None)
     period = Period.read(from_, to, context.clock())
     rows = Analytics(context.database).usage(acting.seen, period, ("model", "provider"))
     return JsonResponse({"object": "usage", "from": period.first, "to": period.last, "data": rows})
+
+
+@router.get("/v1/analytics/savings", response_model=SavingsShape, responses={200: _AS_CSV})
+def savings(
+    context: Context,
+    acting: Reading,
+    from_: From = None,
+    to: To = None,
+    group_by: SavingsBy = "day",
+    format_: Annotated[UsageFormat, Query(alias="format")] = UsageFormat.JSON,
+) -> Response:
+    """What jobs cost, and what the strongest model alone would have cost: of batches that ended, by
+    the day on which the job did.
+    """
+    period = Period.read(from_, to, context.clock())
+    groups = [name.strip() for name in group_by.split(",") if name.strip()]
+    rows = Analytics(context.database).savings(acting.seen, period, list(dict.fromkeys(groups)))
+    if format_ is UsageFormat.CSV:
+        return Response(table(rows), media_type="text/csv; charset=utf-8")
+    return _of_period("savings", period, rows)
+
+
+@router.get("/v1/analytics/hints", response_model=HintsShape)
+def hints(context: Context, acting: Reading, from_: From = None, to: To = None) -> Response:
+    """What could be paid less for, told from a period's jobs, the largest sum first."""
+    period = Period.read(from_, to, context.clock())
+    return _of_period("hints", period, Analytics(context.database).hints(acting.seen, period))
+
+
+def _of_period(name: str, period: Period, rows: list[dict[str, Any]]) -> Response:
+    return JsonResponse({"object": name, "from": period.first, "to": period.last, "data": rows})
 
 
 def _filters(

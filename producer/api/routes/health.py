@@ -14,8 +14,9 @@ from starlette.responses import Response
 import migrations
 from producer.api.answers import JsonResponse
 from producer.api.asking import Asking, Context
-from producer.api.openapi import errors
+from producer.api.openapi import ALWAYS, errors
 from producer.api.shapes.catalog import LiveShape, ReadyShape
+from producer.api.shapes.overview import OverviewShape
 from producer.bootstrap import ProducerContext
 from shared.errors import UnavailableError
 from shared.redis_client import mapped_redis_errors
@@ -60,6 +61,13 @@ def metrics(context: Context, caller: Asking) -> Response:
     """The mill's state for Prometheus, to the admin key alone."""
     caller.require_admin()
     return Response(context.gauges.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/v1/overview", response_model=OverviewShape, responses=ALWAYS)
+def overview(context: Context, caller: Asking) -> Response:
+    """The whole mill at this moment, to the admin key alone."""
+    caller.require_admin()
+    return JsonResponse(context.overview.read())
 
 
 def _database(request: Request, context: ProducerContext) -> str:

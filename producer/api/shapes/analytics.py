@@ -31,6 +31,57 @@ class UsageShape(Shape):
     data: list[UsedShape]
 
 
+class SavedShape(BaseModel):
+    """A group: what it is grouped by, and its sums. saved: over the strongest model alone;
+    repeated_saved: by the cache and by lines that ask the same.
+    """
+
+    jobs: int
+    completed: int
+    climbed: int
+    rescued: int
+    cached: int
+    cost_nusd: Nusd
+    cost_usd: UsdText
+    always_strongest_nusd: Nusd
+    always_strongest_usd: UsdText
+    saved_nusd: Nusd
+    saved_usd: UsdText
+    repeated_saved_nusd: Nusd
+    repeated_saved_usd: UsdText
+
+
+class SavingsShape(Shape):
+    """What was saved in a period; both days are in it."""
+
+    object: Literal["savings"]
+    first: str = Field(alias="from")
+    last: str = Field(alias="to")
+    data: list[SavedShape]
+
+
+class HintShape(BaseModel):
+    """Something to change; saves: an estimate for the period's jobs."""
+
+    code: str = Field(examples=["cheap_suffices"])
+    project: str
+    task_type: str | None
+    provider: str | None
+    jobs: int
+    saves_nusd: Nusd
+    saves_usd: UsdText
+    message: str
+
+
+class HintsShape(Shape):
+    """What could be paid less for."""
+
+    object: Literal["hints"]
+    first: str = Field(alias="from")
+    last: str = Field(alias="to")
+    data: list[HintShape]
+
+
 class RequestShape(Shape):
     """A request that ended."""
 

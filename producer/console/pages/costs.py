@@ -1,4 +1,4 @@
-"""Costs by day, model, provider, project and purpose, and what was bought for them."""
+"""Costs by day, model, provider, project, purpose and task type; what was saved, and could be."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -30,18 +30,21 @@ async def show(request: Request, since: str = "", until: str = "", by: str = "mo
         group = by if by in _GROUPS else "model"
         _form(period, group)
         stats = await ask(desk.stats, period)
-        _figures(stats)
+        _figures(stats, await ask(desk.savings, period))
         daily = await ask(desk.usage, period, ("day", group))
         sums = await ask(desk.usage, period, (group,))
         sums.sort(key=lambda row: -row["cost_nusd"])
-        with card(f"By day and {group}"):
+        with card(f"By day and {_named(group)}"):
             charts.draw(_drawing(daily, group, [row[group] for row in sums]), "19rem")
         with part("div", "pm-grid"):
-            with card(f"By {group}"):
-                Rows(f"By {group}", _columns(group)).show([_row(row, group) for row in sums])
+            with card(f"By {_named(group)}"):
+                Rows(f"By {_named(group)}", _columns(group)).show(
+                    [_row(row, group) for row in sums]
+                )
             with card("By day"):
                 days = await ask(desk.usage, period, ("day",))
                 Rows("By day", _columns("day")).show([_row(row, "day") for row in days[::-1]])
+        _hints(await ask(desk.hints, period))
         words("p", "Days are UTC's, as budgets count them.", "pm-soft")
 
 
@@ -58,13 +61,13 @@ def _form(period: Period, group: str) -> None:
             words("span", "By")
             with part("select").props("name=by"):
                 for each in _GROUPS:
-                    option = words("option", each).props(f"value={each}")
+                    option = words("option", _named(each)).props(f"value={each}")
                     if each == group:
                         option.props("selected")
         words("button", "Show", "pm-button pm-first").props("type=submit")
 
 
-def _figures(stats: Mapping[str, Any]) -> None:
+def _figures(stats: Mapping[str, Any], savings: Mapping[str, Any]) -> None:
     usage, jobs = stats["usage"], stats["jobs"]
     with part("div", "pm-figures"):
         Figure("Cost of the period", money(usage["cost_nusd"]), exactly(usage["cost_nusd"])).show(
@@ -72,11 +75,22 @@ def _figures(stats: Mapping[str, Any]) -> None:
         )
         Figure("Of it unconfirmed", money(usage["unconfirmed_nusd"]),
                exactly(usage["unconfirmed_nusd"]))  # fmt: skip
+        Figure("Saved over the strongest model", money(savings["saved_nusd"]),
+               f"{exactly(savings['saved_nusd'])}, of batches that ended")  # fmt: skip
         Figure("Attempts", number(usage["attempts"]))
         Figure("Answered", percent(usage["answered"], usage["attempts"]))
         Figure("Tokens in", number(usage["input_tokens"]))
         Figure("Tokens out", number(usage["output_tokens"]))
         Figure("Jobs of all time", number(jobs["total"]))
+
+
+def _hints(hints: Sequence[Mapping[str, Any]]) -> None:
+    if not hints:
+        return
+    with card("What could be paid less for"), part("ul"):
+        for hint in hints:
+            worth = f" About {money(hint['saves_nusd'])}." if hint["saves_nusd"] else ""
+            words("li", f"{hint['project']}: {hint['message']}{worth}")
 
 
 def _drawing(
@@ -91,9 +105,13 @@ def _drawing(
     return charts.bars("Cost by day", days, {**series, **others})
 
 
+def _named(group: str) -> str:
+    return group.replace("_", " ")
+
+
 def _columns(group: str) -> tuple[Column, ...]:
     return (
-        Column("group", group.capitalize()),
+        Column("group", _named(group).capitalize()),
         Column("attempts", "Attempts", "number"),
         Column("tokens", "Tokens in / out", "number"),
         Column("cost", "Cost", "number"),
@@ -103,7 +121,7 @@ def _columns(group: str) -> tuple[Column, ...]:
 def _row(row: Mapping[str, Any], group: str) -> Row:
     return {
         "id": row[group],
-        "group": row[group],
+        "group": row[group] or "unclassified",
         "attempts": number(row["attempts"]),
         "tokens": f"{number(row['input_tokens'])} / {number(row['output_tokens'])}",
         "cost": money_cell(row["cost_nusd"]),

@@ -10,10 +10,12 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, func, literal_column, select
 
 from shared.db.repositories.attempts import USAGE_SUMS
+from shared.db.repositories.outcome_days import SUMS
 from shared.db.tables import batches, jobs, results, usage
+from shared.db.tables import outcome_days as outcome_days_table
 from shared.domain.job import LINE_BITS, job_id_of
 
-DIMENSIONS: Final = ("day", "model", "provider", "project", "purpose")
+DIMENSIONS: Final = ("day", "model", "provider", "project", "purpose", "task_type")
 
 
 def used(
@@ -140,4 +142,33 @@ def _ended_between(
         .order_by(results.c.job_id.desc())
         .limit(limit)
     )
+    return connection.execute(query).all()
+
+
+OUTCOME_DIMENSIONS: Final = ("day", "project", "task_type", "model", "tier")
+
+
+def outcomes(
+    connection: Connection,
+    dimensions: Sequence[str],
+    *,
+    project_id: str | None,
+    first_day: str,
+    last_day: str,
+    limit: int,
+) -> Sequence[Any]:
+    """Rows of OUTCOME_DIMENSIONS and `outcome_days.SUMS`, read as by `used`: jobs of batches that
+    ended, by the day on which the job did.
+    """
+    table = outcome_days_table.c
+    named = [table["project_id" if name == "project" else name] for name in dimensions]
+    sums = [func.coalesce(func.sum(table[name]), 0).label(name) for name in SUMS]
+    columns = [column.label(name) for column, name in zip(named, dimensions, strict=True)]
+    query = select(*columns, *sums).where(table.day.between(first_day, last_day))
+    if project_id is not None:
+        query = query.where(table.project_id == project_id)
+    if named:
+        # What was taken out again leaves a row of nothing.
+        query = query.group_by(*named).having(func.sum(table.jobs) > 0)
+        query = query.order_by(*named).limit(limit)
     return connection.execute(query).all()

@@ -48,6 +48,7 @@ class Intent(NamedTuple):
     day: str
     month: str
     started_at: datetime
+    task_type: str = ""
 
 
 class Closing(NamedTuple):
@@ -93,6 +94,7 @@ def open_intents(connection: Connection, intents: Sequence[Intent]) -> None:
             "reserved_nusd": intent.reserved_nusd,
             "day": intent.day,
             "month": intent.month,
+            "task_type": intent.task_type,
             "started_at": intent.started_at,
         }
         for intent in intents
@@ -229,7 +231,14 @@ def _add_usage(connection: Connection, closings: Sequence[Closing]) -> None:
     sums: dict[tuple[str, ...], list[int]] = {}
     for closing in closings:
         intent = closing.intent
-        key = (intent.project_id, intent.day, intent.model, intent.provider, intent.purpose.value)
+        key = (
+            intent.project_id,
+            intent.day,
+            intent.model,
+            intent.provider,
+            intent.purpose.value,
+            intent.task_type,
+        )
         own = sums.setdefault(key, [0] * len(USAGE_SUMS))
         unconfirmed = closing.cost_nusd if closing.status is AttemptStatus.UNCONFIRMED else 0
         figures = (
@@ -273,6 +282,7 @@ def open_of_jobs(connection: Connection, job_ids: Sequence[int]) -> list[Intent]
             day=row.day,
             month=row.month,
             started_at=row.started_at,
+            task_type=row.task_type,
         )
         for row in connection.execute(query)
     ]

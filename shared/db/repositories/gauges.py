@@ -10,6 +10,7 @@ from sqlalchemy import Connection, case, func, select, text
 
 from shared.db.tables import (
     OPEN_BATCH,
+    SUBMITTED_BATCH,
     attempts,
     batches,
     outbox,
@@ -30,6 +31,20 @@ def open_batches(connection: Connection) -> Sequence[Any]:
         func.min(batches.c.created_at).label("oldest"),
     ).where(text(f"batches.{OPEN_BATCH}"))
     return connection.execute(query.group_by(batches.c.status, batches.c.priority)).all()
+
+
+def newest_open(connection: Connection, limit: int) -> Sequence[Any]:
+    """Submitted batches that have not ended, the newest first: id, project_id, name, status, total,
+    completed, failed, cost_nusd, created_at.
+    """
+    names = ("id", "project_id", "name", "status", "total", "completed", "failed", "cost_nusd")
+    query = (
+        select(*(batches.c[name] for name in names), batches.c.created_at)
+        .where(text(f"batches.{OPEN_BATCH}"), text(f"batches.{SUBMITTED_BATCH}"))
+        .order_by(batches.c.number.desc())
+        .limit(limit)
+    )
+    return connection.execute(query).all()
 
 
 def open_attempts(connection: Connection) -> Sequence[Any]:

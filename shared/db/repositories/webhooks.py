@@ -239,6 +239,7 @@ class ClaimedDelivery:
     payload: str
     tries: int
     claim_token: str
+    created_at: datetime
 
 
 def create_deliveries(connection: Connection, new: Sequence[NewDelivery], now: datetime) -> int:
@@ -308,6 +309,7 @@ def claim_due(
             row.payload,
             row.tries,
             token,
+            row.created_at,
         )
         for row in rows
     ]

@@ -12,9 +12,22 @@ from tests.integration.client.scripted_api import BREAK_OFF, Answer, ScriptedApi
 
 COMMANDS = [
     *("submit", "plan", "status", "watch", "results", "cancel", "retry", "report", "resume"),
-    *("ask", "route", "models", "providers", "up", "demo", "doctor", "worker", "api", "migrate"),
+    *(
+        "ask",
+        "route",
+        "models",
+        "providers",
+        "up",
+        "demo",
+        "top",
+        "doctor",
+        "worker",
+        "api",
+        "migrate",
+    ),
     *(
         "evaluate",
+        "top",
         "reconcile",
         "budget show",
         "budget set",

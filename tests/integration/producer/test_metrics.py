@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,8 +18,11 @@ from shared.budget.windows import periods
 from shared.clock import utc_now
 from shared.db.tables import outbox, spend
 from shared.domain.batch import Priority
+from shared.domain.inference import JsonObject
 from shared.queue.lanes import lane_queue
 from shared.queue.messages import ChunkMessage
+from shared.tallies import Posting
+from worker.figures import MaintenanceFigures, WorkerFigures
 
 JSONL = {"Content-Type": "application/x-ndjson"}
 MONITORING = Path(__file__).parents[3] / "monitoring"
@@ -86,6 +91,16 @@ def test_the_rest_is_shown_when_a_source_is_gone(
     assert "provider_keys" not in seen
 
 
+class Deaf:
+    """Listens to a stream and remembers nothing."""
+
+    def say(self, choices: Sequence[JsonObject]) -> None:
+        """It was told."""
+
+    async def until_gone(self) -> None:
+        """It is gone."""
+
+
 def asked_for(file: Path) -> list[str]:
     """The expressions of a dashboard's panels or of the alerts."""
     if file.suffix == ".json":
@@ -96,9 +111,36 @@ def asked_for(file: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["alerts.yml", "grafana/dashboards/promptmill.json"])
-def test_dashboards_and_alerts_ask_for_what_there_is(api: httpx.Client, name: str) -> None:
-    shown = scrape(api).keys()
+def test_dashboards_and_alerts_ask_for_what_there_is(
+    api: httpx.Client, context: ProducerContext, name: str
+) -> None:
+    api.get("/v1/models")
+    # The API posts what it counted every second; a worker and the maintenance beside it:
+    worker, maintenance = WorkerFigures(), MaintenanceFigures()
+    worker.timed(Deaf(), "openai").say([])
+    worker.sent()
+    worker.ended("openai", "luna", "answer", 0.1, None)
+    worker.climbed("cheap", "mid")
+    worker.moved("completed")
+    maintenance.repaired("job_rescuer", 1)
+    maintenance.stumbled("job_rescuer")
+    maintenance.delivered(1.0)
+    postings = []
+    for figures in (worker, maintenance):
+        figures.lag.take(0.001)
+        postings.append(Posting(context.settings.metrics_dir, figures.tallies))
+        postings[-1].publish()
+    deadline = time.monotonic() + 20
+    while "http_requests" not in (shown := scrape(api).keys()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    for posting in postings:
+        posting.close()
     expressions = asked_for(MONITORING / name)
-    asked = {word for text in expressions for word in re.findall(r"promptmill_(\w+)", text)}
+    asked = {
+        re.sub("_(total|bucket)$", "", word)
+        for text in expressions
+        for word in re.findall(r"promptmill_(\w+)", text)
+    }
     assert asked
     assert asked <= shown

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-ADMIN_KEY_ONLY = {"post /v1/projects", "get /metrics"}
+ADMIN_KEY_ONLY = {"post /v1/projects", "get /metrics", "get /v1/overview"}
 ADMIN = {
     "post /v1/keys", "get /v1/keys", "patch /v1/keys/{key_id}", "delete /v1/keys/{key_id}",
     "put /v1/budget", "put /v1/cache", "delete /v1/outcomes", "put /v1/routing",

@@ -19,6 +19,7 @@ from shared.db.tables import leaderships as leaderships_table
 from shared.errors import UnavailableError
 from shared.settings import Settings
 from tests.integration.repair.mill import NOW, Mill
+from worker.figures import MaintenanceFigures
 from worker.maintenance.__main__ import rounds_of
 from worker.maintenance.leadership import Leadership
 from worker.maintenance.rounds import Round, Rounds, pause_after
@@ -180,7 +181,7 @@ def test_a_repairer_that_stumbles_is_asked_again_and_stops_no_other():
     worker = Working()
     stumbling = [Stumbling(ValueError("a fault")), Stumbling(UnavailableError("no database"))]
     everyone = [Round(f"r{i}", r, 0.01, 0.01) for i, r in enumerate([worker, *stumbling])]
-    rounds = Rounds(everyone, lambda: True)
+    rounds = Rounds(everyone, lambda: True, MaintenanceFigures())
     rounds.start()
     for repairer in (worker, *stumbling):
         for _ in range(2):
@@ -190,7 +191,11 @@ def test_a_repairer_that_stumbles_is_asked_again_and_stops_no_other():
 
 def test_a_repairer_that_is_called_looks_before_its_pause_is_over_and_tells_what_it_found():
     worker, found = Working(), threading.Semaphore(0)
-    rounds = Rounds([Round("worker", worker, 3600.0, 3600.0, found=found.release)], lambda: True)
+    rounds = Rounds(
+        [Round("worker", worker, 3600.0, 3600.0, found=found.release)],
+        lambda: True,
+        MaintenanceFigures(),
+    )
     rounds.start()
     assert worker.asked.acquire(timeout=PATIENCE_S)
     rounds.call("worker")
@@ -207,7 +212,7 @@ def test_whoever_does_not_lead_repairs_nothing():
         asked.release()
         return False
 
-    rounds = Rounds([Round("worker", worker, 0.0, 0.0)], leads)
+    rounds = Rounds([Round("worker", worker, 0.0, 0.0)], leads, MaintenanceFigures())
     rounds.start()
     assert asked.acquire(timeout=PATIENCE_S)
     rounds.stop(PATIENCE_S)

@@ -1,0 +1,129 @@
+"""One amount, many places: API, command line, metrics, database and the providers' own bill."""
+
+import time
+from collections import defaultdict
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import Select, func, select
+
+from shared.db.engine import Database
+from shared.db.tables import attempts, results, spend, usage
+from shared.settings import Settings
+from tests.acceptance.whole_mill import PATIENCE_S, WholeMill
+
+pytestmark = pytest.mark.slow
+
+Figures = dict[str, dict[tuple[tuple[str, str], ...], float]]
+
+
+def scraped(mill: WholeMill) -> Figures:
+    found: Figures = defaultdict(dict)
+    text = mill.http.get("/metrics").raise_for_status().text
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found[sample.name][tuple(sorted(sample.labels.items()))] = sample.value
+    return found
+
+
+def summed(mill: WholeMill, *queries: "Select[tuple[int | None]]") -> list[int]:
+    url = mill.env.get("PROMPTMILL_DATABASE_URL", "")
+    settings = Settings(_env_file=None, home=mill.home, database_url=url)
+    database = Database(settings.resolved_database_url)
+    try:
+        with database.reading() as connection:
+            return [int(connection.execute(query).scalar_one() or 0) for query in queries]
+    finally:
+        database.close()
+
+
+def test_every_place_tells_the_same_nano_dollars(mill: WholeMill) -> None:
+    weak = [{"match": {"model": "tiny", "contains": "odd"}, "fault": "weak"}]
+    lost = [{"match": {"contains": "lost"}, "fault": "garbage"}]
+    mill.simulator.set_scenario({"latency_ms": 5, "rules": [*weak, *lost]})
+    project = mill.project()
+    mill.say("budget", "set", "--project", project, "--total", "5")
+    before = scraped(mill)
+    lines = [
+        {"prompt": f"What is {n} + {n}? {('odd', 'even')[n % 2]}", "max_tokens": 50 + n}
+        for n in range(12)
+    ]
+    lines.append({"prompt": "This one is lost.", "max_tokens": 50})
+    batch = mill.submit(lines, "--project", project)
+    ended = mill.ended(batch["id"])["promptmill"]
+
+    cost, unconfirmed = ended["cost_nusd"], ended["unconfirmed_nusd"]
+    assert cost > unconfirmed > 0
+    report = mill.json("report", batch["id"])
+    assert (report["total_cost_nusd"], report["unconfirmed_nusd"]) == (cost, unconfirmed)
+    assert sum(row["cost_nusd"] for row in report["by_model"]) == cost
+    assert sum(line["cost_nusd"] for line in mill.results(batch["id"])) == cost
+    assert mill.json("status", batch["id"])["cost_nusd"] == cost
+
+    mine = {"project": project}
+    for group in ("day", "model", "provider", "project", "purpose", "task_type"):
+        answer = mill.http.get("/v1/analytics/usage", params={**mine, "group_by": group}).json()
+        assert sum(row["cost_nusd"] for row in answer["data"]) == cost, group
+    by_task_type = {row["task_type"]: row["cost_nusd"] for row in report["by_task_type"]}
+    told = mill.http.get("/v1/analytics/usage", params={**mine, "group_by": "task_type"}).json()
+    assert {row["task_type"]: row["cost_nusd"] for row in told["data"]} == by_task_type
+
+    windows = mill.json("budget", "show", "--project", project)["windows"]
+    assert {window["spent_nusd"] for window in windows} == {cost}
+    assert {window["reserved_nusd"] for window in windows} == {0}
+
+    for_project = attempts.c.project_id == project
+    assert (
+        summed(
+            mill,
+            select(func.sum(attempts.c.cost_nusd)).where(for_project),
+            select(func.sum(usage.c.cost_nusd)).where(usage.c.project_id == project),
+            select(func.sum(spend.c.spent_nusd)).where(
+                spend.c.project_id == project, spend.c.kind == "total"
+            ),
+            select(func.sum(results.c.cost_nusd)).where(
+                results.c.job_id.in_(select(attempts.c.job_id).where(for_project))
+            ),
+        )
+        == [cost] * 4
+    )
+
+    told_by_metrics = scraped(mill)
+    for window in ("day", "month", "total"):
+        place = (("project", project), ("window", window))
+        assert told_by_metrics["promptmill_spent_nusd"][place] == cost
+        assert told_by_metrics["promptmill_unconfirmed_nusd"][place] == unconfirmed
+    (limited,) = [
+        row
+        for row in mill.json("top")["budgets"]
+        if row["project"] == project and row["window"] == "total"
+    ]
+    assert (limited["spent_nusd"], limited["left_nusd"]) == (cost, 5_000_000_000 - cost)
+
+    # What processes count arrives within a second or two, and is of everybody.
+    made = summed(mill, select(func.count()).select_from(attempts).where(for_project))[0]
+    deadline = time.monotonic() + PATIENCE_S
+    while counted(told_by_metrics) - counted(before) < made:
+        assert time.monotonic() < deadline, told_by_metrics["promptmill_attempts_total"]
+        time.sleep(0.2)
+        told_by_metrics = scraped(mill)
+    climbs = told_by_metrics["promptmill_escalations_total"]
+    assert sum(climbs.values()) >= report["escalations"]["climbs"] > 0
+    saved = saved_once_summed(mill, project)
+    assert saved["cost_nusd"] == cost
+    assert saved["always_strongest_nusd"] == report["always_strongest_nusd"]
+    assert "Promptmill" in mill.say("top")
+
+
+def counted(figures: Figures) -> float:
+    return sum(figures["promptmill_attempts_total"].values())
+
+
+def saved_once_summed(mill: WholeMill, project: str) -> dict[str, int]:
+    """The project's savings, once the maintenance has summed up its batch."""
+    deadline = time.monotonic() + PATIENCE_S
+    where = {"project": project, "group_by": "project"}
+    while not (rows := mill.http.get("/v1/analytics/savings", params=where).json()["data"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    return dict(rows[0])
