@@ -112,7 +112,7 @@ def make_engine(url: str, *, pool_size: int = 8) -> Engine:
             hide_parameters=True,
             pool_size=pool_size,
             max_overflow=32,
-            connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False},
+            connect_args={"check_same_thread": False},
         )
         event.listen(engine, "connect", _on_sqlite_connect)
         event.listen(engine, "begin", _on_sqlite_begin)
@@ -141,10 +141,12 @@ def _postgres_options() -> str:
     return "-c timezone=UTC" + "".join(f" -c {name}={s * 1000}" for name, s in limits.items())
 
 
-def _on_sqlite_connect(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+def _on_sqlite_connect(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
+    entry.info["pm_patience_s"] = _BUSY_TIMEOUT_S
     # Transactions are begun by us, in the kind we want: the driver must not begin its own.
     connection.isolation_level = None
     cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_S * 1000}")
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
@@ -180,7 +182,7 @@ def _begin_to_write(connection: Connection, look_every_s: float) -> None:
 def _set_patience(connection: Connection, seconds: int) -> None:
     """How long SQLite itself waits for a lock; what it is set to by now is kept beside it."""
     info = connection.connection.info
-    if info.get("pm_patience_s", _BUSY_TIMEOUT_S) != seconds:
+    if info["pm_patience_s"] != seconds:
         driver: Any = connection.connection.dbapi_connection
         driver.execute(f"PRAGMA busy_timeout = {seconds * 1000}")
         info["pm_patience_s"] = seconds
