@@ -64,6 +64,7 @@ class Bench:
         if options.jobs:
             self._sizes = replace(self._sizes, jobs=options.jobs, stragglers=options.jobs)
         self._workers: int = options.workers
+        self._foreign: str = options.provider
         self._scratch: Path = options.out / "litellm-venv"
         self._wanted: Sequence[str] = options.only or EVERYTHING
         self._may_install = not options.quick
@@ -91,6 +92,11 @@ class Bench:
         if self._is_wanted(LITELLM):
             self._litellm()
 
+    @property
+    def _is_watched(self) -> bool:
+        """Only the responder tells what it saw."""
+        return not self._foreign
+
     def _is_wanted(self, *names: str) -> bool:
         return any(name in self._wanted for name in names)
 
@@ -111,7 +117,7 @@ class Bench:
         _say(f"{name}: {value:,.2f}")
 
     def _provider(self, pace: str = f"{LATENCY_S * 1000:.0f}") -> str:
-        return f"{self._url}/{pace}/v1"
+        return self._foreign or f"{self._url}/{pace}/v1"
 
     def _alone(self, command: Sequence[str]) -> Run:
         """A contestant that is one process and tells its own figures."""
@@ -125,8 +131,11 @@ class Bench:
 
     def _on_sqlite(self) -> None:
         with self._ours("sqlite", "", self._provider()) as mill:
-            self._contest(SQLITE, lambda: mill.run(self._sizes.jobs, watched=True))
+            self._contest(SQLITE, lambda: mill.run(self._sizes.jobs, watched=self._is_watched))
         if not self._is_wanted(STRAGGLERS):
+            return
+        if self._foreign:
+            self.report.skipped[STRAGGLERS] = "only the responder has slow calls"
             return
         with self._ours("stragglers", "", self._provider(f"{LATENCY_S * 1000:.0f}x2")) as mill:
             self._flow(STRAGGLERS, mill.run(self._sizes.stragglers, watched=True))
@@ -136,7 +145,7 @@ class Bench:
             return
         url = postgres.url(postgres.create_database())
         with self._ours("postgres", url, self._provider()) as mill:
-            self._contest(POSTGRES, lambda: mill.run(self._sizes.jobs, watched=True))
+            self._contest(POSTGRES, lambda: mill.run(self._sizes.jobs, watched=self._is_watched))
             lines_per_s = mill.export_lines_per_s(self._sizes.jobs)
             self._figure("export, PostgreSQL, over HTTP: lines/s", lines_per_s)
 
@@ -235,6 +244,13 @@ def main() -> int:
     )
     parser.add_argument("--jobs", type=int, help="of ours, in each batch")
     parser.add_argument("--workers", type=int, default=2, help="worker processes of ours")
+    parser.add_argument(
+        "--provider",
+        default="",
+        metavar="URL",
+        help="another provider on the OpenAI wire, with its /v1, instead of the responder: it sets "
+        "the latency, and is told of nothing but chat completions",
+    )
     parser.add_argument("--out", type=Path, default=Path("build/bench"))
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="pmb-"))
