@@ -287,7 +287,8 @@ class ModelCaller:
         else:
             status, headers, body = await hearing.while_heard(sending)
         if not 200 <= status < 300:  # noqa: PLR2004 - the class of success
-            raise wire.classify_error(status, headers, body, utc_now())
+            told = {name.lower(): value for name, value in headers.items()}
+            raise wire.classify_error(status, told, body, utc_now())
         try:
             if hearing is not None and hearing.has_begun:
                 return _completed(hearing.decoder.completion(), prepared)

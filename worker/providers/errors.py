@@ -139,3 +139,10 @@ class ProviderBusy(NotAdmitted):
 
 class ProviderDown(NotAdmitted):
     """Every key's circuit is open: the provider has not been answering."""
+
+
+def name_of(error: Exception) -> str:
+    """An error by its type and its system error: texts of libraries may hold addresses and keys."""
+    inner = getattr(error, "os_error", error)
+    reason = getattr(inner, "strerror", None)
+    return f"{type(error).__name__}: {reason}" if isinstance(reason, str) else type(error).__name__

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from shared.domain.inference import Completion, JsonObject, Usage
 from worker.providers.errors import HungUp, MaybeBilled, ProviderError
-from worker.providers.http import Answer
+from worker.providers.exchange import Answer
 from worker.providers.server_sent_events import EventReader
 from worker.providers.streaming import StreamDecoder, as_deltas
 

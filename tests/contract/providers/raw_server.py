@@ -8,11 +8,12 @@ Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Non
 
 
 class RawServer:
-    """`requests` counts the complete ones that arrived."""
+    """`requests` counts the complete ones that arrived; `heads` are theirs."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.requests = 0
+        self.heads: list[bytes] = []
         self.connections = 0
         self.arrived = asyncio.Event()
 
@@ -26,8 +27,9 @@ async def raw_server(behaviour: Behaviour) -> AsyncIterator[RawServer]:
         server.connections += 1
         writers.append(writer)
         try:
-            while await read_request(reader):
+            while head := await read_request(reader):
                 server.requests += 1
+                server.heads.append(head)
                 server.arrived.set()
                 await behaviour(reader, writer)
                 if writer.is_closing():
@@ -48,15 +50,16 @@ async def raw_server(behaviour: Behaviour) -> AsyncIterator[RawServer]:
         await asyncio.sleep(0)
 
 
-async def read_request(reader: asyncio.StreamReader) -> bool:
+async def read_request(reader: asyncio.StreamReader) -> bytes:
+    """The head of the next request, whose body is passed over; nothing at the end."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:
-        return False
+        return b""
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             await reader.readexactly(int(line.split(b":")[1]))
-    return True
+    return head
 
 
 def answer(body: bytes, status: str = "200 OK", *, length: int | None = None) -> bytes:

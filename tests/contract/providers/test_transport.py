@@ -211,6 +211,70 @@ async def test_a_redirect_is_not_followed(sender: HttpSender):
         assert server.requests == 1
 
 
+async def test_an_answer_in_pieces_after_a_promise_of_one_is_whole(sender: HttpSender):
+    async def hesitates(_: asyncio.StreamReader, writer: asyncio.StreamWriter):
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+        await writer.drain()
+        writer.write(b"5\r\n more\r\n0\r\n\r\n")
+
+    async with raw_server(hesitates) as server:
+        assert await send(sender, server.url) == (200, b"half more")
+        assert await send(sender, server.url) == (200, b"half more")
+        assert server.connections == 1
+
+
+async def test_an_answer_before_the_end_of_the_question_leaves_no_connection_behind(
+    sender: HttpSender,
+):
+    ended = asyncio.Event()
+    connections: list[asyncio.Task[None] | None] = []
+
+    async def refuses_unread(_: asyncio.StreamReader, writer: asyncio.StreamWriter):
+        connections.append(asyncio.current_task())
+        writer.write(answer(b"too large", "413 Content Too Large"))
+        await ended.wait()
+        writer.transport.abort()
+
+    async with await asyncio.start_server(refuses_unread, "127.0.0.1", 0, limit=1) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        large = EncodedCall("/chat", b"x" * 8_000_000)
+        status, _, body = await sender.send(provider_of("openai", url), {}, large)
+        assert (status, body) == (413, b"too large")
+        assert await send(sender, url) == (413, b"too large")
+        ended.set()
+        await asyncio.gather(*filter(None, connections))
+    assert len(connections) == 2
+
+
+async def test_a_proxy_is_told_the_whole_address_and_who_asks():
+    async def passes_on(_: asyncio.StreamReader, writer: asyncio.StreamWriter):
+        writer.write(answer(b"by proxy"))
+
+    async with raw_server(passes_on) as proxy:
+        url = proxy.url.replace("//", "//me:secret@")
+        sender = HttpSender(proxies={"http": url})
+        assert await send(sender, "http://models.example/v1") == (200, b"by proxy")
+        await sender.aclose()
+    first, *told = proxy.heads[0].lower().split(b"\r\n")
+    assert first == b"post http://models.example/v1/chat http/1.1"
+    assert b"host: models.example" in told
+    assert b"proxy-authorization: basic bwu6c2vjcmv0" in told
+
+
+async def test_through_a_proxy_that_opens_no_tunnel_nothing_was_sent():
+    async def refuses(_: asyncio.StreamReader, writer: asyncio.StreamWriter):
+        writer.write(answer(b"", "407 Who are you"))
+
+    async with raw_server(refuses) as proxy:
+        sender = HttpSender(proxies={"https": proxy.url})
+        assert await kind_of(NotSent, sender, "https://models.example") == "connect_failed"
+        await sender.aclose()
+    assert [head.splitlines()[0] for head in proxy.heads] == [
+        b"CONNECT models.example:443 HTTP/1.1"
+    ]
+
+
 async def test_a_cancelled_call_closes_its_connection(sender: HttpSender):
     async def hangs(reader: asyncio.StreamReader, _: asyncio.StreamReader):
         await reader.read()
