@@ -3,8 +3,8 @@ FROM python:3.11-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/promptmill
 WORKDIR /src
-COPY requirements.lock ./
-RUN /opt/promptmill/bin/pip install --require-hashes -r requirements.lock
+COPY requirements.lock requirements-otel.lock ./
+RUN /opt/promptmill/bin/pip install --require-hashes -r requirements.lock -r requirements-otel.lock
 COPY pyproject.toml README.md catalog.toml ./
 COPY shared shared
 COPY worker worker

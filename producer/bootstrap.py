@@ -45,6 +45,7 @@ from shared.queue.celery_app import make_celery_app
 from shared.queue.publisher import Publisher
 from shared.redis_client import connect
 from shared.settings import Settings
+from shared.tracing import Tracing, begin_tracing
 
 Clock = Callable[[], datetime]
 
@@ -77,6 +78,7 @@ class ProducerContext:
     file_intake: FileIntake
     gauges: Gauges
     overview: Overview
+    tracing: Tracing | None
 
     def spool(self) -> Spool:
         """A new file to take an upload in."""
@@ -95,6 +97,8 @@ class ProducerContext:
         """Give all connections back."""
         self.redis.close()
         self.database.close()
+        if self.tracing is not None:
+            self.tracing.close()
 
 
 def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
@@ -145,6 +149,9 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
     steering = Steering(database, ledger, clock=clock)
     posted = ProcessFigures(settings.metrics_dir)
     storage = Storage(settings.resolved_files_url)
+    tracing = begin_tracing(
+        "promptmill-api", job_share=settings.trace_jobs, sent_to=settings.trace_sent_to
+    )
     return ProducerContext(
         settings=settings,
         database=database,
@@ -189,10 +196,12 @@ def build(settings: Settings, *, clock: Clock = utc_now) -> ProducerContext:
             limits=limits,
             max_lines=settings.max_batch_lines,
             lease=timedelta(seconds=settings.lease_s),
+            tracing=tracing,
             clock=clock,
         ),
         gauges=Gauges(database, client, publisher, posted, clock=clock),
         overview=Overview(
             database, client, publisher, posted, chunk_size=settings.chunk_size, clock=clock
         ),
+        tracing=tracing,
     )

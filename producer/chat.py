@@ -25,6 +25,7 @@ from shared.errors import ConflictError, NotFoundError, UnavailableError
 from shared.ids import new_id
 from shared.queue.messages import ChunkMessage
 from shared.queue.publisher import Publisher
+from shared.tracing import current_traceparent
 
 log = structlog.get_logger(__name__)
 
@@ -130,6 +131,7 @@ class Conversations:
             expires_at=now + timedelta(seconds=self._patience_s),
             idempotency_key=arrival.key,
             max_cost_nusd=asked.max_cost_nusd,
+            traceparent=current_traceparent(),
         )
 
     def _written(self, new: NewBatch, asked: Asked) -> Conversation:

@@ -39,6 +39,7 @@ from shared.domain.inference import Constraints, Preferences
 from shared.errors import ConflictError, NotFoundError, UsageError
 from shared.fault_points import FaultPoint, reach
 from shared.ids import new_id
+from shared.tracing import current_traceparent
 from shared.webhooks import url_guard
 
 RETRIED_WITHIN: Final = timedelta(seconds=60)
@@ -180,6 +181,7 @@ class FileBatches:
             optimise=wanted.optimise,
             pilot=wanted.pilot,
             max_quality_loss=wanted.max_quality_loss,
+            traceparent=current_traceparent(),
         )
         number = batches.create(connection, new)
         intakes.add(connection, number, wanted.input_file_id, wanted.intake_options())

@@ -34,6 +34,7 @@ from shared.domain.inference import Constraints, Preferences, Tier
 from shared.errors import ConflictError, NotFoundError, UnavailableError
 from shared.fault_points import FaultPoint, reach
 from shared.ids import claim_token
+from shared.tracing import Tracing
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +87,7 @@ class FileIntake:
     limits: IntakeLimits
     max_lines: int
     lease: timedelta
+    tracing: Tracing | None
     clock: Callable[[], datetime]
 
     def run_once(self, stop: threading.Event) -> bool:
@@ -153,6 +155,15 @@ class _Reading:
             return
         self._templates = self._parts.templates.of(batch.project_id)
         self._endpoint = Endpoint(batch.endpoint)
+        tracing = self._parts.tracing
+        if tracing is None or batch.traceparent is None:
+            self._take_in(batch, done)
+            return
+        traced = tracing.begin("intake", batch.traceparent, {"promptmill.batch.id": batch.id})
+        with traced.as_current():
+            self._take_in(batch, done)
+
+    def _take_in(self, batch: BatchRow, done: int) -> None:
         try:
             errors = self._errors(batch) if not done else []
             if errors:

@@ -37,6 +37,7 @@ from shared.domain.batch import TAKES_LINES, BatchStatus
 from shared.errors import ConflictError, UnavailableError, UsageError
 from shared.fault_points import FaultPoint, reach
 from shared.ids import new_id
+from shared.tracing import current_traceparent
 from shared.webhooks import url_guard
 
 
@@ -308,6 +309,7 @@ class Submission:
             optimise=options.optimise,
             pilot=options.pilot,
             max_quality_loss=options.max_quality_loss,
+            traceparent=current_traceparent(),
         )
         with self._database.transaction() as connection:
             number = batches.create(connection, new)

@@ -11,3 +11,8 @@ def utc_now() -> datetime:
 def unix_seconds(moment: datetime | None) -> int | None:
     """Whole Unix seconds of a moment, as OpenAI's objects write times; None stays None."""
     return None if moment is None else int(moment.timestamp())
+
+
+def unix_nanoseconds(moment: datetime) -> int:
+    """A moment as spans tell it; exact to the microsecond."""
+    return round(moment.timestamp() * 1_000_000) * 1000

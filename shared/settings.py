@@ -92,11 +92,16 @@ class Settings(BaseSettings):
     """Where a worker or the maintenance shows its own figures to Prometheus, without a key; 0: it
     does not. For processes that share no home with the API, such as pods."""
 
+    trace_jobs: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Which share of a batch's jobs is traced where tracing is on (OTEL_EXPORTER_OTLP_ENDPOINT)."""
+    trace_sent_to: Annotated[tuple[str, ...], NoDecode] = ()
+    """Who is told of the trace in the header `traceparent`: names of providers, and `webhooks`."""
+
     log_level: str = Field("info", validation_alias=AliasChoices("PROMPTMILL_LOG_LEVEL"))
     log_json: bool = True
     log_prompts: bool = False
 
-    @field_validator("webhook_allowed_cidrs", "alert_mail_to", mode="before")
+    @field_validator("webhook_allowed_cidrs", "alert_mail_to", "trace_sent_to", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -53,6 +53,7 @@ class SimulatedProvider:
     ) -> web.StreamResponse:
         world, call_id, path = self._books.world, self._next_id(), request.path
         record = CallRecord(call_id, time.time(), dialect.wire, "", "", path)
+        record.traceparent = request.headers.get("traceparent")
         self._books.log.open(record)
         try:
             ask = dialect.parse(path, request.headers, request.query_string, _parsed(body))

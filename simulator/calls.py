@@ -27,6 +27,7 @@ class CallRecord:
     input_tokens: int = 0
     output_tokens: int = 0
     prompt: str | None = None
+    traceparent: str | None = None
 
 
 class CallLog:

@@ -138,14 +138,22 @@ class Asking:
 
         What has been told to somebody cannot be told again: such a failure is the last word.
         """
+        ordinal, purpose = story.next_ordinal(), purpose or story.purpose_of(index)
+        trace = None
+        if story.trace is not None:
+            trace = story.trace.attempt(prepared, ordinal, index, purpose)
+            prepared = trace.carried_by(prepared)
         outcome = await self._meter.attempt(
             story.payer,
             prepared,
-            ordinal=story.next_ordinal(),
+            ordinal=ordinal,
             rung=index,
-            purpose=purpose or story.purpose_of(index),
+            purpose=purpose,
             listener=story.listener_to(prepared.model.name),
+            trace=trace,
         )
+        if trace is not None:
+            trace.ended(outcome)
         match outcome:
             case Failed():
                 story.paid(outcome.closing)

@@ -30,6 +30,7 @@ from shared.deciding.project_policy import policy_of
 from shared.redis_client import connect, connect_async
 from shared.settings import Settings
 from shared.tallies import Posting, keep_posted
+from shared.tracing import begin_tracing
 from worker.answer_cache import AnswerCache
 from worker.asking import Asking
 from worker.call_slots import CallSlots
@@ -89,6 +90,9 @@ class WorkerProcess:
         self._loop, self._thread = _start_loop()
         opener = LedgerOpener(self.database, Ledger(self._redis))
         figures = WorkerFigures()
+        self.tracing = begin_tracing(
+            "promptmill-worker", job_share=settings.trace_jobs, sent_to=settings.trace_sent_to
+        )
         making = _make(settings, catalog, self.database, opener, figures)
         self._in_loop = _run_in(self._loop, making).result(timeout=30)
         self.runner = self._in_loop.runner
@@ -122,6 +126,8 @@ class WorkerProcess:
             self._served.server_close()
         self._redis.close()
         self.database.close()
+        if self.tracing is not None:
+            self.tracing.close()
 
     def _beat(self) -> None:
         self.runner.beat()

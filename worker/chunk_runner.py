@@ -42,6 +42,7 @@ from worker.answer_cache import Caching
 from worker.call_slots import CallSlots
 from worker.learned_routing import LearnedRouting
 from worker.pipeline import BatchContext, Pipeline, Trial
+from worker.tracing import Carried, ChunkTrace
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,7 @@ class _Claimed:
     jobs: Sequence[ClaimedJob]
     earlier: Mapping[int, Sequence[Any]]
     batch: BatchContext
+    trace: ChunkTrace | None = None
 
 
 class ChunkRunner:
@@ -108,22 +110,27 @@ class ChunkRunner:
         """Jobs under this process's claims."""
         return self._unfinished
 
-    def run(self, job_ids: Sequence[int]) -> int:
+    def run(self, job_ids: Sequence[int], carried: Carried | None = None) -> int:
         """Claim what of the chunk is still to be done, do it, and return how many jobs that were.
 
         Returns when all of them are durable: finished, held or handed back. Raises
-        UnavailableError when the database cannot be asked for them.
+        UnavailableError when the database cannot be asked for them. carried: of its trace.
         """
         if not self._wait_for_room(len(job_ids)):
             return 0
         try:
-            done = self._run_claimed(job_ids, deaths_below=self._last_chance)
+            done = self._run_claimed(job_ids, self._last_chance, carried)
             suspects = self._suspects(job_ids) if done < len(job_ids) else ()
         finally:
             self._end_chunk()
-        return done + sum(self._run_alone(job_id) for job_id in suspects)
+        return done + sum(self._run_alone(job_id, carried) for job_id in suspects)
 
-    def _run_claimed(self, job_ids: Sequence[int], deaths_below: int | None = None) -> int:
+    def _run_claimed(
+        self,
+        job_ids: Sequence[int],
+        deaths_below: int | None = None,
+        carried: Carried | None = None,
+    ) -> int:
         """Gives back the room that was taken for the jobs: each one's when it ends."""
         token = claim_token()
         room = len(job_ids)
@@ -132,6 +139,9 @@ class ChunkRunner:
             if claimed is None:
                 return 0
             reach(FaultPoint.AFTER_CLAIM)
+            if carried is not None:
+                trace = ChunkTrace(carried, claimed.batch.id, whole=claimed.batch.is_awaited)
+                claimed = replace(claimed, trace=trace)
             running = self._submit(self._run_all(claimed))
             self._leave(room - len(claimed.jobs))
             room = 0
@@ -145,13 +155,13 @@ class ChunkRunner:
         with self._database.reading() as connection:
             return jobs.suspects(connection, job_ids, self._last_chance)
 
-    def _run_alone(self, job_id: int) -> int:
+    def _run_alone(self, job_id: int, carried: Carried | None) -> int:
         with self._alone:
             try:
                 if not self._wait_to_be_alone():
                     return 0
                 try:
-                    return self._run_claimed([job_id])
+                    return self._run_claimed([job_id], carried=carried)
                 finally:
                     self._end_chunk()
             finally:
@@ -307,10 +317,14 @@ class ChunkRunner:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _run_all(self, claimed: _Claimed) -> None:
-        async with asyncio.TaskGroup() as group:
-            for job in claimed.jobs:
-                task = group.create_task(self._run_one(job, claimed))
-                task.add_done_callback(self._leave_one)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for job in claimed.jobs:
+                    task = group.create_task(self._run_one(job, claimed))
+                    task.add_done_callback(self._leave_one)
+        finally:
+            if claimed.trace is not None:
+                claimed.trace.end(len(claimed.jobs))
 
     def _look_for_room(self) -> None:
         with self._lock:
@@ -335,6 +349,7 @@ class ChunkRunner:
     async def _run_one(self, job: ClaimedJob, claimed: _Claimed) -> None:
         # A task has a context of its own, so every record from here on names the job.
         structlog.contextvars.bind_contextvars(job=public_job_id(job.id), batch=claimed.batch.id)
+        trace = None if claimed.trace is None else claimed.trace.job(job.id)
         await self._slots.begin()
         try:
             if self.stopping:
@@ -343,13 +358,16 @@ class ChunkRunner:
                 await self._pipeline.call_off(job, claimed.earlier.get(job.id, ()), end)
             else:
                 self._note_under_way()
-                await self._pipeline.run(job, claimed.batch, claimed.earlier.get(job.id, ()))
+                earlier = claimed.earlier.get(job.id, ())
+                await self._pipeline.run(job, claimed.batch, earlier, trace)
         except Exception:
             # Whatever it was, it must not take the chunk's other jobs with it. The job's
             # lease lapses, the rescuer counts a death, and the third one sets it aside.
             log.exception("a job was given up")
         finally:
             self._slots.end()
+            if trace is not None:
+                trace.end()
 
 
 def _piloting(batch: batches.BatchRow, pilot: Mapping[str, Any]) -> Piloting:

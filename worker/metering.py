@@ -64,6 +64,7 @@ from worker.providers.errors import (
 )
 from worker.providers.hearing import Listener
 from worker.recording import Event, Finish, Move, Park, Recorder, Write
+from worker.tracing import AttemptTrace
 
 log = structlog.get_logger(__name__)
 
@@ -129,9 +130,11 @@ class Meter:
         rung: int,
         purpose: Purpose,
         listener: Listener | None = None,
+        trace: AttemptTrace | None = None,
     ) -> AttemptOutcome:
         """Make one call if there are a provider and money for it; the caller must `close` an
-        Answered or Failed one. listener: hears a streamed answer while it comes.
+        Answered or Failed one. listener: hears a streamed answer while it comes. trace: notes when
+        it leaves.
         """
         try:
             admission = await self._caller.admit(prepared)
@@ -155,6 +158,8 @@ class Meter:
             if withdrawn is not None:
                 return await self._take_back(payer, intent, withdrawn)
             sent = True
+            if trace is not None:
+                trace.sent()
             return await self._send(prepared, admission, intent, listener)
         finally:
             if not sent:

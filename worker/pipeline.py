@@ -70,6 +70,7 @@ from worker.providers.errors import AccountRefused, MaybeBilled, RequestRefused,
 from worker.recording import Event, Finish, HandBack, Move, Park
 from worker.speaking import Speaker, Voice
 from worker.story import Answer, Story, kept_answer, remembered_row, unanswered_row
+from worker.tracing import JobTrace
 
 log = structlog.get_logger(__name__)
 
@@ -157,18 +158,27 @@ class Pipeline:
         self._patience_s = patience_s
         self._clock = clock
 
-    async def run(self, job: ClaimedJob, batch: BatchContext, earlier: Sequence[Any]) -> None:
+    async def run(
+        self,
+        job: ClaimedJob,
+        batch: BatchContext,
+        earlier: Sequence[Any],
+        trace: JobTrace | None = None,
+    ) -> None:
         """Take the job to its end, or park it, or hand it back.
 
         earlier: rows of the attempts made under former claims; an answer among them is not bought
-        again.
+        again. trace: told of all that happens.
         """
         request = Request.from_json(job.request)
         key = self._key_of(request, job, batch)
         if key is not None and (kept := await self._cache.find(key)) is not None:
-            await self._remember(job, batch, earlier, kept)
+            await self._remember(job, batch, earlier, kept, trace)
             return
         story = self._begin(job, request, batch, earlier)
+        if trace is not None:
+            story.trace = trace
+            trace.decided(story.classification, story.routed)
         story.kept_as = key
         if isinstance(story.routed, NoRoute):
             await self._fail(story, story.routed.code, story.routed.message)
@@ -212,7 +222,12 @@ class Pipeline:
         return self._cache.key(batch.caching, batch.policy_for(job), request)
 
     async def _remember(
-        self, job: ClaimedJob, batch: BatchContext, earlier: Sequence[Any], kept: KeptAnswer
+        self,
+        job: ClaimedJob,
+        batch: BatchContext,
+        earlier: Sequence[Any],
+        kept: KeptAnswer,
+        trace: JobTrace | None,
     ) -> None:
         """End a job with an answer that the project has paid for before."""
         row = remembered_row(job.id, earlier, kept, self._clock())
@@ -221,7 +236,7 @@ class Pipeline:
         if batch.announces_jobs:
             subject = job_completed(job.id, batch.id, job.custom_id)
             events = (Event(batch.project_id, "job.completed", subject),)
-        held = await self._meter.close(payer, move=Finish(row, batch.family), events=events)
+        held = await self._close(payer, None, trace, Finish(row, batch.family), events)
         if held and (voice := self._voice(job, batch)) is not None:
             await voice.finish()
 
@@ -308,7 +323,7 @@ class Pipeline:
         story.note(reason)
         closing = story.take_unpaid(keep_answer=True)
         if closing is not None:
-            await self._meter.close(story.payer, closing)
+            await self._close(story.payer, closing, story.trace)
 
     def _count_climb(self, story: Story, answer: Answer, step: Climb) -> None:
         if not story.is_compared:  # a pilot asks every tier: that is no escalation
@@ -329,10 +344,26 @@ class Pipeline:
 
     async def _end(self, story: Story, closing: Closing | None, move: Move) -> None:
         events = story.events() if isinstance(move, Finish) else ()
-        if not await self._meter.close(story.payer, closing, move=move, events=events):
+        if not await self._close(story.payer, closing, story.trace, move, events):
             log.info("another worker has the job by now")
         elif story.voice is not None and isinstance(move, Finish):
             await story.voice.finish()
+
+    async def _close(
+        self,
+        payer: Payer,
+        closing: Closing | None,
+        trace: JobTrace | None,
+        move: Move | None = None,
+        events: tuple[Event, ...] = (),
+    ) -> bool:
+        """The meter's `close`, timed where the job is traced."""
+        if trace is None:
+            return await self._meter.close(payer, closing, move=move, events=events)
+        recording = trace.recording(move)
+        held = await self._meter.close(payer, closing, move=move, events=events)
+        recording.end(failed_by="claim_lost" if move is not None and not held else None)
+        return held
 
     async def _stop(self, story: Story, why: Exhaustion) -> None:
         """No answer from here: end with the best so far, wait, or fail."""

@@ -29,6 +29,7 @@ from worker.metering import Payer
 from worker.outcome import Answered
 from worker.recording import Event
 from worker.speaking import Voice
+from worker.tracing import JobTrace
 
 MAX_UNCONFIRMED = 4
 """Calls of one job that may have been billed without an answer, deaths of workers among them. Each
@@ -88,6 +89,7 @@ class Story:
         self.caching: Caching | None = None
         self.kept_as: str | None = None
         self.voice: Voice | None = None
+        self.trace: JobTrace | None = None
 
     @property
     def route(self) -> Route:

@@ -12,8 +12,10 @@ from shared.fault_points import FaultPoint, reach
 from shared.queue.celery_app import RUN_CHUNK
 from shared.queue.messages import ChunkMessage
 from shared.telemetry import bound, get_logger
+from shared.tracing import Tracing
 from worker.chunk_runner import ChunkRunner
 from worker.deafness import Consumption
+from worker.tracing import carried
 
 log = get_logger(__name__)
 
@@ -29,13 +31,14 @@ class RunnerHolder:
     def __init__(self, threads: int) -> None:
         self.consumption = Consumption(threads)
         self.runner: ChunkRunner | None = None
+        self.tracing: Tracing | None = None
 
 
 def register(app: Celery, holder: RunnerHolder) -> None:
     """Give the app its tasks."""
 
-    @app.task(name=RUN_CHUNK)  # type: ignore[untyped-decorator]
-    def run_chunk(**message: Any) -> None:
+    @app.task(name=RUN_CHUNK, bind=True)  # type: ignore[untyped-decorator]
+    def run_chunk(task: Any, **message: Any) -> None:
         """Answer the jobs of one chunk; what others have taken is left to them."""
         chunk = ChunkMessage.parse(message)
         runner = holder.runner
@@ -45,7 +48,8 @@ def register(app: Celery, holder: RunnerHolder) -> None:
         lines = parse_ranges(chunk.lines, limit=_MAX_LINES)
         try:
             with holder.consumption.chunk(), bound(batch=chunk.batch):
-                done = runner.run([job_id_of(chunk.batch_number, line) for line in lines])
+                ids = [job_id_of(chunk.batch_number, line) for line in lines]
+                done = runner.run(ids, carried(holder.tracing, task.request.headers))
                 log.info("chunk_done", lines=chunk.lines, jobs=done)
         except UnavailableError as error:
             # The jobs are still queued in the database; the stager sends them again.

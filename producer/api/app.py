@@ -8,6 +8,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Scope
 
 from producer.access import ensure_default_project
 from producer.api import failures
@@ -57,6 +58,13 @@ _ROOMS = (
 _JSON_BODY_BYTES = 64 * 1024  # beside the longest line, which /v1/route takes
 
 
+def _is_not_traced(scope: Scope) -> bool:
+    """Only what may begin or change work is told: what is looked at would drown it, and a search
+    may stand in its address.
+    """
+    return scope.get("method") != "POST" or not scope["path"].startswith("/v1/")
+
+
 def create_app(context: ProducerContext) -> FastAPI:
     """The API over a process's context; closes it when the server ends."""
     figures = ApiFigures()
@@ -88,6 +96,15 @@ def create_app(context: ProducerContext) -> FastAPI:
         redoc_url=None,
         docs_url=None,
         swagger_ui_oauth2_redirect_url=None,
+        telemetry={
+            "auto_configure": False,
+            "tracing": context.tracing is not None,
+            "tracer_provider": None if context.tracing is None else context.tracing.provider,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "exclude": _is_not_traced,
+        },
     )
     # The documentation page from the package's own files: FastAPI's would load them from a CDN.
     patch_fastapi(app)

@@ -151,6 +151,8 @@ batches = Table(
     Column("max_quality_loss", Double),
     # when what became of its jobs was added to `outcome_days`; NULL: not, or not of this run
     Column("summed_at", UtcDateTime),
+    # the trace it was submitted in, as W3C's header says it; NULL: it is not traced
+    Column("traceparent", String(55)),
     UniqueConstraint("project_id", "idempotency_key"),
     one_of("status", BatchStatus, "status"),
     one_of("priority", Priority, "priority"),

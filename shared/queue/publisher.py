@@ -1,5 +1,6 @@
 """Puts chunks into their lanes, and counts what waits there; the same on Redis and RabbitMQ."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,8 @@ from shared.domain.batch import Priority
 from shared.errors import UnavailableError
 from shared.queue.celery_app import RUN_CHUNK
 from shared.queue.lanes import ALL_QUEUES, lane_queue
-from shared.queue.messages import ChunkMessage
+from shared.queue.messages import QUEUED_AT, ChunkMessage
+from shared.tracing import TRACEPARENT, current_traceparent
 
 _POOL_WAIT_S = 5.0
 
@@ -26,21 +28,32 @@ class Publisher:
         self._app = app
 
     def publish(
-        self, messages: Sequence[ChunkMessage], project_id: str, priority: Priority
+        self,
+        messages: Sequence[ChunkMessage],
+        project_id: str,
+        priority: Priority,
+        traceparent: str | None = None,
     ) -> None:
-        """Queue a project's chunks in order.
+        """Queue a project's chunks in order. traceparent: the trace they belong to; None: that of
+        the caller, if any. Their messages carry it as a header, with the time.
 
         Raises UnavailableError when the broker does not take one within a few seconds; those
         before it are queued.
         """
         queue = lane_queue(project_id, priority)
+        carried = traceparent or current_traceparent()
+        headers = None if carried is None else {TRACEPARENT: carried, QUEUED_AT: time.time_ns()}
         with (
             _mapped_errors(),
             self._app.producer_pool.acquire(block=True, timeout=_POOL_WAIT_S) as producer,
         ):
             for message in messages:
                 self._app.send_task(
-                    RUN_CHUNK, kwargs=message.as_kwargs(), queue=queue, producer=producer
+                    RUN_CHUNK,
+                    kwargs=message.as_kwargs(),
+                    queue=queue,
+                    producer=producer,
+                    headers=headers,
                 )
 
     def depths(self) -> dict[str, int]:

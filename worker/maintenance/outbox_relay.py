@@ -13,10 +13,13 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
+from shared.clock import unix_nanoseconds
 from shared.db.engine import Database
-from shared.db.repositories import outbox, webhooks
+from shared.db.repositories import batches, outbox, webhooks
+from shared.db.repositories.batches import BatchRow
 from shared.db.repositories.webhooks import NewDelivery
 from shared.fault_points import FaultPoint, reach
+from shared.tracing import Tracing
 from shared.webhooks import events
 
 log = structlog.get_logger(__name__)
@@ -27,8 +30,9 @@ _AT_ONCE = 500
 class OutboxRelay:
     """Needs nothing but the database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tracing: Tracing | None = None) -> None:
         self._database = database
+        self._tracing = tracing
 
     def run_once(self, now: datetime) -> int:
         """Relay all that waits; returns how many events."""
@@ -41,15 +45,42 @@ class OutboxRelay:
                 webhooks.create_deliveries(connection, _owed(waiting, endpoints), now)
                 outbox.mark_relayed(connection, [event.number for event in waiting], now)
                 reach(FaultPoint.BEFORE_RELAY_COMMIT)
+            if self._tracing is not None:
+                self._trace_ends(self._tracing, waiting)
             relayed += len(waiting)
             if len(waiting) < _AT_ONCE:
                 break
         return relayed
 
+    def _trace_ends(self, tracing: Tracing, relayed: Sequence[Any]) -> None:
+        """The span of each batch that ended, from its first line to its last."""
+        ended = [event.data["id"] for event in relayed if event.type in events.DEFAULT_TYPES]
+        with self._database.reading() as connection:
+            rows = [batches.get(connection, batch_id) for batch_id in ended]
+        for row in rows:
+            if row is not None and row.traceparent is not None:
+                _trace_end(tracing, row)
+
     def _anything_waits(self) -> bool:
         # Looked at without the write lock, which the workers need.
         with self._database.reading() as connection:
             return bool(outbox.waiting(connection, 1))
+
+
+def _trace_end(tracing: Tracing, batch: BatchRow) -> None:
+    ended = batch.completed_at or batch.failed_at or batch.expired_at or batch.cancelled_at
+    about = {
+        "promptmill.batch.id": batch.id,
+        "promptmill.batch.status": batch.status,
+        "promptmill.batch.jobs": batch.total,
+        "promptmill.batch.failed": batch.failed,
+        "promptmill.cost_nusd": batch.cost_nusd,
+        "promptmill.unconfirmed_nusd": batch.unconfirmed_nusd,
+    }
+    began = tracing.begin(
+        "batch", batch.traceparent, about, at_ns=unix_nanoseconds(batch.created_at)
+    )
+    began.end(at_ns=None if ended is None else unix_nanoseconds(ended))
 
 
 def _owed(waiting: Sequence[Any], endpoints: Sequence[Any]) -> list[NewDelivery]:

@@ -42,7 +42,7 @@ _THINKING: Final = frozenset({"reasoning_effort", "thinking", "reasoning"})
 class PreparedCall:
     """A call that has its worst case: tokens in and out, and what they cost in nano-dollars.
 
-    may_think: the model may write tokens that nobody is shown.
+    may_think: the model may write tokens that nobody is shown. carried: headers of this call alone.
     """
 
     model: ModelSpec
@@ -52,6 +52,7 @@ class PreparedCall:
     max_output_tokens: int
     worst_case_nusd: int
     may_think: bool = False
+    carried: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +276,8 @@ class ModelCaller:
     ) -> Completion:
         wire = self._registry.wire(prepared.provider.name)
         auth = wire.auth_headers(admission.key.secret)
+        if prepared.carried is not None:
+            auth = {**auth, **prepared.carried}
         hearing = None
         if prepared.encoded.streams:
             decoder = self._registry.stream_decoder(prepared.provider.name)

@@ -20,10 +20,12 @@ from shared.db.repositories import webhooks
 from shared.db.repositories.webhooks import ClaimedDelivery
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
+from shared.tracing import TRACEPARENT, Tracing
 from worker.figures import MaintenanceFigures
 from worker.webhooks import signing
 from worker.webhooks.schedule import delay_before_next
 from worker.webhooks.sender import Sender, TryOutcome
+from worker.webhooks.tracing import WEBHOOKS, end_of_try, parent_of, tried
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +45,7 @@ class Dispatcher:
         sender: Sender,
         *,
         figures: MaintenanceFigures | None = None,
+        tracing: Tracing | None = None,
         clock: Callable[[], datetime] = utc_now,
         chance: Callable[[], float] = random.random,
         per_endpoint: int = 8,
@@ -51,6 +54,7 @@ class Dispatcher:
         self._database = database
         self._sender = sender
         self._figures = figures or MaintenanceFigures()
+        self._tracing = tracing
         self._clock = clock
         self._chance = chance
         self._per_endpoint = per_endpoint
@@ -121,7 +125,7 @@ class Dispatcher:
             reach(FaultPoint.AFTER_DELIVERY_CLAIM)
             now = self._clock()
             headers = signing.headers(delivery.event_id, now, delivery.payload, delivery.secrets)
-            outcome = await self._sender.send(delivery.url, delivery.payload, headers)
+            outcome = await self._send(delivery, headers)
             reach(FaultPoint.AFTER_DELIVERY)
             is_over = await asyncio.to_thread(self._record, delivery, outcome, now)
             if outcome.succeeded:
@@ -138,6 +142,20 @@ class Dispatcher:
             self._busy[delivery.endpoint_id] -= 1
             if not self._busy[delivery.endpoint_id]:
                 del self._busy[delivery.endpoint_id]
+
+    async def _send(self, delivery: ClaimedDelivery, headers: dict[str, str]) -> TryOutcome:
+        tracing = self._tracing
+        parent = None
+        if tracing is not None:
+            parent = await asyncio.to_thread(parent_of, self._database, delivery.payload)
+        if tracing is None or parent is None:
+            return await self._sender.send(delivery.url, delivery.payload, headers)
+        traced = tried(tracing, parent, delivery)
+        if tracing.is_sent_to(WEBHOOKS):
+            headers = {**headers, TRACEPARENT: traced.traceparent}
+        outcome = await self._sender.send(delivery.url, delivery.payload, headers)
+        end_of_try(traced, outcome)
+        return outcome
 
     def _record(self, delivery: ClaimedDelivery, outcome: TryOutcome, began: datetime) -> bool:
         """Returns whether it is not tried again."""

@@ -77,6 +77,7 @@ class NewBatch:
     optimise: str | None = None
     pilot: bool = False
     max_quality_loss: float | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ def create(connection: Connection, batch: NewBatch) -> int:
         "optimise": batch.optimise,
         "pilot": PILOT_WANTED if batch.pilot else None,
         "max_quality_loss": batch.max_quality_loss,
+        "traceparent": batch.traceparent,
     }
     try:
         with connection.begin_nested():

@@ -12,7 +12,6 @@ from shared.db.repositories import batch_plans
 from shared.db.repositories import batches as batch_rows
 from shared.db.tables import batches
 from shared.domain.attempt import Purpose
-from shared.domain.batch import Priority
 from shared.queue.messages import ChunkMessage
 from tests.mill import Mill, asking, running_mill
 from tests.servers.simulator import SimulatorServer
@@ -30,7 +29,7 @@ class Sent:
     def __init__(self) -> None:
         self.chunks: list[ChunkMessage] = []
 
-    def publish(self, messages: Sequence[ChunkMessage], _project: str, _priority: Priority) -> None:
+    def publish(self, messages: Sequence[ChunkMessage], *_: object) -> None:
         self.chunks += messages
 
     def depths(self) -> dict[str, int]:
