@@ -15,6 +15,7 @@ import typer
 
 from producer.cli import (
     access,
+    analytics,
     batches,
     budgets,
     caches,
@@ -77,7 +78,14 @@ for _panel, _commands in _PANELS.items():
 app.add_typer(templates.group, rich_help_panel="Batches")
 app.add_typer(outcomes.group, rich_help_panel="Looking ahead")
 app.add_typer(routing.group, rich_help_panel="Looking ahead")
-for _group in (budgets.group, caches.group, access.projects, access.keys, webhooks.group):
+for _group in (
+    budgets.group,
+    analytics.group,
+    caches.group,
+    access.projects,
+    access.keys,
+    webhooks.group,
+):
     app.add_typer(_group, rich_help_panel="Money, access, webhooks")
 
 

@@ -38,6 +38,55 @@ class Administration:
         """The whole mill at this moment (admin): what runs, waits, costs and is wrong."""
         return await self._json(calls.get(path("overview")))
 
+    # -- looking back ------------------------------------------------------------------------
+
+    async def usage(
+        self,
+        by: str = "day",
+        *,
+        first: str | None = None,
+        last: str | None = None,
+        project: str | None = None,
+    ) -> Json:
+        """Attempts, tokens and costs, grouped `by` day, model, provider, project, purpose or
+        task_type (several by commas), from the `first` day to the `last` one.
+        """
+        return await self._of_period("usage", first, last, project, group_by=by)
+
+    async def savings(
+        self,
+        by: str = "day",
+        *,
+        first: str | None = None,
+        last: str | None = None,
+        project: str | None = None,
+    ) -> Json:
+        """What jobs cost and what the strongest model alone would have, grouped `by` day, project,
+        task_type, model or tier.
+        """
+        return await self._of_period("savings", first, last, project, group_by=by)
+
+    async def hints(
+        self, *, first: str | None = None, last: str | None = None, project: str | None = None
+    ) -> Json:
+        """What could be paid less for, the largest sum first."""
+        return await self._of_period("hints", first, last, project)
+
+    def requests(self, /, project: str | None = None, **filters: str | None) -> Listing[Json]:
+        """Requests that ended, newest first; of a `status`, `model`, `provider`, `tier` or
+        `task_type`.
+        """
+        where = path("analytics", "requests")
+        return self._things(where, lambda item: item, None, project=project, **filters)
+
+    async def _of_period(
+        self, what: str, first: str | None, last: str | None, project: str | None, **more: str
+    ) -> Json:
+        asked = {"from": first, "to": last, "project": project, **more}
+        return await self._json(calls.get(path("analytics", what), **asked))
+
+    # -- how a project is run ------------------------------------------------------------------
+
     async def cache(self, project: str | None = None) -> Json:
         """`{project, keep_s}`: for how long answers are kept; None where they are not."""
         return await self._json(calls.get(path("cache"), project=project))
@@ -198,18 +247,22 @@ class Administration:
         limit: int | None = None,
         *,
         project: str | None = None,
+        **filters: str | None,
     ) -> Listing[ThingT]:
-        """The items of a list object, following its cursor; at most `limit` of them."""
+        """The items of a list object, following its cursor; at most `limit` of them. A page that a
+        filter left empty is followed by the next one.
+        """
 
         async def pages() -> AsyncGenerator[Sequence[ThingT]]:
             after, left = None, limit
             while left is None or left > 0:
-                page = await self._json(calls.get(where, after=after, project=project))
+                asked = {"after": after, "project": project, **filters}
+                page = await self._json(calls.get(where, **asked))
                 items: list[Json] = page.get("data") or []
                 yield [read(item) for item in items[:left]]
                 left = None if left is None else left - len(items)
-                if not page.get("has_more") or not items:
+                before, after = after, page.get("last_id") or (items[-1]["id"] if items else None)
+                if not page.get("has_more") or after in (None, before):
                     return
-                after = page.get("last_id") or items[-1]["id"]
 
         return Listing(pages)

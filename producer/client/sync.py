@@ -163,6 +163,10 @@ class Promptmill:
     plan = _verb(AsyncPromptmill.plan)
 
     overview = _verb(AsyncPromptmill.overview)
+    usage = _verb(AsyncPromptmill.usage)
+    savings = _verb(AsyncPromptmill.savings)
+    hints = _verb(AsyncPromptmill.hints)
+    requests = _listing(AsyncPromptmill.requests)
     budget = _verb(AsyncPromptmill.budget)
     set_budget = _verb(AsyncPromptmill.set_budget)
     cache = _verb(AsyncPromptmill.cache)

@@ -37,6 +37,7 @@ COMMANDS = [
     ),
     *("key list", "key limit", "key revoke", "webhook create", "webhook list", "webhook test"),
     *("webhook redeliver", "webhook deliveries"),
+    *(f"analytics {name}" for name in ("usage", "savings", "hints", "models", "requests")),
     *("template create", "template list", "template show", "template delete"),
 ]
 REJECTED = [
