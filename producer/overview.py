@@ -22,6 +22,8 @@ from shared.queue.publisher import Publisher
 log = structlog.get_logger(__name__)
 
 BATCHES_SHOWN: Final = 20
+PROJECTS_SHOWN: Final = 100
+"""Those that spent the most this month."""
 _ALIVE: Final = timedelta(seconds=30)
 
 
@@ -106,7 +108,7 @@ class Overview:
 
 def _of_database(connection: Connection, now: datetime) -> dict[str, Any]:
     processes = gauges.processes(connection, now - _ALIVE)
-    windows = gauges.windows(connection, *periods(now))
+    windows = gauges.windows(connection, *periods(now), PROJECTS_SHOWN)
     reserved = {row.project_id: int(row.reserved_nusd) for row in gauges.open_attempts(connection)}
     deliveries = gauges.pending_deliveries(connection)
     late_s = 0.0 if deliveries.due is None else (now - deliveries.due).total_seconds()
@@ -117,7 +119,11 @@ def _of_database(connection: Connection, now: datetime) -> dict[str, Any]:
             "held": sum(holds.count_held_by(connection, s) for s in holds.scopes(connection)),
         },
         "batches": [_batch(row) for row in gauges.newest_open(connection, BATCHES_SHOWN)],
-        "budgets": [_window(row, reserved.get(row.project_id, 0)) for row in windows],
+        "budgets": [
+            _window(row, reserved.get(row.project_id, 0))
+            for row in windows
+            if row.project_id != gauges.OTHERS
+        ],
         **_money("reserved", sum(reserved.values())),
         **_money("spent_today", sum(row.spent_nusd for row in windows if row.kind == "day")),
         "webhooks": {"pending": deliveries.count, "late_s": round(max(0.0, late_s), 1)},

@@ -4,9 +4,23 @@ what is under way, never what has ended, so that it costs the same with ten mill
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, case, func, select, text
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    Subquery,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    union_all,
+)
 
 from shared.db.tables import (
     OPEN_BATCH,
@@ -57,28 +71,64 @@ def open_attempts(connection: Connection) -> Sequence[Any]:
     return connection.execute(query.group_by(attempts.c.project_id)).all()
 
 
-def windows(connection: Connection, day: str, month: str) -> Sequence[Any]:
-    """Rows (project_id, kind, limit_nusd or None, spent_nusd, unconfirmed_nusd): every project's
-    present windows in which something was spent or is limited.
+OTHERS: Final = "(others)"
+"""What projects beyond those that are told one by one are called together."""
+
+
+def windows(connection: Connection, day: str, month: str, most: int) -> Sequence[Any]:
+    """Rows (project_id, kind, limit_nusd or None, spent_nusd, unconfirmed_nusd): the present
+    windows in which something was spent or is limited, of the `most` projects that spent the most
+    this month; those of all others are added up, without a limit, as `OTHERS`.
     """
-    periods = (("day", day), ("month", month), ("total", ""))
-    limit = case(*((spend.c.kind == kind, projects.c[f"{kind}_limit_nusd"]) for kind, _ in periods))
-    query = (
-        select(
-            spend.c.project_id,
-            spend.c.kind,
-            limit.label("limit_nusd"),
-            spend.c.spent_nusd,
-            spend.c.unconfirmed_nusd,
-        )
-        .join(projects, projects.c.id == spend.c.project_id)
-        .where(
-            spend.c.period.in_([period for _, period in periods]),
-            case(*((spend.c.kind == kind, spend.c.period == period) for kind, period in periods)),
-        )
-        .order_by(spend.c.project_id, spend.c.kind)
+    this_month = _window("month", month)
+    rank = func.row_number().over(
+        order_by=(func.coalesce(this_month.c.spent_nusd, 0).desc(), projects.c.id)
     )
-    return connection.execute(query).all()
+    limits = [projects.c[f"{kind}_limit_nusd"] for kind in ("day", "month", "total")]
+    ranked = (
+        select(projects.c.id, *limits, rank.label("rank"))
+        .join_from(projects, this_month, projects.c.id == this_month.c.project_id, isouter=True)
+        .subquery()
+    )
+    query = union_all(
+        *(_sums(ranked, kind, period, most) for kind, period in (("day", day), ("month", month))),
+        _sums(ranked, "total", "", most),
+    )
+    return connection.execute(query.order_by("project_id", "kind")).all()
+
+
+def _window(kind: str, period: str) -> Subquery:
+    """The rows of a present window: looked up by project, never read from one end to the other."""
+    window = spend.alias(f"of_{kind}")
+    return (
+        select(window)
+        .where(window.c.kind == kind, window.c.period == period)
+        .subquery(f"this_{kind}")
+    )
+
+
+def _sums(ranked: Subquery, kind: str, period: str, most: int) -> Select[Any]:
+    window = _window(kind, period)
+    limit = ranked.c[f"{kind}_limit_nusd"]
+    is_shown = ranked.c.rank <= most
+    name = case((is_shown, ranked.c.id), else_=OTHERS).label("project_id")
+    return (
+        select(
+            name,
+            literal(kind).label("kind"),
+            func.max(case((is_shown, limit))).label("limit_nusd"),
+            _summed(window.c.spent_nusd).label("spent_nusd"),
+            _summed(window.c.unconfirmed_nusd).label("unconfirmed_nusd"),
+        )
+        .join_from(ranked, window, window.c.project_id == ranked.c.id, isouter=True)
+        .where(or_(limit.is_not(None), window.c.project_id.is_not(None)))
+        .group_by(name)
+    )
+
+
+def _summed(amount: ColumnElement[int]) -> ColumnElement[int]:
+    # PostgreSQL's sum of integers is no integer.
+    return cast(func.sum(func.coalesce(amount, 0)), BigInteger)
 
 
 def waiting_events(connection: Connection) -> Any:

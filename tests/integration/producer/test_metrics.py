@@ -16,7 +16,8 @@ from sqlalchemy import insert
 from producer.bootstrap import ProducerContext
 from shared.budget.windows import periods
 from shared.clock import utc_now
-from shared.db.tables import outbox, spend
+from shared.db.repositories import gauges
+from shared.db.tables import outbox, projects, spend
 from shared.domain.batch import Priority
 from shared.domain.inference import JsonObject
 from shared.queue.lanes import lane_queue
@@ -70,6 +71,38 @@ def test_what_waits_and_what_is_spent_is_shown(api: httpx.Client, context: Produ
     assert seen["outbox_lag_seconds"][()] >= 3600
     assert seen["webhook_lag_seconds"] == {(): 0}
     assert seen["source_up"] == {("database",): 1, ("broker",): 1, ("redis",): 1}
+
+
+def test_of_many_projects_those_that_spend_the_most_are_told_and_the_others_added_up(
+    context: ProducerContext,
+) -> None:
+    now = utc_now()
+    day, month = periods(now)
+    made = [
+        {"id": f"p{n}", "created_at": now, "routing": {}, "day_limit_nusd": 10 if n == 1 else None}
+        for n in range(1, 6)
+    ]
+    kinds = (("day", day), ("month", month), ("month", "1999-01"), ("total", ""))
+    with context.database.transaction() as connection:
+        connection.execute(insert(projects), made)
+        for n in range(2, 6):
+            for kind, period in kinds:
+                row = {"project_id": f"p{n}", "kind": kind, "period": period, "spent_nusd": 10**n}
+                connection.execute(insert(spend).values(**row))
+    with context.database.reading() as connection:
+        few = gauges.windows(connection, day, month, most=2)
+        everyone = gauges.windows(connection, day, month, most=9)
+    spent = {(row.project_id, row.kind): row.spent_nusd for row in few}
+    kinds_told = ("day", "month", "total")
+    assert spent == {
+        **{("p5", kind): 10**5 for kind in kinds_told},
+        **{("p4", kind): 10**4 for kind in kinds_told},
+        **{(gauges.OTHERS, kind): 1100 for kind in kinds_told},
+    }
+    assert all(isinstance(amount, int) for amount in spent.values())
+    limits = {row.project_id: (row.limit_nusd, row.spent_nusd) for row in everyone}
+    assert limits["p1"] == (10, 0)  # limited, and nothing spent yet
+    assert {row.project_id for row in everyone} == {f"p{n}" for n in range(1, 6)}
 
 
 def test_a_projects_own_key_does_not_see_them(api: httpx.Client) -> None:
