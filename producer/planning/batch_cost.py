@@ -2,8 +2,9 @@
 
 Lines vary each for itself, which a long batch averages out. What it does not average out is shared:
 how long this batch's answers are beside those of other batches, and what is not known of a group (a
-model on a task type). The sum is taken as a lognormal beside a fixed part, the input; its 95th
-percentile is that of Student's t where the spread between batches is known from few batches.
+model on a kind of answer). The sum is skewed by its rare climbs to a dearer model; what is shared
+is taken as a lognormal, whose 95th percentile is that of Student's t where the spread between
+batches is known from few batches.
 """
 
 from collections import defaultdict
@@ -12,14 +13,18 @@ from dataclasses import dataclass
 from math import exp, log, sqrt
 from typing import Final
 
-from producer.planning.line_costs import Group, LineCost
-from shared.deciding.expectations import Expectations
+from producer.planning.line_costs import CallCost, Group, LineCost
 
 _Z95: Final = 1.6448536
 # How much of a batch's deviation all its groups share: between none (each by itself) and all.
 _SHARED: Final = 0.5
 # Of a logarithm: beyond it nothing is known but the order of magnitude.
 _LARGEST: Final = 4.0
+_FARTHEST: Final = 12.0
+_MOST_SKEW: Final = 6.0
+_LEAST_MIDDLE: Final = 0.2  # of the mean
+_TINY: Final = 1e-9
+_CERTAIN: Final = 1e9  # degrees of freedom
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,46 +38,65 @@ class BatchCost:
     worst: int
 
 
-def batch_cost(examined: Iterable[LineCost], lines: int, expectations: Expectations) -> BatchCost:
+def batch_cost(examined: Iterable[LineCost], lines: int) -> BatchCost:
     """The cost of a batch of `lines` lines, of which these were looked at, evenly spread."""
     seen = list(examined)
     if not seen or lines < 1:
         return BatchCost(0, 0, 0)
     scale = lines / len(seen)
-    fixed = scale * sum(call.reached * call.given_nusd for one in seen for call in one.calls)
-    middle = scale * sum(one.mean_nusd for one in seen) - fixed
+    # What each line's first call reads is certain.
+    fixed = scale * sum(one.calls[0].given_nusd for one in seen)
+    mean = scale * sum(one.mean_nusd for one in seen) - fixed
     worst = round(scale * sum(one.worst_nusd for one in seen))
-    if middle <= 0.0:
+    if mean <= 0.0:
         return BatchCost(min(round(fixed), worst), min(round(fixed), worst), worst)
-    own = scale * sum(one.variance for one in seen) + _of_sampling(seen, lines)
-    shared = scale**2 * _in_common(seen, expectations)
-    log_shared = min(_LARGEST, shared / middle**2)
-    log_own = log(1.0 + own / (middle**2 * exp(log_shared)))
-    # The middle of the shared part is what was learned; a sum's own median lies below its mean.
-    p50 = fixed + middle * exp(-log_own / 2.0)
-    total = log_shared + log_own
-    z = _students(expectations.degrees * (total / log_shared) ** 2 if log_shared else 1e9)
-    p95 = fixed + middle * exp(-log_own / 2.0 + z * sqrt(total))
+    moments = [one.moments for one in seen]
+    own = scale * sum(variance for variance, _ in moments) + _of_sampling(seen, lines)
+    third = scale * sum(third for _, third in moments)
+    shared, degrees = _in_common(seen)
+    log_shared = min(_LARGEST, shared * scale**2 / mean**2)
+    # The middle of the shared part is what was learned; a skewed sum's own median lies below its
+    # mean, its 95th percentile above that of a normal sum (the first terms of Cornish and Fisher).
+    deviation = sqrt(own)
+    skew = min(_MOST_SKEW, third / max(_TINY, own * deviation))
+    unclimbed = scale * sum(one.calls[0].taken_nusd for one in seen)
+    middle = max(mean - skew * deviation / 6.0, unclimbed, _LEAST_MIDDLE * mean)
+    above = mean + deviation * (_Z95 + skew * (_Z95**2 - 1.0) / 6.0)
+    log_own = log(max(1.0, above / middle))
+    log_total = sqrt(log_own**2 + _students(degrees) ** 2 * log_shared)
+    p50, p95 = fixed + middle, fixed + middle * exp(min(_FARTHEST, log_total))
     return BatchCost(min(round(p50), worst), min(round(p95), worst), worst)
 
 
-def _in_common(seen: Iterable[LineCost], expectations: Expectations) -> float:
-    """The variance of what a batch's lines share, as far as they were looked at."""
+def _in_common(seen: Iterable[LineCost]) -> tuple[float, float]:
+    """The variance of what a batch's lines share, as far as they were looked at; and how many
+    batches it is known from.
+    """
     taken: dict[Group, float] = defaultdict(float)
     climbed: dict[Group, float] = defaultdict(float)
+    of: dict[Group, CallCost] = {}
     for one in seen:
-        before: Group | None = None
+        before: CallCost | None = None
         for call in one.calls:
+            of.setdefault(call.group, call)
             taken[call.group] += call.reached * call.taken_nusd
             if before is not None:
-                climbed[before] += call.reached * (call.given_nusd + call.taken_nusd)
-            before = call.group
-    spread = expectations.batch_spread
-    together = (spread * sum(taken.values())) ** 2
-    apart = sum((spread * cost) ** 2 for cost in taken.values())
-    unknown = sum((expectations.of(*group).doubt * cost) ** 2 for group, cost in taken.items())
-    weak = sum((expectations.of(*group).weak_doubt * cost) ** 2 for group, cost in climbed.items())
-    return _SHARED * together + (1.0 - _SHARED) * apart + unknown + weak
+                climbed[before.group] += call.reached * call.mean_nusd
+            before = call
+    expected = {group: call.expected for group, call in of.items()}
+    between = {group: expected[group].between * cost for group, cost in taken.items()}
+    together = sum(between.values()) ** 2
+    apart = sum(cost**2 for cost in between.values())
+    unknown = sum((expected[group].doubt * cost) ** 2 for group, cost in taken.items())
+    weak = sum((expected[group].weak_doubt * cost) ** 2 for group, cost in climbed.items())
+    shared = _SHARED * together + (1.0 - _SHARED) * apart
+    total = shared + unknown + weak
+    if shared <= _TINY * max(1.0, total):
+        return total, _CERTAIN
+    weights = sum(between.values())
+    known = sum(expected[group].degrees * cost for group, cost in between.items()) / weights
+    # Only the part that is estimated from batches has so few degrees of freedom.
+    return total, known * (total / shared) ** 2
 
 
 def _of_sampling(seen: list[LineCost], lines: int) -> float:

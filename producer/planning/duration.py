@@ -41,7 +41,7 @@ def seconds_for(examined: Iterable[LineCost], lines: int, catalog: Catalog, room
     loads: dict[str, _Load] = defaultdict(_Load)
     for one in seen:
         for call in one.calls:
-            load = loads[catalog.models[call.group[0]].provider]
+            load = loads[catalog.models[call.model].provider]
             load.calls += scale * call.reached
             load.tokens += scale * call.reached * call.tokens
             load.busy_s += scale * call.reached * call.latency_s

@@ -1,33 +1,39 @@
 """What one line is expected to cost on its way: its first call and its climbs. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from math import erf, exp, log, sqrt
 from typing import Final
 
 from shared.catalog.pricing import cost_nusd
 from shared.catalog.spec import ModelSpec
+from shared.deciding.answer_kinds import kind_of, kind_of_task
 from shared.deciding.estimation import demand_of, max_tokens_for, worst_cost_nusd
 from shared.deciding.expectations import FRAME_BYTES, Expectation, Expectations
 from shared.domain.decisions import Classification, Route
-from shared.domain.inference import Request, TaskType, Usage
+from shared.domain.inference import Request, Usage
 
 _NO_SPREAD: Final = 1e-12
+_AS_LONG: Final = 0.9
+"""Of the longest answers seen: a limit from there on cuts none that was not cut before."""
 
-Group = tuple[str, TaskType]
-"""A model on a task type: what expectations are learned for, and so what is wrong together."""
+Group = tuple[str, str]
+"""A model and a kind of answer: what is learned together, and so what is wrong together."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallCost:
     """One possible call of a line.
 
-    reached: the chance that it is made. given_nusd: what its input costs. taken_nusd: the mean cost
-    of its output, whose standard deviation is `spread_nusd`. climbed: whether it follows a weak
-    answer. tokens: expected, input and output.
+    expected: of this model where this is asked for. reached: the chance that it is made.
+    given_nusd: what its input costs. taken_nusd: the mean cost of its output, whose standard
+    deviation is `spread_nusd`. climbed: whether it follows a weak answer. tokens: expected, input
+    and output.
     """
 
-    group: Group
+    model: str
+    expected: Expectation
     reached: float
     given_nusd: float
     taken_nusd: float
@@ -35,6 +41,16 @@ class CallCost:
     climbed: bool
     tokens: float
     latency_s: float
+
+    @property
+    def group(self) -> Group:
+        """The model and what was learned together of it."""
+        return self.model, self.expected.group
+
+    @property
+    def mean_nusd(self) -> float:
+        """What the call is expected to cost if it is made."""
+        return self.given_nusd + self.taken_nusd
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +63,25 @@ class LineCost:
     @property
     def mean_nusd(self) -> float:
         """What the line is expected to cost."""
-        return sum(call.reached * (call.given_nusd + call.taken_nusd) for call in self.calls)
+        return sum(call.reached * call.mean_nusd for call in self.calls)
 
     @property
-    def variance(self) -> float:
-        """Of its cost, while what is expected of its groups is right."""
-        return sum(
-            call.reached * (call.spread_nusd**2 + whole**2) - (call.reached * whole) ** 2
-            for call in self.calls
-            for whole in (call.given_nusd + call.taken_nusd,)
-        )
+    def moments(self) -> tuple[float, float]:
+        """The variance of its cost, and the third power of its deviation in the mean, while what
+        is expected of its groups is right: over how far it may climb, and how long answers are.
+        """
+        mean = self.mean_nusd
+        variance = third = whole = own = skewed = 0.0
+        for call, after in zip_longest(self.calls, self.calls[1:]):
+            whole += call.mean_nusd
+            own += call.spread_nusd**2
+            if call.taken_nusd > 0.0:  # as skewed as a gamma of this spread
+                skewed += 2.0 * call.spread_nusd**4 / call.taken_nusd
+            ends = call.reached - (after.reached if after is not None else 0.0)
+            off = whole - mean
+            variance += ends * (off**2 + own)
+            third += ends * (off**3 + 3.0 * off * own + skewed)
+        return variance, third
 
 
 def line_cost(
@@ -72,15 +97,20 @@ def line_cost(
     reached, worst = 1.0, 0
     demand = demand_of(request, classification.task_type)
     size = max(1, len(request.to_json()) - FRAME_BYTES)
+    kind = kind_of_task(classification.task_type)
+    if request.embed is None:
+        kind = kind_of(request, classification.task_type)
     for place, rung in enumerate(route.rungs[: route.max_climbs + 1]):
         model = models[rung.models[0]]
         limit = max_tokens_for(request, demand, model, default_max_tokens)
         limit = default_max_tokens if limit is None else limit
-        expected = expectations.of(model.name, classification.task_type)
+        expected = expectations.of(model.name, model.tier, kind)
         given = demand.input_tokens
         if request.embed is None:
             given = max(1, round(size * expected.tokens_per_byte))
-        mean, deviation = _answer(expected, limit, demand.output_tokens)
+        mean = deviation = 0.0
+        if demand.output_tokens > 0:  # an embedding writes nothing
+            expected, mean, deviation = answer_within(expected, limit)
         nothing = cost_nusd(model.price, Usage(input_tokens=given))
         full = cost_nusd(
             model.price, Usage(input_tokens=given, output_tokens=max(1, limit) * demand.choices)
@@ -88,7 +118,8 @@ def line_cost(
         per_token = (full - nothing) / max(1, limit)
         calls.append(
             CallCost(
-                group=(model.name, classification.task_type),
+                model=model.name,
+                expected=expected,
                 reached=reached,
                 given_nusd=nothing,
                 taken_nusd=per_token * mean,
@@ -103,13 +134,23 @@ def line_cost(
     return LineCost(tuple(calls), worst)
 
 
-def _answer(expected: Expectation, limit: int, asked: int) -> tuple[float, float]:
-    """Mean and standard deviation of an answer's tokens, cut at the limit; none are written where
-    none are asked for (`asked`: what a request of this kind is answered with by default).
+def answer_within(expected: Expectation, limit: int) -> tuple[Expectation, float, float]:
+    """What is expected once some answers are cut by a limit, which makes them weak; and the mean
+    and standard deviation of an answer's tokens under it. limit: positive.
     """
-    if asked == 0 or limit < 1:
-        return 0.0, 0.0
-    return cut_lognormal(expected.output_tokens, expected.spread, float(limit))
+    mean = expected.output_tokens
+    if limit >= _AS_LONG * expected.longest:
+        # What was learned was cut by such a limit, too.
+        return expected, min(mean, float(limit)), expected.spread * mean
+    within, common = log(1.0 + expected.spread**2), expected.doubt**2
+    middle = log(mean) - within / 2.0
+    cut = 1.0 - _normal((log(limit) - middle) / max(_NO_SPREAD, sqrt(within + common)))
+    weak = expected.weak + (1.0 - expected.weak) * cut
+    # How many are cut is as uncertain as their common length is.
+    doubt = (expected.weak * expected.weak_doubt) ** 2
+    doubt += cut * (1.0 - cut) * common / max(_NO_SPREAD, within + common)
+    told = replace(expected, weak=weak, weak_doubt=sqrt(doubt) / weak)
+    return told, *cut_lognormal(mean, expected.spread, float(limit))
 
 
 def cut_lognormal(mean: float, spread: float, limit: float) -> tuple[float, float]:

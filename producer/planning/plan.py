@@ -146,7 +146,7 @@ def _told(sample: Sample, terms: Terms, most: int) -> dict[str, Any]:
         costs.append(_cost(line.request, classification, routed, terms))
     scale = sample.seen / len(looked_at) if looked_at else 0.0
     priced = round(len(costs) * scale)
-    cost = batch_cost(costs, priced, terms.expectations)
+    cost = batch_cost(costs, priced)
     figures = {"p50": cost.p50, "p95": cost.p95, "worst": cost.worst}
     return {
         "examined": len(looked_at),

@@ -222,18 +222,18 @@ batch_plans = Table(
 
 COST_SUMS = (
     "answers", "relative_squares", "input_tokens", "input_bytes", "weak", "latency_ms", "timed",
-    "batches", "log_mean", "log_squares", "noise",
+    "batches", "log_mean", "log_squares", "noise", "log_longest",
 )  # fmt: skip
 """The fields of `shared.deciding.expectations.Tally`."""
 
 cost_tallies = Table(
     "cost_tallies",
     metadata,
-    # what answers cost per model and task type, older batches for less: see
+    # what answers cost per model and kind of answer, older batches for less: see
     # shared.deciding.expectations
     Column("project_id", ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
     Column("model", String(200), primary_key=True),
-    Column("task_type", String(32), primary_key=True),
+    Column("kind", String(32), primary_key=True),
     *(Column(name, Double, nullable=False, server_default="0") for name in COST_SUMS),
     Column("updated_at", UtcDateTime, nullable=False),
 )

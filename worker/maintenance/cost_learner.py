@@ -3,8 +3,9 @@ good they were, for their routing.
 
 Each batch is learned once, in one transaction with the mark that says so, whatever dies in between.
 Horizon: 5 s after its end; until then a plan knows nothing of it.
-Weakness: two task types that a project uses for very different prompts share one figure; chats are
-learned from only where somebody says what their answers were worth.
+Weakness: prompts of one task type that share no template and say nothing of the length they want
+share one figure, however different; chats are learned from only where somebody says what their
+answers were worth.
 """
 
 from collections import defaultdict
@@ -15,6 +16,7 @@ from typing import Any
 from shared.db.engine import Database
 from shared.db.repositories import batch_plans, cost_tallies, outcomes
 from shared.db.repositories.outcomes import Outcomes
+from shared.deciding.batch_sums import sums_of
 from shared.deciding.comparing import answer_key
 from shared.deciding.constraints import rank
 from shared.deciding.learning import Evidence
@@ -36,9 +38,10 @@ class CostLearner:
 
     def _learn(self, batch: Any, now: datetime) -> bool:
         with self._database.reading() as connection:
-            sums = cost_tallies.sums_of_batch(connection, batch.number, batch.total)
+            answers = cost_tallies.answers_of_batch(connection, batch.number, batch.total)
             judged = outcomes.judged_in_batch(connection, batch.number, batch.total)
             compared = outcomes.compared_in_batch(connection, batch.number)
+        sums = sums_of(answers)
         with self._database.transaction() as connection:
             if not batch_plans.mark_learned(connection, batch.number, now):
                 return False

@@ -1,4 +1,4 @@
-"""What answers cost, per project, model and task type: read for plans, written when batches end."""
+"""What answers cost, per project, model and kind of answer: read for plans, learned of batches."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -8,13 +8,12 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Connection,
-    Double,
-    LargeBinary,
     Row,
     Text,
     and_,
     case,
     cast,
+    delete,
     false,
     func,
     select,
@@ -24,14 +23,20 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.db.repositories.batches import id_range
 from shared.db.tables import COST_SUMS, attempts, cost_tallies, jobs, results
-from shared.deciding.expectations import FRAME_BYTES, BatchSums, Tally
+from shared.deciding.batch_sums import PaidAnswer
+from shared.deciding.expectations import BatchSums, Tally
 from shared.domain.attempt import AttemptStatus, Purpose
 from shared.domain.inference import TaskType
 
-Tallies = dict[tuple[str, TaskType], Tally]
+Tallies = dict[tuple[str, str], Tally]
+"""By model and by kind of answer or a template's mark."""
 
 LOOKED_AT: Final = 20_000
-"""Jobs of a batch that are looked at, at most about: more tell hardly more."""
+"""Jobs of a batch that sums in SQL look at, at most about: more tell hardly more."""
+_READ: Final = 2_000
+"""Jobs of a batch whose prompts are read for what their answers cost, at most about."""
+_KEPT: Final = 2_000
+"""Rows of a project: of templates that were not seen for long nothing is kept."""
 
 _T = cost_tallies.c
 
@@ -39,32 +44,24 @@ _T = cost_tallies.c
 def of_project(connection: Connection, project_id: str) -> Tallies:
     """Everything learned in a project."""
     rows = connection.execute(select(cost_tallies).where(_T.project_id == project_id))
-    return {(row.model, TaskType(row.task_type)): _tally(row) for row in rows}
+    return {(row.model, row.kind): _tally(row) for row in rows}
 
 
-def sums_of_batch(
-    connection: Connection, number: int, total: int
-) -> dict[tuple[str, TaskType], BatchSums]:
-    """What the answers of a batch of `total` jobs cost, by model and task type."""
-    stride = max(1, total // LOOKED_AT)
-    output = attempts.c.output_tokens
-    size = func.octet_length(jobs.c.request)
-    if connection.dialect.name == "sqlite":
-        size = func.length(cast(jobs.c.request, LargeBinary))
+def answers_of_batch(connection: Connection, number: int, total: int) -> list[PaidAnswer]:
+    """What a batch of `total` jobs paid answers for, evenly spread."""
+    stride = -(-total // _READ) or 1
     is_last = and_(results.c.model == attempts.c.model, results.c.latency_ms.is_not(None))
     first, last = id_range(number)
     query = (
         select(
+            attempts.c.job_id,
             attempts.c.model,
             results.c.task_type,
-            func.count().label("answers"),
-            func.sum(output).label("output_tokens"),
-            func.sum(cast(output, Double) * output).label("output_squares"),
-            func.sum(attempts.c.input_tokens).label("input_tokens"),
-            func.sum(size - FRAME_BYTES).label("input_bytes"),
-            func.sum(case((_is_weak(connection), 1), else_=0)).label("weak"),
-            func.sum(case((is_last, results.c.latency_ms), else_=0)).label("latency_ms"),
-            func.sum(case((is_last, 1), else_=0)).label("timed"),
+            jobs.c.request,
+            attempts.c.input_tokens,
+            attempts.c.output_tokens,
+            case((_is_weak(connection), 1), else_=0).label("weak"),
+            case((is_last, results.c.latency_ms), else_=None).label("latency_ms"),
         )
         .join(results, results.c.job_id == attempts.c.job_id)
         .join(jobs, jobs.c.id == attempts.c.job_id)
@@ -77,47 +74,55 @@ def sums_of_batch(
             attempts.c.purpose == Purpose.ANSWER,
             results.c.task_type.is_not(None),
         )
-        .group_by(attempts.c.model, results.c.task_type)
     )
-    return {
-        (row.model, TaskType(row.task_type)): BatchSums(
-            answers=row.answers,
-            output_tokens=int(row.output_tokens),
-            output_squares=float(row.output_squares),
-            input_tokens=int(row.input_tokens),
-            input_bytes=max(0, int(row.input_bytes)),
-            weak=int(row.weak),
-            latency_ms=int(row.latency_ms),
-            timed=int(row.timed),
+    return [
+        PaidAnswer(
+            job_id=row.job_id,
+            model=row.model,
+            task_type=TaskType(row.task_type),
+            request=row.request,
+            input_tokens=row.input_tokens,
+            output_tokens=row.output_tokens,
+            weak=bool(row.weak),
+            latency_ms=row.latency_ms,
         )
         for row in connection.execute(query)
-    }
+    ]
 
 
 def add_batch(
     connection: Connection,
     project_id: str,
-    learned: dict[tuple[str, TaskType], BatchSums],
+    learned: dict[tuple[str, str], BatchSums],
     now: datetime,
 ) -> None:
     """Let a project's tallies have another batch's say; the caller has marked it as learned."""
     query = select(cost_tallies).where(_T.project_id == project_id).with_for_update()
-    known = {(row.model, TaskType(row.task_type)): row for row in connection.execute(query)}
-    for (model, task_type), sums in sorted(learned.items()):
-        row = known.get((model, task_type))
+    known = {(row.model, row.kind): row for row in connection.execute(query)}
+    for (model, kind), sums in sorted(learned.items()):
+        row = known.get((model, kind))
         before = Tally() if row is None else _tally(row)
         passed_s = 0.0 if row is None else (now - row.updated_at).total_seconds()
         after = before.with_batch(Tally.of(sums), passed_s)
         values = {name: getattr(after, name) for name in COST_SUMS} | {"updated_at": now}
         dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
         statement = dialect.insert(cost_tallies).values(
-            project_id=project_id, model=model, task_type=task_type.value, **values
+            project_id=project_id, model=model, kind=kind, **values
         )
         connection.execute(
             statement.on_conflict_do_update(
-                index_elements=["project_id", "model", "task_type"], set_=values
+                index_elements=["project_id", "model", "kind"], set_=values
             )
         )
+    if len(known.keys() | learned.keys()) > _KEPT:
+        _forget_oldest(connection, project_id)
+
+
+def _forget_oldest(connection: Connection, project_id: str) -> None:
+    of_project = _T.project_id == project_id
+    newest = select(_T.updated_at).where(of_project).order_by(_T.updated_at.desc())
+    kept_from = connection.execute(newest.offset(_KEPT - 1).limit(1)).scalar_one()
+    connection.execute(delete(cost_tallies).where(of_project, _T.updated_at < kept_from))
 
 
 def _tally(row: Row[Any]) -> Tally:

@@ -1,16 +1,32 @@
 """What answers cost is learned per batch, with doubt where little was seen."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.deciding.answer_kinds import MARKS, AnswerKind, kind_of_task
 from shared.deciding.estimation import EXPECTED_OUTPUT_TOKENS
-from shared.deciding.expectations import HALF_LIFE_S, BatchSums, Expectations, Tally
-from shared.domain.inference import TaskType
+from shared.deciding.expectations import (
+    HALF_LIFE_S,
+    BatchSums,
+    Expectation,
+    Expectations,
+    Tally,
+)
+from shared.domain.inference import TaskType, Tier
 
-CODING, FACTS = TaskType.CODING, TaskType.SIMPLE_QA
+CODING, FACTS = kind_of_task(TaskType.CODING), kind_of_task(TaskType.SIMPLE_QA)
+
+
+def of(expectations: Expectations, model: str = "m", kind: AnswerKind = CODING) -> Expectation:
+    return expectations.of(model, Tier.CHEAP, kind)
+
+
+def known(*seen: tuple[str, Tally], kind: str = CODING.name) -> Expectations:
+    return Expectations({(model, kind): tally for model, tally in seen})
 
 
 def batch(answers: int = 400, mean: int = 100, weak: int = 0, spread: float = 0.5) -> BatchSums:
@@ -23,6 +39,7 @@ def batch(answers: int = 400, mean: int = 100, weak: int = 0, spread: float = 0.
         weak=weak,
         latency_ms=answers * 1500,
         timed=answers,
+        longest=3 * mean,
     )
 
 
@@ -34,14 +51,15 @@ def after(*batches: BatchSums) -> Tally:
 
 
 def test_before_anything_is_learned_the_priors_stand_with_a_large_doubt():
-    nothing = Expectations().of("m", CODING)
-    assert nothing.output_tokens == pytest.approx(EXPECTED_OUTPUT_TOKENS[CODING])
+    nothing = of(Expectations())
+    assert nothing.output_tokens == pytest.approx(EXPECTED_OUTPUT_TOKENS[TaskType.CODING])
     assert nothing.doubt > 0.8
+    assert nothing.longest == math.inf
     assert nothing.latency_s is None
 
 
 def test_a_project_that_has_run_batches_is_known_by_them():
-    told = Expectations({("m", CODING): after(*[batch(mean=120, weak=40)] * 8)}).of("m", CODING)
+    told = of(known(("m", after(*[batch(mean=120, weak=40)] * 8))))
     assert told.output_tokens == pytest.approx(120, rel=0.03)
     assert told.spread == pytest.approx(0.5, rel=0.05)
     assert told.weak == pytest.approx(0.1, rel=0.1)
@@ -51,17 +69,36 @@ def test_a_project_that_has_run_batches_is_known_by_them():
 
 
 def test_what_one_model_writes_tells_something_of_another_on_the_same_tasks_only():
-    known = Expectations({("m", CODING): after(*[batch(mean=50)] * 6)})
-    prior = EXPECTED_OUTPUT_TOKENS[CODING]
-    assert 50 < known.of("other", CODING).output_tokens < prior / 2
-    assert known.of("m", CODING).doubt < known.of("other", CODING).doubt
-    assert known.of("other", FACTS).output_tokens == pytest.approx(EXPECTED_OUTPUT_TOKENS[FACTS])
+    seen = known(("m", after(*[batch(mean=50)] * 6)))
+    other = of(seen, "other")
+    assert 50 < other.output_tokens < CODING.tokens / 2
+    assert of(seen).doubt < other.doubt
+    assert of(seen, "other", FACTS).output_tokens == pytest.approx(FACTS.tokens)
+
+
+def test_a_template_that_was_seen_says_more_than_its_kind_and_one_that_was_not_says_nothing():
+    mark = f"{MARKS[0]}t"
+    seen = Expectations(
+        {
+            ("m", CODING.name): after(*[batch(mean=300, weak=40)] * 6),
+            ("m", mark): after(*[batch(50, mean=8)] * 2),
+        }
+    )
+    usual = of(seen)
+    made = of(seen, kind=replace(CODING, marks=(mark, f"{MARKS[1]}x")))
+    assert made.output_tokens == pytest.approx(8, rel=0.15)
+    assert made.weak < usual.weak / 2
+    assert made.longest < 0.1 * usual.longest
+    assert of(seen, kind=replace(CODING, marks=(f"{MARKS[2]}new",))) == usual
+    unseen_model = of(seen, "other", replace(CODING, marks=(mark,)))
+    assert unseen_model.output_tokens < 30
+    assert unseen_model.doubt > made.doubt
 
 
 def test_the_newer_batches_count_for_more_than_those_of_long_ago():
     short, long = Tally.of(batch(mean=100)), Tally.of(batch(mean=400))
-    soon = Expectations({("m", CODING): short.with_batch(long, 0.0)}).of("m", CODING)
-    late = Expectations({("m", CODING): short.with_batch(long, 4 * HALF_LIFE_S)}).of("m", CODING)
+    soon = of(known(("m", short.with_batch(long, 0.0))))
+    late = of(known(("m", short.with_batch(long, 4 * HALF_LIFE_S))))
     assert late.output_tokens > soon.output_tokens
 
 
@@ -71,10 +108,10 @@ def test_a_huge_batch_weighs_little_more_than_a_large_one():
 
 
 def test_batches_that_differ_widen_the_spread_between_batches():
-    alike = Expectations({("m", CODING): after(*[batch(mean=100)] * 8)})
-    apart = Expectations({("m", CODING): after(*(batch(mean=m) for m in [40, 250] * 4))})
-    assert alike.batch_spread < 0.2
-    assert apart.batch_spread > 0.5
+    alike = of(known(("m", after(*[batch(mean=100)] * 8))))
+    apart = of(known(("m", after(*(batch(mean=m) for m in [40, 250] * 4)))))
+    assert alike.between < 0.2
+    assert apart.between > 0.5
     assert alike.degrees == pytest.approx(apart.degrees)
 
 
@@ -90,11 +127,10 @@ def test_batches_that_differ_widen_the_spread_between_batches():
     )
 )
 def test_whatever_was_seen_what_is_expected_is_a_usable_figure(batches: list[BatchSums]):
-    expectations = Expectations({("m", CODING): after(*batches)})
-    told = expectations.of("m", CODING)
+    told = of(known(("m", after(*batches))))
     figures = (
         told.output_tokens, told.spread, told.doubt, told.weak, told.weak_doubt,
-        told.tokens_per_byte, expectations.batch_spread, expectations.degrees,
+        told.tokens_per_byte, told.between, told.degrees,
     )  # fmt: skip
     assert all(math.isfinite(figure) and figure > 0 for figure in figures)
     assert told.weak < 1
