@@ -279,7 +279,9 @@ class ChunkRunner:
         again = [job.id for job in claimed if job.deaths or job.decision]
         earlier = attempts.of_jobs(connection, again) if again else {}
         policy = self._policy_of(routing)
-        learned = self._learned.of(connection, batch.project_id)
+        learned = self._learned.of(
+            connection, batch.project_id, batch.number if batch.total > 1 else 0
+        )
         if learned.shifts:
             policy = replace(policy, learned=learned)
         trial = self._trial(routing, batch, learned)

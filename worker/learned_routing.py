@@ -1,7 +1,8 @@
 """What a project's own outcomes say of the models, as the jobs of this process are routed by it.
 
-Read at most every half minute per project, beside what a chunk reads anyway: a job costs nothing,
-and a batch that runs for hours learns from those that ended meanwhile.
+Read when a batch begins here, so that it is routed as its plan says, and at most every half minute
+besides, with what a chunk reads anyway: a job costs nothing, and a batch that runs for hours learns
+from those that ended meanwhile. A chat takes what was read last.
 """
 
 import time
@@ -32,16 +33,21 @@ class LearnedRouting:
         self._catalog = catalog
         self._clock = clock
         self._since = since
-        self._kept: dict[str, tuple[float, Learned]] = {}
+        self._kept: dict[str, tuple[float, int, Learned]] = {}
 
-    def of(self, connection: Connection, project_id: str) -> Learned:
-        """What was learned in a project, half a minute ago at most."""
+    def of(self, connection: Connection, project_id: str, batch: int = 0) -> Learned:
+        """What was learned in a project, half a minute ago at most, and not before the first jobs
+        of a batch of this number were seen (0: a chat).
+        """
         kept, now = self._kept.get(project_id), self._since()
-        if kept is not None and now - kept[0] < KEPT_S:
-            return kept[1]
+        newest = 0
+        if kept is not None:
+            since, newest, learned = kept
+            if now - since < KEPT_S and batch <= newest:
+                return learned
         seen = outcomes.of_project(connection, project_id, self._clock())
         learned = learned_of(seen, self._catalog)
         if len(self._kept) >= _MOST:
             self._kept.clear()
-        self._kept[project_id] = now, learned
+        self._kept[project_id] = now, max(batch, newest), learned
         return learned

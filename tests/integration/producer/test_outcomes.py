@@ -9,10 +9,12 @@ import pytest
 from producer.bootstrap import ProducerContext
 from shared.db.engine import Database
 from shared.db.repositories import outcomes
+from shared.deciding.learning import Evidence
 from shared.domain.inference import TaskType
 from shared.domain.job import job_id_of, public_job_id
 from tests.integration.producer.finished import finish, number_of
 from tests.integration.producer.test_api_batches import made
+from worker.learned_routing import KEPT_S, LearnedRouting
 from worker.maintenance.cost_learner import CostLearner
 from worker.maintenance.feedback_learner import FeedbackLearner
 
@@ -149,3 +151,26 @@ def test_feedback_is_for_answers_of_ones_own_project(api: httpx.Client, context:
     unanswered = public_job_id(job_id_of(number_of(context, waiting), 1))
     refused = say(api, unanswered, 1)
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "no_answer")
+
+
+def test_a_new_batch_is_routed_by_what_is_known_then_a_running_one_by_half_a_minute_ago(
+    context: ProducerContext,
+):
+    now = [0.0]
+    routing = LearnedRouting(context.catalog, clock=context.clock, since=lambda: now[0])
+
+    def shift(batch: int = 0) -> float:
+        with context.database.reading() as connection:
+            return routing.of(connection, "default", batch).shift(*KEY)
+
+    assert shift(batch=1) == 0.0
+    with context.database.transaction() as connection:
+        outcomes.add(connection, "default", {KEY: Evidence(bad=30.0)}, context.clock())
+    assert (shift(batch=1), shift()) == (0.0, 0.0)
+    assert shift(batch=2) < 0.0
+    assert shift(batch=1) < 0.0
+    with context.database.transaction() as connection:
+        outcomes.forget(connection, "default", None, None)
+    assert shift(batch=2) < 0.0
+    now[0] = KEPT_S
+    assert shift(batch=2) == 0.0
