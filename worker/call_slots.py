@@ -32,7 +32,8 @@ class CallSlots:
     def __init__(self, limit: int) -> None:
         """limit: calls in flight at once."""
         self._limit = limit
-        self._calls = asyncio.Semaphore(limit)
+        self._free = limit
+        self._calls: deque[asyncio.Future[None]] = deque()
         self._size = limit
         self._begun = 0
         self._writing = 0
@@ -81,7 +82,17 @@ class CallSlots:
 
     async def enter(self) -> None:
         """Wait for a slot."""
-        await self._calls.acquire()
+        if self._free:
+            self._free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._calls.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # it was its turn, but the cancellation came first
+                self._free_slot()
+            raise
 
     def leave(self, called_s: float | None) -> None:
         """Give the slot back after a call that took so long; None for one that was not answered.
@@ -89,7 +100,7 @@ class CallSlots:
         From failures nothing is learned: they come fast, and more jobs begun because of them would
         be more calls to a provider that is down before its circuit opens.
         """
-        self._calls.release()
+        self._free_slot()
         self._waited_s *= self._forgetting
         if called_s is not None:
             self._called_s = self._called_s * self._forgetting + called_s
@@ -108,6 +119,15 @@ class CallSlots:
     def written(self) -> None:
         """It is durable."""
         self._writing -= 1
+
+    def _free_slot(self) -> None:
+        """To who waits longest; a semaphore would look through all whose turn has come."""
+        while self._calls:
+            turn = self._calls.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
 
     def _fit(self) -> None:
         share = 1 + _SAFETY * self._waited_s / self._called_s if self._called_s else 1.0

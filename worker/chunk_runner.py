@@ -42,7 +42,7 @@ from worker.answer_cache import Caching
 from worker.call_slots import CallSlots
 from worker.learned_routing import LearnedRouting
 from worker.pipeline import BatchContext, Pipeline, Trial
-from worker.tracing import Carried, ChunkTrace
+from worker.tracing import Carried, ChunkTrace, JobTrace
 
 log = structlog.get_logger(__name__)
 
@@ -95,7 +95,7 @@ class ChunkRunner:
         self._chunks = 0
         self._alone = threading.Lock()
         self._wants_to_be_alone = False
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
         self._tokens: set[str] = set()
         self._called_off: dict[int, JobStatus] = {}
         self._stopping = threading.Event()
@@ -319,11 +319,12 @@ class ChunkRunner:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _run_all(self, claimed: _Claimed) -> None:
+        # A task takes over the context it is made in, so every record from here on names the batch.
+        structlog.contextvars.bind_contextvars(batch=claimed.batch.id)
         try:
             async with asyncio.TaskGroup() as group:
                 for job in claimed.jobs:
-                    task = group.create_task(self._run_one(job, claimed))
-                    task.add_done_callback(self._leave_one)
+                    group.create_task(self._run_one(job, claimed))
         finally:
             if claimed.trace is not None:
                 claimed.trace.end(len(claimed.jobs))
@@ -333,15 +334,6 @@ class ChunkRunner:
             if self._unfinished < self._slots.to_claim:
                 self._room.notify()
 
-    def _leave_one(self, _: "asyncio.Task[None]") -> None:
-        self._leave(1)
-
-    def _note_under_way(self) -> None:
-        task: asyncio.Task[None] | None = asyncio.current_task()
-        if task is not None:
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
-
     def _cancel_all(self) -> None:
         if self._under_way:
             log.warning("calls were left at the end of the grace time", jobs=len(self._under_way))
@@ -349,8 +341,7 @@ class ChunkRunner:
             task.cancel()
 
     async def _run_one(self, job: ClaimedJob, claimed: _Claimed) -> None:
-        # A task has a context of its own, so every record from here on names the job.
-        structlog.contextvars.bind_contextvars(job=public_job_id(job.id), batch=claimed.batch.id)
+        structlog.contextvars.bind_contextvars(job=public_job_id(job.id))
         trace = None if claimed.trace is None else claimed.trace.job(job.id)
         await self._slots.begin()
         try:
@@ -359,9 +350,7 @@ class ChunkRunner:
             elif (end := self._called_off.get(claimed.batch.number)) is not None:
                 await self._pipeline.call_off(job, claimed.earlier.get(job.id, ()), end)
             else:
-                self._note_under_way()
-                earlier = claimed.earlier.get(job.id, ())
-                await self._pipeline.run(job, claimed.batch, earlier, trace)
+                await self._run_to_rest(job, claimed, trace)
         except Exception:
             # Whatever it was, it must not take the chunk's other jobs with it. The job's
             # lease lapses, the rescuer counts a death, and the third one sets it aside.
@@ -370,6 +359,21 @@ class ChunkRunner:
             self._slots.end()
             if trace is not None:
                 trace.end()
+            self._leave(1)
+
+    async def _run_to_rest(
+        self, job: ClaimedJob, claimed: _Claimed, trace: JobTrace | None
+    ) -> None:
+        """What `let_go` may cancel: from here on a call may be in flight."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a job runs in a task of its own")
+        self._under_way.add(task)
+        try:
+            earlier = claimed.earlier.get(job.id, ())
+            await self._pipeline.run(job, claimed.batch, earlier, trace)
+        finally:
+            self._under_way.discard(task)
 
 
 def _piloting(batch: batches.BatchRow, pilot: Mapping[str, Any]) -> Piloting:

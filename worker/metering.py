@@ -15,7 +15,6 @@ unconfirmed. This throttles money; `worker.providers.throttle` throttles a provi
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
 from typing import Protocol
@@ -38,6 +37,7 @@ from shared.budget.windows import periods, scopes_for
 from shared.clock import utc_now
 from shared.db.repositories.attempts import Closing, Intent
 from shared.domain.attempt import Purpose
+from shared.domain.values import made_often
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 from shared.ids import attempt_id
@@ -82,7 +82,7 @@ class Opener(Protocol):
         """Open these scopes' counters."""
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class Payer:
     """On whose account and under which claim an attempt is made. draws_on_batch: the batch has a
     purse of its own, which may be raised or given a limit while it runs. key_id: the API key whose
@@ -364,7 +364,7 @@ class Meter:
         return Answered(completion, cost_rows.billed(intent, prepared, completion, self._clock()))
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class _Reservation:
     request: ReserveRequest
     epoch: str

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from shared.budget.model import Scope
 from shared.db.repositories.attempts import Closing
 from shared.domain.inference import Completion
+from shared.domain.values import made_often
 from worker.providers.errors import ProviderError
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class Answered:
     """The provider answered; `closing` holds the price and waits to be written."""
 

@@ -34,6 +34,7 @@ from shared.db.repositories.jobs import CANCELLED_ERROR, EXPIRED_ERROR, ClaimedJ
 from shared.deciding.classification.plugged import Classifiers
 from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.escalation import next_step
+from shared.deciding.estimation import demand_of
 from shared.deciding.judging import judge
 from shared.deciding.prepared_routes import PreparedRoutes
 from shared.deciding.routing import cheaper_rungs
@@ -147,6 +148,7 @@ class Pipeline:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._catalog = catalog
+        self._strongest = catalog.strongest
         self._routes = PreparedRoutes(catalog)
         self._classifiers = classifiers
         self._asking = asking
@@ -249,12 +251,15 @@ class Pipeline:
         policy = batch.policy_for(job)
         if job.decision is not None and "route" in job.decision:
             classification = Classification.from_dict(job.decision["classification"])
-            routed: Route | NoRoute = Route.from_dict(job.decision["route"])
+            routed: Route | NoRoute | None = Route.from_dict(job.decision["route"])
         else:
+            routed = None
             classification = UNCLASSIFIED
             if request.embed is None:
                 classification = self._classifiers.of(batch.project_id).classify(request)
-            routed = self._routes.route(request, classification, policy)
+        demand = demand_of(request, classification.task_type)
+        if routed is None:
+            routed = self._routes.route(request, classification, policy, demand)
         payer = Payer(
             job.id,
             job.claim_token,
@@ -264,7 +269,7 @@ class Pipeline:
             batch.key_id,
             "" if request.embed is not None else classification.task_type.value,
         )
-        story = Story(job, payer, request, classification, routed, policy, earlier)
+        story = Story(job, payer, request, classification, demand, routed, policy, earlier)
         if batch.trial is not None and (arm := batch.arm_of(job)) is not None:
             story.trial = {"name": batch.trial.name, "arm": arm.value}
         story.is_announced = batch.announces_jobs
@@ -333,7 +338,7 @@ class Pipeline:
 
     async def _finish(self, story: Story, reason: str) -> None:
         """The best answer is the job's result; its price and the job's end are one transaction."""
-        row = story.result_row(reason, self._catalog.strongest, self._clock())
+        row = story.result_row(reason, self._strongest, self._clock())
         await self._end(story, story.take_unpaid(), Finish(row, story.family))
         if story.kept_as is not None and story.caching is not None and story.is_worth_keeping:
             self._cache.keep(story.kept_as, kept_answer(row), story.caching.ttl_s)

@@ -28,6 +28,7 @@ from shared.db.repositories.attempts import Closing, Intent
 from shared.db.repositories.batches import Progress
 from shared.db.repositories.duplicates import Family
 from shared.domain.job import batch_number_of
+from shared.domain.values import made_often
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 
@@ -37,7 +38,7 @@ MAX_WRITES = 500
 _RETRY_S = 0.5
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class Finish:
     """The job ends: `row` is its row in `results`, whose status is the job's end.
 
@@ -83,7 +84,7 @@ class Event:
     data: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class Write:
     """What one job wants written in one transaction, under its claim.
 

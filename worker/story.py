@@ -4,7 +4,7 @@ Holds state for one job under one claim; the rows it makes are what `results` an
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,11 +18,12 @@ from shared.db.repositories.jobs import ClaimedJob
 from shared.deciding.agreement import JUDGE
 from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.escalation import best_of
-from shared.deciding.estimation import demand_of
+from shared.deciding.estimation import Demand
 from shared.domain.attempt import AttemptStatus, Purpose
 from shared.domain.decisions import Classification, Mode, NoRoute, Route, Rung, Verdict
 from shared.domain.inference import Request, Usage
 from shared.domain.job import JobStatus, public_job_id
+from shared.domain.values import made_often
 from shared.webhooks.events import job_completed
 from worker.answer_cache import Caching, KeptAnswer
 from worker.metering import Payer
@@ -36,7 +37,7 @@ MAX_UNCONFIRMED = 4
 is charged at its worst case, so a job that keeps losing its answers is given up."""
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class Answer:
     """One answer and what the judge said of it.
 
@@ -64,6 +65,7 @@ class Story:
         payer: Payer,
         request: Request,
         classification: Classification,
+        demand: Demand,
         routed: Route | NoRoute,
         policy: RoutingPolicy,
         earlier: Sequence[Any] = (),
@@ -74,7 +76,7 @@ class Story:
         self.classification = classification
         self.routed = routed
         self.policy = policy
-        self.demand = demand_of(request, classification.task_type)
+        self.demand = demand
         self.answers: list[Answer] = [answer for row in earlier if (answer := _answer_of(row))]
         self.calls = len(earlier)
         self.notes: list[str] = []

@@ -6,6 +6,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from shared.domain.money import MAX_NUSD
+from shared.domain.values import made_often
 
 MAX_SCOPES = 5
 _NAME = re.compile(r"[A-Za-z0-9_.-]+\Z")
@@ -83,7 +84,7 @@ def checked_attempt(attempt_id: str) -> str:
     return attempt_id
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class ReserveRequest:
     """The worst case of one attempt, wanted from one to five different scopes at once."""
 

@@ -10,7 +10,7 @@ def periods(now: datetime) -> tuple[str, str]:
     """The day and the month of an aware moment, in UTC: ("2026-11-21", "2026-11")."""
     if now.tzinfo is None:
         raise ValueError("a moment without a time zone belongs to no day")
-    day = now.astimezone(UTC).date().isoformat()
+    day = (now if now.tzinfo is UTC else now.astimezone(UTC)).date().isoformat()
     return day, day[:7]
 
 

@@ -37,6 +37,8 @@ def worst_case_nusd(
     long-context prices it reaches. Pass `writes_1h_cache=False` only for a request that cannot
     write the dearer one-hour cache; the default is safe for every request.
     """
+    if not price.above:
+        return _dearest(price.base, input_tokens, output_tokens, writes_1h_cache=writes_1h_cache)
     return max(
         _dearest(rates, most_input, output_tokens, writes_1h_cache=writes_1h_cache)
         for most_input, rates in _reachable(price, input_tokens)

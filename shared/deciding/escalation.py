@@ -26,6 +26,8 @@ def best_of(verdicts: Sequence[Verdict]) -> int:
     """
     if not verdicts:
         raise ValueError("there is no answer to keep")
+    if len(verdicts) == 1:
+        return 0
     return max(
         range(len(verdicts)),
         key=lambda place: (verdicts[place].accepted, verdicts[place].score, place),

@@ -1,6 +1,5 @@
 """What a request asks of a model in tokens, and what that is expected to cost and can cost."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -8,6 +7,7 @@ import orjson
 from shared.catalog.pricing import cost_nusd, worst_case_nusd
 from shared.catalog.spec import ModelSpec
 from shared.domain.inference import Request, TaskType, Usage, text_of
+from shared.domain.values import made_often
 from shared.tokens import input_token_bound
 
 EXPECTED_OUTPUT_TOKENS: Final = {
@@ -25,7 +25,7 @@ _BYTES_PER_TOKEN_AT_WORST: Final = 3
 _BODY_FRAME: Final = 256  # the body's other fields: model, limits, names
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class Demand:
     """What a request asks for, whichever model answers.
 

@@ -21,6 +21,7 @@ from shared.deciding.structured_answers import (
 )
 from shared.domain.decisions import Verdict
 from shared.domain.inference import Completion, FinishReason, Request, TaskType
+from shared.domain.values import made_often
 
 _OPENING_CHARS: Final = 240
 _DOUBT_CHARS: Final = 4_000
@@ -48,7 +49,15 @@ _DOUBT = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+_WORDS_OF_DOUBT: Final = (
+    "sure", "certain", "confident", " know", "guess", "verify", "to say", "be wrong",
+    "enough information", "no idea",
+)  # fmt: skip
+"""One of them stands in whatever `_DOUBT` finds. Looking for them first takes 1 µs instead of 10
+for a short answer, and most answers hold none."""
+
+
+@made_often(frozen=True, slots=True)
 class Answer:
     """What is judged: the request, what came back (text: without white space around it), and what
     kind of work it was.
@@ -123,7 +132,11 @@ def hedging(answer: Answer) -> Finding | None:
     """
     if answer.task_type is TaskType.CREATIVE:
         return None
-    doubts = [match.start() for match in _DOUBT.finditer(answer.text[:_DOUBT_CHARS])]
+    text = answer.text[:_DOUBT_CHARS]
+    plain = text.casefold()
+    if not any(word in plain for word in _WORDS_OF_DOUBT):
+        return None
+    doubts = [match.start() for match in _DOUBT.finditer(text)]
     if not doubts:
         return None
     strong = len(answer.text) < _SHORT_CHARS and (len(doubts) > 1 or doubts[0] < len("Well, "))

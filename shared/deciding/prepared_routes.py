@@ -12,7 +12,7 @@ from typing import Final
 
 from shared.catalog.spec import Catalog
 from shared.deciding.constraints import RoutingPolicy, needed_capabilities
-from shared.deciding.estimation import demand_of
+from shared.deciding.estimation import Demand, demand_of
 from shared.deciding.routing import described, route
 from shared.deciding.scoring import floor_of, step_of_need
 from shared.domain.decisions import Classification, Mode, NoRoute, Route
@@ -38,12 +38,17 @@ class PreparedRoutes:
         )
 
     def route(
-        self, request: Request, classification: Classification, policy: RoutingPolicy
+        self,
+        request: Request,
+        classification: Classification,
+        policy: RoutingPolicy,
+        demand: Demand | None = None,
     ) -> Route | NoRoute:
-        """What `routing.route` says of this request."""
+        """What `routing.route` says of this request; `demand`: its own, from who has it already."""
         if request.embed is not None or request.constraints.max_cost_nusd is not None:
             return route(request, classification, self._catalog, policy)
-        demand = demand_of(request, classification.task_type)
+        if demand is None:
+            demand = demand_of(request, classification.task_type)
         wanted = policy.default_max_tokens if request.max_tokens is None else request.max_tokens
         if wanted < 1 or demand.window_tokens + wanted > self._narrowest:
             return route(request, classification, self._catalog, policy)

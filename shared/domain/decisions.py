@@ -1,11 +1,12 @@
 """What the deciders say, as values: classification, route and ladder, verdict, and next step."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
 from shared.domain.inference import TaskType, Tier
+from shared.domain.values import made_often
 
 MEDIUM_FROM = 0.34
 HARD_FROM = 0.67
@@ -26,7 +27,7 @@ class Level(StrEnum):
         return cls.MEDIUM if difficulty < HARD_FROM else cls.HARD
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class Classification:
     """What a prompt is. `difficulty` and `confidence` lie in 0..1; `source` names who decided."""
 
@@ -86,9 +87,15 @@ class Rung:
 
     tier: Tier
     models: tuple[str, ...]
+    told: Mapping[str, Any] = field(init=False, compare=False, repr=False)
+    """The form that is stored and shown; made once, jobs alike share their rungs."""
+
+    def __post_init__(self) -> None:
+        told = {"tier": self.tier.value, "models": list(self.models)}
+        object.__setattr__(self, "told", told)
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class Route:
     """Where a prompt goes: the ladder from the first model upwards, and why.
 
@@ -113,8 +120,8 @@ class Route:
         return {
             "mode": self.mode.value,
             "model": self.first_model,
-            "tier": self.rungs[0].tier.value,
-            "ladder": [{"tier": r.tier.value, "models": list(r.models)} for r in self.rungs],
+            "tier": self.rungs[0].told["tier"],
+            "ladder": [rung.told for rung in self.rungs],
             "reasons": list(self.reasons),
             "excluded": dict(self.excluded),
             "max_climbs": self.max_climbs,
@@ -140,7 +147,7 @@ class NoRoute:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class Verdict:
     """A judge's word on one answer. `score` in 0..1 orders weak answers: the best one is kept."""
 
@@ -159,7 +166,7 @@ class Verdict:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class Accept:
     """Keep the best answer so far and finish."""
 

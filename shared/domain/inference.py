@@ -11,6 +11,8 @@ from typing import Any
 
 import orjson
 
+from shared.domain.values import made_often
+
 JsonObject = Mapping[str, Any]
 
 
@@ -61,7 +63,7 @@ class Constraints:
     min_tier: Tier | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class Request:
     """One prompt in normal form.
 
@@ -182,7 +184,7 @@ def text_of(content: object) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class Usage:
     """What a provider says a call used, in tokens; the basis of its cost.
 
@@ -210,7 +212,7 @@ class Usage:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class Completion:
     """A model's answer.
 

@@ -4,16 +4,17 @@ A wire knows one format; hosts, quirks and prices are the catalog's data.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Protocol
 
 from shared.catalog.spec import ModelSpec, ProviderSpec
 from shared.domain.inference import Completion, Request
+from shared.domain.values import made_often
 from worker.providers.errors import ProviderError
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class EncodedCall:
     """One call as it will be sent, without its key.
 

@@ -6,8 +6,8 @@ money, `worker.call_slots` the calls in flight of this process.
 """
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Self
 
 from redis.asyncio import Redis
@@ -16,6 +16,7 @@ from shared.catalog.pricing import worst_case_nusd
 from shared.catalog.spec import Catalog, ModelSpec, ProviderSpec
 from shared.clock import utc_now
 from shared.domain.inference import Completion, Request, Usage, text_of
+from shared.domain.values import made_often
 from shared.tokens import input_token_bound
 from worker.providers.base import EncodedCall
 from worker.providers.errors import (
@@ -38,7 +39,7 @@ calls that all leave late leave together, and a provider that counts seconds ref
 _THINKING: Final = frozenset({"reasoning_effort", "thinking", "reasoning"})
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class PreparedCall:
     """A call that has its worst case: tokens in and out, and what they cost in nano-dollars.
 
@@ -55,10 +56,10 @@ class PreparedCall:
     carried: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class Admission:
-    """Leave to send one call with one key, not before `turn_at` in the loop's time; give it back by
-    `send` or by `abandon`.
+    """Leave to send one call with one key, not before `turn_at` in the loop's time (0: now); give
+    it back by `send` or by `abandon`.
     """
 
     key: ProviderKey
@@ -118,7 +119,7 @@ class ModelCaller:
         encoded = self._registry.wire(provider.name).encode(model, provider, request, max_tokens)
         bound = input_token_bound(
             len(encoded.body),
-            [text_of(message.get("content")) for message in request.messages],
+            _texts_to_count(model, request),
             len(request.messages),
             model.tokenizer,
             tools=request.wants_tools,
@@ -138,11 +139,25 @@ class ModelCaller:
         limits are set and Redis does not answer.
         """
         provider = prepared.provider
-        keys = {key.key_id: key for key in self._registry.keys_by_load(provider.name)}
+        keys = self._registry.keys_by_load(provider.name)
         if not keys:
             raise ProviderDown(60.0, f"{provider.name} has no key")
-        # With several keys each is asked whether it has room now; only then one is waited for.
-        patience = self._max_wait_s if len(keys) == 1 else 0.0
+        if len(keys) > 1:
+            return await self._admit_by_one_of(prepared, {key.key_id: key for key in keys})
+        (key,) = keys
+        found = await self._health.available((key.key_id,))
+        if isinstance(found, Barred):
+            raise _refusal(provider, found)
+        outcome = await self._try_key(prepared, key, found, self._max_wait_s)
+        if isinstance(outcome, Admission):
+            return outcome
+        raise _at_its_limits(provider, outcome.seconds)
+
+    async def _admit_by_one_of(
+        self, prepared: PreparedCall, keys: Mapping[str, ProviderKey]
+    ) -> Admission:
+        """With several keys each is asked whether it has room now; only then one is waited for."""
+        provider = prepared.provider
         left, delays = dict(keys), dict[str, float]()
         while left:
             found = await self._health.available(tuple(left))
@@ -150,22 +165,21 @@ class ModelCaller:
                 if not delays:
                     raise _refusal(provider, found)
                 break
-            outcome = await self._try_key(prepared, left.pop(found.key_id), found, patience)
+            outcome = await self._try_key(prepared, left.pop(found.key_id), found, 0.0)
             if isinstance(outcome, Admission):
                 return outcome
             delays[found.key_id] = outcome.seconds
-        if patience == 0:
-            soonest = self._least_awaited(delays)
-            again = await self._try_key(
-                prepared, keys[soonest], Available(soonest), self._max_wait_s
-            )
-            if isinstance(again, Admission):
-                return again
-            delays[soonest] = again.seconds
-        raise ProviderBusy(min(delays.values()), f"the limits of {provider.name} are reached")
+        soonest = self._least_awaited(delays)
+        again = await self._try_key(prepared, keys[soonest], Available(soonest), self._max_wait_s)
+        if isinstance(again, Admission):
+            return again
+        delays[soonest] = again.seconds
+        raise _at_its_limits(provider, min(delays.values()))
 
     async def await_turn(self, admission: Admission) -> None:
         """Wait for what is left until the call may leave; call it right before `send`."""
+        if not admission.turn_at:
+            return
         left_s = admission.turn_at - asyncio.get_running_loop().time()
         if left_s > 0:
             await asyncio.sleep(left_s)
@@ -237,8 +251,10 @@ class ModelCaller:
             )
             if isinstance(outcome, Delay):
                 return outcome
-            turn_at = asyncio.get_running_loop().time() + outcome.wait_s
-            await self._come_near(outcome)
+            turn_at = 0.0
+            if outcome.wait_s:
+                turn_at = asyncio.get_running_loop().time() + outcome.wait_s
+                await self._come_near(outcome)
             admission = Admission(key, outcome, found.is_probe, turn_at)
             return admission
         finally:
@@ -307,6 +323,13 @@ class ModelCaller:
         return _completed(completion, prepared)
 
 
+def _texts_to_count(model: ModelSpec, request: Request) -> Sequence[str]:
+    """What the model's own tokenizer counts; without one the bytes are counted alone."""
+    if model.tokenizer is None:
+        return ()
+    return [text_of(message.get("content")) for message in request.messages]
+
+
 def _check_kind(completion: Completion, prepared: PreparedCall) -> None:
     """An answer where an answer was asked for, and as many embeddings as inputs."""
     vectors = completion.body.get("data") if completion.body.get("object") == "list" else None
@@ -329,6 +352,8 @@ def _completed(completion: Completion, prepared: PreparedCall) -> Completion:
 
     An answer without usage is kept and counted at the call's bounds: the most it can have cost.
     """
+    if completion.body.get("created") and completion.body.get("usage") is not None:
+        return completion
     body = dict(completion.body)
     if not prepared.encoded.vectors:
         body["created"] = body.get("created") or int(utc_now().timestamp())
@@ -349,6 +374,10 @@ def _tokens_charged(error: ProviderError) -> int | None:
     if error.billed is not None:
         return _tokens_of(error.billed)
     return None if isinstance(error, MaybeBilled) else 0
+
+
+def _at_its_limits(provider: ProviderSpec, seconds: float) -> ProviderBusy:
+    return ProviderBusy(seconds, f"the limits of {provider.name} are reached")
 
 
 def _refusal(provider: ProviderSpec, barred: Barred) -> ProviderBusy | ProviderDown:

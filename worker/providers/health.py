@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shared.clock import utc_now
+from shared.domain.values import made_often
 from shared.provider_health import KEY, WELL, KeyHealth, KeyState, parse_all
 from worker.providers import breaker
 from worker.providers.breaker import (
@@ -36,7 +37,7 @@ _TRIES: Final = 20
 _SHORTEST_WAIT_S: Final = 0.25
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class Available:
     """A key to use. The one call of the cluster that tries a sick key is its probe."""
 
@@ -72,7 +73,8 @@ class HealthBoard:
 
     async def available(self, key_ids: Sequence[str]) -> Available | Barred:
         """A usable key, in the order given; a key that is due for its probe goes first."""
-        await self._refresh()
+        if asyncio.get_running_loop().time() - self._read_at >= self._refresh_s:
+            await self._refresh()
         if self._view.keys().isdisjoint(key_ids):
             return Available(key_ids[0])
         now = self._now_ms()
@@ -156,8 +158,6 @@ class HealthBoard:
             self._view[key_id] = health
 
     async def _refresh(self) -> None:
-        if asyncio.get_running_loop().time() - self._read_at < self._refresh_s:
-            return
         if self._reading is None:
             self._reading = asyncio.get_running_loop().create_task(self._read())
         await asyncio.shield(self._reading)

@@ -81,6 +81,14 @@ def turns_of(messages: Iterable[JsonObject]) -> tuple[Turn, ...]:
     return tuple(_turn(message) for message in messages)
 
 
+def refuse_unsendable(messages: Iterable[JsonObject]) -> None:
+    """Raises NotSent where `turns_of` does; for a wire that sends the messages as they are."""
+    for message in messages:
+        is_plain = isinstance(message.get("content"), str) and str(message.get("role")) in _ROLES
+        if not is_plain or message.get("tool_calls"):
+            _turn(message)
+
+
 def system_text(turns: Iterable[Turn]) -> str:
     """All system turns as one text: wires with a field for it have only one."""
     return "\n\n".join(turn.text for turn in turns if turn.role == "system" and turn.text)

@@ -7,7 +7,7 @@ leave reasoning out of `completion_tokens`, extra finish reasons.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import Field
 
@@ -29,7 +29,7 @@ from worker.providers.completions import (
 from worker.providers.error_table import classify, error_facts
 from worker.providers.errors import MaybeBilled, ProviderError
 from worker.providers.json_body import parse_answer
-from worker.providers.messages import cannot_encode, dump, sampling_of, turns_of
+from worker.providers.messages import cannot_encode, dump, refuse_unsendable, sampling_of
 from worker.providers.openai_embeddings import embeddings_call, embeddings_of, is_embeddings
 
 FINISH: Final[Mapping[str | None, FinishReason]] = {
@@ -81,8 +81,82 @@ class _Choice(Foreign):
     finish_reason: str | None = None
 
 
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+
 class _Answer(Foreign):
     choices: list[_Choice] = Field(min_length=1)
+
+
+class _Said(NamedTuple):
+    """What an answer says. ends: of each choice its finish reason, and whether it calls tools."""
+
+    text: str
+    refusal: str | None
+    ends: Sequence[tuple[str | None, bool]]
+
+
+def _said(answer: _Answer) -> _Said:
+    first = answer.choices[0].message
+    ends = [(choice.finish_reason, bool(choice.message.tool_calls)) for choice in answer.choices]
+    return _Said(_text_of(first.content), first.refusal or None, ends)
+
+
+def _usual(answer: JsonObject) -> _Said | None:
+    """As `_said` of the one choice with a text and nothing else, without building the form; None
+    where there is more to check.
+    """
+    match answer.get("choices"):
+        case [{"message": {"content": str(text)} as message, "finish_reason": str(reason)}]:
+            if message.get("refusal") is None and message.get("tool_calls") is None:
+                return _Said(text, None, ((reason, False),))
+    return None
+
+
+class _Counts(NamedTuple):
+    """Tokens as this wire counts them: parts of the prompt and of the rest are within them."""
+
+    prompt: int
+    completion: int = 0
+    total: int = 0
+    cached: int = 0
+    cache_hits: int = 0
+    written: int = 0
+    reasoning: int = 0
+
+
+def _counts(usage: _Usage) -> _Counts:
+    prompt = usage.prompt_tokens_details or _PromptDetails()
+    output = usage.completion_tokens_details or _CompletionDetails()
+    return _Counts(
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.total_tokens,
+        prompt.cached_tokens,
+        usage.prompt_cache_hit_tokens,
+        prompt.cache_write_tokens,
+        output.reasoning_tokens or usage.reasoning_tokens,
+    )
+
+
+def _plain_counts(raw: JsonObject) -> _Counts | None:
+    """As `_counts`, without building the form; None where anything is no plain number."""
+    prompt = raw.get("prompt_tokens_details") or _NOTHING
+    output = raw.get("completion_tokens_details") or _NOTHING
+    if type(prompt) is not dict or type(output) is not dict:
+        return None
+    counts = _Counts(
+        raw["prompt_tokens"],
+        raw.get("completion_tokens", 0),
+        raw.get("total_tokens", 0),
+        prompt.get("cached_tokens", 0),
+        raw.get("prompt_cache_hit_tokens", 0),
+        prompt.get("cache_write_tokens", 0),
+        output.get("reasoning_tokens", 0) or raw.get("reasoning_tokens", 0),
+    )
+    if set(map(type, counts)) != {int} or min(counts) < 0 or max(counts) > MOST_TOKENS:
+        return None
+    return counts
 
 
 class OpenAIChat:
@@ -94,7 +168,7 @@ class OpenAIChat:
         """The request nearly as it is: unknown fields are the host's own and pass through."""
         if request.embed is not None:
             return embeddings_call(model, provider, request)
-        turns_of(request.messages)  # refuses what may not be sent; the messages go as they are
+        refuse_unsendable(request.messages)
         given, warnings = sampling_of(model, provider, request)
         _refuse_hosted_tools(given)
         body: dict[str, Any] = {"model": model.upstream, "messages": request.messages, **given}
@@ -121,15 +195,16 @@ class OpenAIChat:
             return embeddings_of(answer, usage)
         if answer.get("error") and not answer.get("choices"):
             raise MaybeBilled("error_in_answer", error_facts(body).message, billed=usage)
-        parsed = read_answer(_Answer, answer, usage, "the answer is no chat.completion")
-        reasons = [_finish_of(choice, usage) for choice in parsed.choices]
-        first = parsed.choices[0].message
+        said = _usual(answer) or _said(
+            read_answer(_Answer, answer, usage, "the answer is no chat.completion")
+        )
+        reasons = [_finish_of(reason, calls_tools, usage) for reason, calls_tools in said.ends]
         return Completion(
-            text=_text_of(first.content),
+            text=said.text,
             finish_reason=reasons[0],
             usage=usage or Usage(),
             body=_normalised(answer, reasons, usage),
-            refusal=first.refusal or None,
+            refusal=said.refusal,
             mean_logprob=_mean_logprob(answer["choices"][0]),
         )
 
@@ -155,31 +230,27 @@ def usage_of(raw: Any) -> Usage | None:
     """
     if not isinstance(raw, dict) or raw.get("prompt_tokens") is None:
         return None
-    usage = read_usage(_Usage, raw)
-    prompt_details = usage.prompt_tokens_details or _PromptDetails()
-    output_details = usage.completion_tokens_details or _CompletionDetails()
-    cached = prompt_details.cached_tokens or usage.prompt_cache_hit_tokens
-    cached = min(cached, usage.prompt_tokens)
-    written = min(prompt_details.cache_write_tokens, usage.prompt_tokens - cached)
+    counts = _plain_counts(raw) or _counts(read_usage(_Usage, raw))
+    cached = min(counts.cached or counts.cache_hits, counts.prompt)
+    written = min(counts.written, counts.prompt - cached)
     # Some hosts count reasoning only in the total: what is not prompt was generated.
-    output = max(usage.completion_tokens, usage.total_tokens - usage.prompt_tokens)
-    reasoning = output_details.reasoning_tokens or usage.reasoning_tokens
+    output = max(counts.completion, counts.total - counts.prompt)
     return Usage(
-        input_tokens=usage.prompt_tokens - cached - written,
+        input_tokens=counts.prompt - cached - written,
         cached_tokens=cached,
         cache_write_tokens=written,
         output_tokens=output,
-        reasoning_tokens=min(reasoning, output),
+        reasoning_tokens=min(counts.reasoning, output),
     )
 
 
-def _finish_of(choice: _Choice, usage: Usage | None) -> FinishReason:
-    reason = FINISH.get(choice.finish_reason)
+def _finish_of(told: str | None, calls_tools: bool, usage: Usage | None) -> FinishReason:
+    reason = FINISH.get(told)
     if reason is None:
-        raise unknown_answer(f"unknown finish_reason {choice.finish_reason!r:.40}", usage)
+        raise unknown_answer(f"unknown finish_reason {told!r:.40}", usage)
     if reason is FinishReason.ERROR:
-        raise failed_answer(f"finish_reason {choice.finish_reason}", usage)
-    if choice.message.tool_calls and reason is FinishReason.STOP:
+        raise failed_answer(f"finish_reason {told}", usage)
+    if calls_tools and reason is FinishReason.STOP:
         return FinishReason.TOOL_CALLS
     return reason
 
@@ -209,6 +280,8 @@ def _normalised(
 
 def _mean_logprob(choice: JsonObject) -> float | None:
     logprobs = choice.get("logprobs")
+    if logprobs is None:
+        return None
     tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
     values = [
         float(token["logprob"])

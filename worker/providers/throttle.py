@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shared.catalog.spec import ProviderSpec
+from shared.domain.values import made_often
 from shared.errors import UnavailableError
 from shared.ids import permit_id
 
@@ -41,7 +42,7 @@ _MAX_BATCH: Final = 300
 _LUA: Final = Path(__file__).parent / "lua"
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class Permit:
     """Leave to send one call after `wait_s` seconds. `id` is "" where nothing limits the key.
 

@@ -7,7 +7,6 @@ of its attempt is written all the same.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -31,6 +30,7 @@ from shared.db.repositories.batches import Progress, add_progress, id_range
 from shared.db.tables import attempts, batches, jobs, results
 from shared.domain.batch import RUNS
 from shared.domain.job import TERMINAL, JobStatus, batch_number_of, job_id_of, line_of
+from shared.domain.values import made_often
 
 CANCELLED_ERROR = {
     "code": "batch_cancelled",
@@ -54,7 +54,7 @@ class TakenLine(NamedTuple):
     duplicate_of: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@made_often(frozen=True, slots=True)
 class ClaimedJob:
     """A job under a worker's claim."""
 
