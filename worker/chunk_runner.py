@@ -42,6 +42,7 @@ from worker.answer_cache import Caching
 from worker.call_slots import CallSlots
 from worker.learned_routing import LearnedRouting
 from worker.pipeline import BatchContext, Pipeline, Trial
+from worker.story import Story
 from worker.tracing import Carried, ChunkTrace, JobTrace
 
 log = structlog.get_logger(__name__)
@@ -49,6 +50,8 @@ log = structlog.get_logger(__name__)
 ResultT = TypeVar("ResultT")
 
 _READ_AGAIN_S = 0.5
+_DECIDED_AT_ONCE = 20
+"""Jobs: they hold the loop for a millisecond, then others have their turn."""
 
 RoutingPolicyOf = Callable[[Mapping[str, Any]], RoutingPolicy]
 """Makes the policy of a project from the `routing` column of its row."""
@@ -323,8 +326,12 @@ class ChunkRunner:
         structlog.contextvars.bind_contextvars(batch=claimed.batch.id)
         try:
             async with asyncio.TaskGroup() as group:
-                for job in claimed.jobs:
-                    group.create_task(self._run_one(job, claimed))
+                for place, job in enumerate(claimed.jobs, start=1):
+                    earlier = claimed.earlier.get(job.id, ())
+                    story = self._pipeline.decide_ahead(job, claimed.batch, earlier)
+                    group.create_task(self._run_one(job, claimed, story))
+                    if place % _DECIDED_AT_ONCE == 0:
+                        await asyncio.sleep(0)
         finally:
             if claimed.trace is not None:
                 claimed.trace.end(len(claimed.jobs))
@@ -340,7 +347,7 @@ class ChunkRunner:
         for task in self._under_way:
             task.cancel()
 
-    async def _run_one(self, job: ClaimedJob, claimed: _Claimed) -> None:
+    async def _run_one(self, job: ClaimedJob, claimed: _Claimed, story: Story | None) -> None:
         structlog.contextvars.bind_contextvars(job=public_job_id(job.id))
         trace = None if claimed.trace is None else claimed.trace.job(job.id)
         await self._slots.begin()
@@ -350,7 +357,7 @@ class ChunkRunner:
             elif (end := self._called_off.get(claimed.batch.number)) is not None:
                 await self._pipeline.call_off(job, claimed.earlier.get(job.id, ()), end)
             else:
-                await self._run_to_rest(job, claimed, trace)
+                await self._run_to_rest(job, claimed, trace, story)
         except Exception:
             # Whatever it was, it must not take the chunk's other jobs with it. The job's
             # lease lapses, the rescuer counts a death, and the third one sets it aside.
@@ -362,7 +369,7 @@ class ChunkRunner:
             self._leave(1)
 
     async def _run_to_rest(
-        self, job: ClaimedJob, claimed: _Claimed, trace: JobTrace | None
+        self, job: ClaimedJob, claimed: _Claimed, trace: JobTrace | None, story: Story | None
     ) -> None:
         """What `let_go` may cancel: from here on a call may be in flight."""
         task = asyncio.current_task()
@@ -371,7 +378,7 @@ class ChunkRunner:
         self._under_way.add(task)
         try:
             earlier = claimed.earlier.get(job.id, ())
-            await self._pipeline.run(job, claimed.batch, earlier, trace)
+            await self._pipeline.run(job, claimed.batch, earlier, trace, story)
         finally:
             self._under_way.discard(task)
 

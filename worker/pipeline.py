@@ -77,6 +77,7 @@ log = structlog.get_logger(__name__)
 
 _SOON_S = 1.0
 _SICK_RETRY_S = 5.0
+_LONGEST_AHEAD = 16_384  # characters of a request that waits taken apart beside its stored form
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,28 +161,46 @@ class Pipeline:
         self._patience_s = patience_s
         self._clock = clock
 
+    def decide_ahead(
+        self, job: ClaimedJob, batch: BatchContext, earlier: Sequence[Any]
+    ) -> Story | None:
+        """Classify and route before it is the job's turn; None where that may turn out to be for
+        nothing, or hold much memory, or fails (which it does again, and is told, in its turn).
+
+        For many jobs one after the other: what classification takes from memory is then at hand for
+        all but the first, which saves a worker a tenth of its time.
+        """
+        if batch.caching is not None or len(job.request) > _LONGEST_AHEAD:
+            return None
+        try:
+            return self._begin(job, Request.from_json(job.request), batch, earlier)
+        except Exception:  # noqa: BLE001 - whatever it is, it must not take other jobs with it
+            return None
+
     async def run(
         self,
         job: ClaimedJob,
         batch: BatchContext,
         earlier: Sequence[Any],
         trace: JobTrace | None = None,
+        story: Story | None = None,
     ) -> None:
         """Take the job to its end, or park it, or hand it back.
 
         earlier: rows of the attempts made under former claims; an answer among them is not bought
-        again. trace: told of all that happens.
+        again. trace: told of all that happens. story: its beginning, where `decide_ahead` made it.
         """
-        request = Request.from_json(job.request)
-        key = self._key_of(request, job, batch)
-        if key is not None and (kept := await self._cache.find(key)) is not None:
-            await self._remember(job, batch, earlier, kept, trace)
-            return
-        story = self._begin(job, request, batch, earlier)
+        if story is None:
+            request = Request.from_json(job.request)
+            key = self._key_of(request, job, batch)
+            if key is not None and (kept := await self._cache.find(key)) is not None:
+                await self._remember(job, batch, earlier, kept, trace)
+                return
+            story = self._begin(job, request, batch, earlier)
+            story.kept_as = key
         if trace is not None:
             story.trace = trace
             trace.decided(story.classification, story.routed)
-        story.kept_as = key
         if isinstance(story.routed, NoRoute):
             await self._fail(story, story.routed.code, story.routed.message)
             return
