@@ -38,6 +38,10 @@ class Settings(BaseSettings):
     flower_url: str = ""
     """Where people reach Flower; the console links to it where this is set."""
 
+    console_ahead: bool = True
+    """Whether the API loads the console's pages as soon as it has nothing else to do; otherwise the
+    first who logs in waits for them, and an API that nobody looks at is 50 MB smaller."""
+
     admin_key: SecretStr | None = None
     api_url: str = ""
     api_key: SecretStr | None = None

@@ -54,6 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith("PROMPTMILL_") or name.endswith(("_API_KEY", "_BASE_URL")):
             del os.environ[name]
+    # No processor time for pages that nobody looks at.
+    os.environ["PROMPTMILL_CONSOLE_AHEAD"] = "false"
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def serve(host: str, port: int) -> None:
     configure_logging(
         level=settings.log_level, as_json=settings.log_json, log_prompts=settings.log_prompts
     )
-    app = create_app(build(settings))
+    app = create_app(build(settings), console_ahead=settings.console_ahead)
     uvicorn.run(
         app,
         host=host,

@@ -65,8 +65,10 @@ def _is_not_traced(scope: Scope) -> bool:
     return scope.get("method") != "POST" or not scope["path"].startswith("/v1/")
 
 
-def create_app(context: ProducerContext) -> FastAPI:
-    """The API over a process's context; closes it when the server ends."""
+def create_app(context: ProducerContext, *, console_ahead: bool = False) -> FastAPI:
+    """The API over a process's context; closes it when the server ends. console_ahead: load the
+    console's pages before anybody asks for them.
+    """
     figures = ApiFigures()
 
     @asynccontextmanager
@@ -80,6 +82,8 @@ def create_app(context: ProducerContext) -> FastAPI:
         app.state.ear = Ear(connect_async(context.settings))
         posting = Posting(context.settings.metrics_dir, figures.tallies)
         posted = asyncio.create_task(keep_posted(posting, figures.lag))
+        if console_ahead:
+            console.load_when_idle(lambda: figures.total)
         yield
         posted.cancel()
         posting.close()

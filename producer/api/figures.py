@@ -19,6 +19,7 @@ class ApiFigures:
         self._seconds = Spread(
             "http_seconds", "From a request's head to its answer's, by route", "route"
         )
+        self.total = 0
         self.lag = loop_lag("api")
         self.tallies: Sequence[Tally] = (self._requests, self._seconds, self.lag)
 
@@ -26,6 +27,7 @@ class ApiFigures:
         """The head of an answer leaves. What no route was found for counts as one, whatever its
         path and its method: there is no end of those.
         """
+        self.total += 1
         path = getattr(scope.get("route"), "path", None)
         if path is None:
             self._requests.add(_NO_ROUTE, _NO_ROUTE, str(status))

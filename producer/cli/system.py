@@ -65,7 +65,8 @@ def demo(
     from producer.local.demo import demo as run_demo
     from producer.local.mill import MillOptions
 
-    options = MillOptions(exit_with_parent=exit_with_parent)
+    env = {} if keep else {"PROMPTMILL_CONSOLE_AHEAD": "false"}  # nobody will look
+    options = MillOptions(exit_with_parent=exit_with_parent, env=env)
     code = run_demo(_settings(), options, _say_now, progress, keep=keep, local=local)
     raise typer.Exit(code)
 

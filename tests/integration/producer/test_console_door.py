@@ -203,3 +203,25 @@ def test_the_api_starts_without_what_draws_the_pages() -> None:
     asked = "import sys, producer.api.app; print('nicegui' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+def test_the_pages_are_loaded_ahead_only_when_the_api_has_nothing_to_do() -> None:
+    asked = """
+import asyncio, sys
+from producer.console import door
+
+async def main():
+    door._SETTLING_S = door._IDLE_S = 0.01
+    pages, busy = door._Pages(), iter(range(20))
+    pages.load_when_idle(lambda: next(busy, 19))
+    while pages._warming is None:
+        await asyncio.sleep(0)
+    print(next(busy, "idle"))
+    await pages._warming
+    print('nicegui' in sys.modules)
+    await pages.aclose()
+
+asyncio.run(main())
+"""
+    run = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == ["idle", "True"]
