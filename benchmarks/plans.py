@@ -25,7 +25,6 @@ from benchmarks.growth import PROJECT, Grown, grow
 from shared.clock import utc_now
 from shared.db.engine import Connection, Database
 from shared.db.repositories import (
-    analytics,
     attempts,
     batches,
     budgets,
@@ -38,6 +37,7 @@ from shared.db.repositories import (
     outbox,
     projects,
     reconciling,
+    requests,
     results,
     retention,
     staging,
@@ -76,6 +76,7 @@ def questions(grown: Grown) -> dict[str, Question]:
     done = max(1, number - 1)
     some = [job_id_of(number, line) for line in range(1, 101)]
     newest = number + grown.chats
+    done_job, newest_job = job_id_of(done, 0), job_id_of(number + 1, 0) - 1
     return {
         "batches: a page": lambda c: batches.page(c, PROJECT, limit=50, awaited=False),
         "batches: a later page": lambda c: batches.page(
@@ -87,11 +88,18 @@ def questions(grown: Grown) -> dict[str, Question]:
         "batches: overdue": lambda c: batches.overdue(c, now),
         "batches: counts of one": lambda c: batches.counts(c, _row(c, number)),
         "results: a page": lambda c: list(results.pieces(c, done, after_line=10, limit=100)),
-        "requests: a page": lambda c: analytics.ended_requests(
-            c, [done, number], before=None, wanted={}, limit=50
+        "requests: a page": lambda c: requests.ended(
+            c, [(done_job, newest_job)], wanted={}, search=None, limit=50
         ),
-        "requests: a later page": lambda c: analytics.ended_requests(
-            c, [done, number], before=job_id_of(done, 100), wanted={"status": "failed"}, limit=50
+        "requests: a later page": lambda c: requests.ended(
+            c,
+            [(done_job, job_id_of(done, 100))],
+            wanted={"status": "failed"},
+            search=None,
+            limit=50,
+        ),
+        "requests: searched": lambda c: requests.ended(
+            c, [(done_job, job_id_of(done, 5000))], wanted={}, search="nobody says", limit=50
         ),
         "files: a page": lambda c: files.page(c, PROJECT, now, limit=50),
         "files: to be removed": lambda c: files.removable(c, now, 200),

@@ -1,23 +1,15 @@
 """Looking back: what was used and what it cost, by day, model, provider, project, purpose and task
-type; what was saved, and what could be; the requests themselves, newest first.
+type; what was saved, and what could be.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from itertools import accumulate, takewhile
 from typing import Any, Final
 
 from producer.hints import Hint, Outcomes, Spent, hints
-from shared.db.engine import Connection, Database
+from shared.db.engine import Database
 from shared.db.repositories import analytics
-from shared.domain.job import (
-    batch_number_of,
-    job_id_of,
-    line_of,
-    parse_job_id,
-    public_job_id,
-)
 from shared.domain.money import usd_from_nusd
 from shared.errors import UsageError
 
@@ -25,12 +17,7 @@ MAX_ROWS: Final = 10_000
 """Groups in one answer: a year of days of a dozen models, and some."""
 
 _LOOK_BACK: Final = timedelta(days=29)
-_GROUP_BATCHES: Final = 200
-_GROUP_JOBS: Final = 5000
 _OUTCOMES: Final = ("jobs", "completed", "climbed", "rescued", "cached")
-_GROUPS: Final = 40
-"""Groups of batches a page looks through; where a filter finds less, the page is short and says
-where the next begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +46,6 @@ def _day(given: str | None, param: str) -> date | None:
         raise UsageError(
             f"`{param}` must be a date such as 2026-11-21", code="invalid_value", param=param
         ) from None
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which requests: values by names of `analytics.FILTERS`; after: the last id of the page
-    before.
-    """
-
-    values: Mapping[str, Any] = field(default_factory=dict)
-    after: str | None = None
 
 
 class Analytics:
@@ -146,53 +123,6 @@ class Analytics:
             "usage": used,
         }
 
-    def requests(
-        self, project_id: str | None, wanted: Wanted, limit: int
-    ) -> tuple[list[dict[str, Any]], str | None]:
-        """Ended requests, newest first, and the id after which the next page begins (None: there
-        is no more). Raises UsageError for an `after` that is no job's id.
-        """
-        before = None
-        if wanted.after is not None:
-            before = parse_job_id(wanted.after)
-            if before is None:
-                raise UsageError("`after` is no job's id", code="invalid_value", param="after")
-        with self._database.reading() as connection:
-            return _page(connection, project_id, wanted.values, before, limit)
-
-
-def _page(
-    connection: Connection,
-    project_id: str | None,
-    values: Mapping[str, Any],
-    before: int | None,
-    limit: int,
-) -> tuple[list[dict[str, Any]], str | None]:
-    found: list[dict[str, Any]] = []
-    for _ in range(_GROUPS):
-        newest = None if before is None else batch_number_of(before - 1)
-        rows = analytics.newest_batches(connection, project_id, newest, _GROUP_BATCHES)
-        if not rows:
-            return found, None
-        group = rows[: max(1, _fitting([row.total for row in rows]))]
-        ended = analytics.ended_requests(
-            connection,
-            [row.number for row in group],
-            before=before,
-            wanted=values,
-            limit=limit - len(found),
-        )
-        found += [_request(row) for row in ended]
-        if len(found) == limit:
-            return found, found[-1]["id"]
-        before = job_id_of(group[-1].number, 0)
-    return found, public_job_id(before or 0)
-
-
-def _fitting(totals: Sequence[int]) -> int:
-    """How many of the first batches hold few enough jobs together to be read at once."""
-    return len(list(takewhile(lambda jobs: jobs <= _GROUP_JOBS, accumulate(totals))))
-
 
 def _used(row: Any, dimensions: Sequence[str]) -> dict[str, Any]:
     answered = int(row.attempts) - int(row.without_answer)
@@ -240,30 +170,6 @@ def _hint(hint: Hint) -> dict[str, Any]:
         "jobs": hint.jobs,
         **_money("saves", hint.saves_nusd),
         "message": hint.message,
-    }
-
-
-def _request(row: Any) -> dict[str, Any]:
-    return {
-        "id": public_job_id(row.job_id),
-        "object": "request",
-        "project": row.project_id,
-        "batch_id": row.batch_id,
-        "custom_id": row.custom_id,
-        "line": line_of(row.job_id),
-        "status": row.status,
-        "model": row.model,
-        "provider": row.provider,
-        "tier": row.tier,
-        "task_type": row.task_type,
-        "difficulty": None if row.difficulty is None else row.difficulty / 1000,
-        "attempts": row.attempts,
-        "escalated": row.climbs > 0,
-        "cached": bool(row.cached),
-        **_money("cost", row.cost_nusd),
-        **_money("saved", row.saved_nusd),
-        "latency_ms": row.latency_ms,
-        "ended_at": row.ended_at.isoformat(),
     }
 
 

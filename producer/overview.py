@@ -131,6 +131,15 @@ def _of_database(connection: Connection, now: datetime) -> dict[str, Any]:
     }
 
 
+def open_alerts(database: Database, project_id: str | None) -> list[dict[str, Any]]:
+    """What somebody should look at now, the newest first: of a project, or of all (None) and of
+    what belongs to none.
+    """
+    with database.reading() as connection:
+        rows = alerts.raised(connection)
+    return [_alert(row) for row in rows if project_id in {None, row.project_id}]
+
+
 def _batch(row: Any) -> dict[str, Any]:
     return {
         "id": row.id,

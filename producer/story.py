@@ -34,6 +34,7 @@ def story_of(batch: BatchRow, story: JobStory, result: dict[str, Any] | None) ->
         "classification": decision.get("classification"),
         "route": decision.get("route"),
         "no_route": decision.get("no_route"),
+        "trial": decision.get("trial"),
         "notes": decision.get("notes", []),
         "waiting": _waiting(job) if ended is None else None,
         "attempts": [_attempt(attempt) for attempt in story.attempts],

@@ -19,6 +19,16 @@ def attempt_id() -> str:
     return f"{_now_ms():012x}{random.getrandbits(80):020x}"
 
 
+def attempt_ids_from(timestamp: float) -> str:
+    """The lowest id that an attempt made at or after this moment (Unix seconds) can have."""
+    return f"{max(0, int(timestamp * 1000)):012x}"
+
+
+def moment_of_attempt(attempt: str) -> float:
+    """When an attempt's id was made, in Unix seconds."""
+    return int(attempt[:12], 16) / 1000
+
+
 def permit_id() -> str:
     """The name of one call's place at a provider: 64 bits of chance in hex, unique, no secret."""
     return f"{random.getrandbits(64):016x}"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from producer.intake.lines import ROUTING_WORDS
+from producer.provider_use import Use
 from shared.catalog.spec import Catalog, ModelSpec, ProviderSpec
 from shared.deciding.routing import mode_of
 from shared.domain.decisions import Mode
@@ -63,10 +64,13 @@ def routing_object(word: str, catalog: Catalog) -> dict[str, Any]:
 
 
 def provider_object(
-    spec: ProviderSpec, catalog: Catalog, health: Mapping[str, KeyHealth] | None
+    spec: ProviderSpec,
+    catalog: Catalog,
+    health: Mapping[str, KeyHealth] | None,
+    use: Use | None,
 ) -> dict[str, Any]:
-    """A provider, whether it can be asked, and how its keys are (`unknown` where health is None:
-    Redis did not answer).
+    """A provider, whether it can be asked, how its keys are (`unknown` where health is None: Redis
+    did not answer), and how much of its limits is used (None: not to be told).
     """
     reason = catalog.unavailable.get(spec.name)
     own = {
@@ -86,6 +90,7 @@ def provider_object(
         "max_concurrency": spec.max_concurrency,
         "rpm": spec.rpm,
         "tpm": spec.tpm,
+        "use": None if use is None else use.to_dict(),
         "keys": own,
     }
 

@@ -1,7 +1,7 @@
 """`models`, `providers`, `route`, `plan`: what could answer, and what a file would do, unsent."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
@@ -58,18 +58,34 @@ def providers(project: Project = None, as_json: AsJson = False) -> None:
         return
     print_table(
         "",
-        ("provider", "wire", "available", "state", "why"),
+        ("provider", "wire", "available", "state", "calls", "requests/min", "tokens/min", "why"),
         [
             (
                 row["id"],
                 row.get("wire"),
                 row.get("available"),
                 row.get("state"),
+                *_use(row),
                 row.get("reason") or "",
             )
             for row in found
         ],
     )
+
+
+def _use(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Beside their limits, which hold a key."""
+    use = row.get("use")
+    if use is None:
+        return "", "", ""
+    keys = max(1, use["keys_in_use"])
+    limits = (row.get("max_concurrency"), row.get("rpm"), row.get("tpm"))
+    figures = (use["calls_in_flight"], use["requests_per_minute"], use["tokens_per_minute"])
+    told = [
+        f"{figure:,}" + (f" of {limit * keys:,}" if limit else "")
+        for figure, limit in zip(figures, limits, strict=True)
+    ]
+    return told[0], told[1], told[2]
 
 
 def route(

@@ -4,12 +4,14 @@ from fastapi import FastAPI
 from nicegui import ui
 
 from producer.console.pages import (
+    alerts,
     batch,
     batches,
     budgets,
     compare,
     costs,
     job,
+    learning,
     providers,
     requests,
     trying,
@@ -26,7 +28,9 @@ PAGES = (
     requests,
     costs,
     budgets,
+    alerts,
     providers,
+    learning,
     webhooks,
     webhook,
     trying,

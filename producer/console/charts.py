@@ -7,6 +7,8 @@ from nicegui import ui
 
 _INK: Final = "#7d8699"
 _GRID: Final = "rgba(125, 134, 153, .22)"
+_FONT: Final = "system-ui, 'Segoe UI', sans-serif"
+"""By name: what it draws, ECharts measures in a canvas, which inherits nothing."""
 COLOURS: Final = ("#5b7cfa", "#2fb490", "#f0a132", "#d35d90", "#8a6fdc", "#3fa7d6", "#9aa0ac")
 
 
@@ -18,7 +20,7 @@ def bars(
         "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
         "legend": {"show": len(series) > 1, "top": 0, "textStyle": {"color": _INK},
                    "type": "scroll"},
-        "grid": {"left": 8, "right": 24, "top": 36 if len(series) > 1 else 16, "bottom": 4,
+        "grid": {"left": 8, "right": 36, "top": 36 if len(series) > 1 else 16, "bottom": 4,
                  "containLabel": True},
         "xAxis": {"type": "category", "data": list(names), "axisLabel": {"color": _INK},
                   "axisLine": {"lineStyle": {"color": _GRID}}, "axisTick": {"show": False}},
@@ -73,7 +75,7 @@ def _frame(label: str) -> dict[str, Any]:
     return {
         "color": list(COLOURS),
         "backgroundColor": "transparent",
-        "textStyle": {"fontFamily": "inherit"},
+        "textStyle": {"fontFamily": _FONT},
         "animationDuration": 250,
         "aria": {"enabled": True, "label": {"general": {"withoutTitle": label}}},
     }

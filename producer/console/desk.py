@@ -4,7 +4,7 @@ Each call looks the key up again, so a page that is left open ends with its key.
 call them in threads. They raise PromptmillError as the API's endpoints do.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,80 +12,34 @@ import orjson
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from producer.access import Caller, Right
-from producer.analytics import Analytics, Period, Wanted
-from producer.api.asking import Acting
+from producer.access import Right
+from producer.analytics import Analytics, Period
 from producer.api.objects import made_object
 from producer.api.routes import batches as batch_routes
 from producer.api.routes import catalog as catalog_routes
 from producer.api.routes import jobs as job_routes
 from producer.api.routes import projects as project_routes
 from producer.api.routes import webhooks as webhook_routes
-from producer.arrival import Arrival
-from producer.bootstrap import ProducerContext
 from producer.cancellation import find
-from producer.console.session import Reader
+from producer.console.visitor import Visitor
 from producer.file_batches import read_file_batch
+from producer.history import Found, History, Wanted
+from producer.overview import open_alerts
 from producer.result_lines import Format
 from shared.db.repositories import batches
 from shared.db.repositories.batches import BatchRow
+from shared.domain.inference import TaskType
 from shared.domain.job import job_id_of, public_job_id
-from shared.errors import AccessError, NotFoundError, UsageError
+from shared.errors import UsageError
 
 PAGE: Final = 25
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Desk(Visitor):
     """One reader's place at the API. wake: tells the background that a file is to be read."""
 
-    context: ProducerContext
-    reader: Reader
     wake: Callable[[], None]
-
-    def is_open(self) -> bool:
-        """Whether the key of the session still lets anybody in."""
-        try:
-            self.caller()
-        except AccessError:
-            return False
-        return True
-
-    def caller(self) -> Caller:
-        """Who is logged in; raises AccessError for a key that was revoked since."""
-        return self._known()
-
-    def may(self, right: Right) -> bool:
-        """Whether the key has this right."""
-        rights = self.caller().rights
-        return right in rights or Right.ADMIN in rights
-
-    def acting(self, right: Right) -> Acting:
-        """The caller with a right, in the project chosen; an admin who chose none sees all. What
-        is done counts as one of the key's requests of the minute, what is looked at does not.
-        """
-        changes = right is not Right.READ
-        caller = self._known(counted=changes)
-        caller.require(right)
-        seen = self._seen(caller)
-        return Acting(caller, self.context.access.project(caller, seen), seen)
-
-    def _known(self, *, counted: bool = False) -> Caller:
-        if self.context.clock().timestamp() > self.reader.until:
-            raise AccessError("the session is over: log in again", code="session_over")
-        return self.context.access.known(self.reader.digest, counted=counted)
-
-    def _seen(self, caller: Caller) -> str | None:
-        if caller.project_id is not None:
-            return caller.project_id
-        try:
-            return self.context.access.named_project(caller, self.reader.project)
-        except NotFoundError:  # chosen in a cookie that is older than the project's end
-            return None
-
-    def arrival(self, acting: Acting) -> Arrival:
-        """How what is asked for here came: now, and not as a repetition."""
-        return Arrival(None, acting.caller.key_id, self.context.clock())
 
     # Batches ------------------------------------------------------------------------------------
 
@@ -122,6 +76,10 @@ class Desk:
         lines = [orjson.loads(line) for line in b"".join(blocks).splitlines()]
         return [{**line, "id": public_job_id(job_id_of(number, line["line"]))} for line in lines]
 
+    def results(self, batch_id: str, form: Format) -> Iterator[bytes]:
+        """All result lines that are there, in blocks."""
+        return self.context.results.stream(self._row(batch_id).number, form)
+
     def spending(self, batch_id: str) -> list[dict[str, Any]]:
         """What a batch cost over time: {at, attempts, cost_nusd} by equal spans."""
         return self.context.results.spending(self._row(batch_id), self.context.clock())
@@ -137,12 +95,13 @@ class Desk:
         """A job's whole story."""
         return self.context.results.job(job_id, self.acting(Right.READ).seen)
 
-    def requests(
-        self, filters: Mapping[str, Any], after: str | None
-    ) -> tuple[list[dict[str, Any]], str | None]:
-        """Ended requests, newest first, and after which the next page begins."""
-        seen = self.acting(Right.READ).seen
-        return Analytics(self.context.database).requests(seen, Wanted(filters, after), PAGE)
+    def rate(self, job_id: str, score: float) -> dict[str, Any]:
+        """Say what a job's answer was worth: 0 is bad, 1 is good."""
+        return self.context.outcomes.say(job_id, self.acting(Right.SUBMIT).seen, score)
+
+    def requests(self, wanted: Wanted) -> Found:
+        """Ended requests, newest first."""
+        return History(self.context.database).page(self.acting(Right.READ).seen, wanted, PAGE)
 
     # Looking ahead ------------------------------------------------------------------------------
 
@@ -184,11 +143,12 @@ class Desk:
         seen = self.acting(Right.READ).seen
         return Analytics(self.context.database).usage(seen, period, dimensions)
 
-    def savings(self, period: Period) -> dict[str, Any]:
-        """What the jobs of ended batches cost, and the strongest model alone would have cost."""
+    def savings(self, period: Period, dimensions: Sequence[str]) -> list[dict[str, Any]]:
+        """What the jobs of ended batches cost, and the strongest model alone would have cost, by
+        these dimensions; a single row without any.
+        """
         seen = self.acting(Right.READ).seen
-        (sums,) = Analytics(self.context.database).savings(seen, period, ())
-        return sums
+        return Analytics(self.context.database).savings(seen, period, dimensions)
 
     def hints(self, period: Period) -> list[dict[str, Any]]:
         """What could be paid less for."""
@@ -213,11 +173,38 @@ class Desk:
         """Which limits hold jobs, and how many: {project, kind, scope, jobs}."""
         return self.context.budget.held(self.acting(Right.READ).seen)
 
+    # What is learned ----------------------------------------------------------------------------
+
+    def learned(self) -> dict[str, Any]:
+        """What the project's outcomes say of each model per task type."""
+        return self.context.outcomes.learned(self.acting(Right.READ).project)
+
+    def forget(self, model: str | None, task_type: str | None) -> dict[str, Any]:
+        """Begin anew: for one model and task type, or for all."""
+        kind = None if task_type is None else TaskType(task_type)
+        return self.context.outcomes.forget(self.acting(Right.ADMIN).project, model, kind)
+
+    def routing(self) -> dict[str, Any]:
+        """The project's routing policy, and its trial with what that has shown until now."""
+        acting = self.acting(Right.READ)
+        routing = self.context.routing.read(acting.project)
+        if routing["trial"] is not None:
+            routing["trial"] = self.context.routing.trial(acting.project)
+        return routing
+
+    def end_trial(self) -> dict[str, Any]:
+        """Run all jobs by the project's own policy again."""
+        return self.context.routing.end_trial(self.acting(Right.ADMIN).project)
+
     # What is around -----------------------------------------------------------------------------
 
     def providers(self) -> list[dict[str, Any]]:
         """Every provider of the catalog and how it is."""
         return list(told(catalog_routes.list_providers(self.context, self.caller()))["data"])
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """What somebody should look at: a project's own matters; all to who sees all."""
+        return open_alerts(self.context.database, self.acting(Right.READ).seen)
 
     def models(self) -> list[dict[str, Any]]:
         """The catalog's models, without the words that have one chosen."""

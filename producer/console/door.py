@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from producer.bootstrap import ProducerContext
 from producer.console.desk import Desk
+from producer.console.downloads import take_costs, take_results
 from producer.console.login import LOGIN, Login
 from producer.console.session import Sessions
 from producer.console.uploading import take_upload
@@ -63,6 +64,8 @@ class Console:
             Route("/login", login.enter, methods=["POST"]),
             Route("/logout", login.leave, methods=["POST"]),
             Route("/upload", take_upload, methods=["POST"]),
+            Route("/download/batches/{batch_id}/{form}", take_results),
+            Route("/download/costs", take_costs),
             Mount("/", self._pages),
         ]
         self._app = _Guard(Starlette(routes=routes), context, sessions, background)

@@ -49,6 +49,14 @@ def money_cell(nusd: int | None) -> Cell:
     return {"text": money(nusd), "title": exactly(nusd), "nusd": nusd}
 
 
+def tokens_cell(row: Mapping[str, Any]) -> Cell:
+    """Of a row of sums: what went in, below it what came out."""
+    return {
+        "text": f"{number(row['input_tokens'])} in",
+        "sub": f"{number(row['output_tokens'])} out",
+    }
+
+
 def number(value: float | None) -> str:
     """With its thousands apart."""
     return NOTHING if value is None else f"{value:,}"
@@ -87,6 +95,15 @@ def clock(when: float | str | None, zone: ZoneInfo) -> str:
     return NOTHING if read is None else f"{read.astimezone(zone):%H:%M:%S}"
 
 
+def moment_cell(when: float | str | None, zone: ZoneInfo) -> Cell:
+    """A moment for a table: the time, the day below it."""
+    read = _read(when)
+    if read is None:
+        return {"text": NOTHING}
+    here = read.astimezone(zone)
+    return {"text": f"{here:%H:%M:%S}", "sub": f"{here:%Y-%m-%d}", "title": here.isoformat(" ")}
+
+
 def _read(when: float | str | None) -> datetime | None:
     if when is None:
         return None
@@ -103,10 +120,13 @@ def cut(text: str | None, longest: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Where a batch that runs is going: its end and its cost if it goes on as it did."""
+    """Where a batch that runs is going: its end and its cost if it goes on as it did. is_held: all
+    that is left of it waits for money, so when it ends cannot be told.
+    """
 
     left_s: float | None
     cost_nusd: int | None
+    is_held: bool = False
 
 
 def outlook(batch: Mapping[str, Any], now: float) -> Outlook:
@@ -116,7 +136,9 @@ def outlook(batch: Mapping[str, Any], now: float) -> Outlook:
     asked = counts["completed"] + counts["failed"] - own["rejected"]
     left = counts["queued"] + counts["running"] + counts["held"]
     began = batch["in_progress_at"]
+    is_held = left > 0 and left == counts["held"]
     if asked <= 0 or began is None or not left:
-        return Outlook(None, None)
+        return Outlook(None, None, is_held)
     pace = asked / max(1.0, now - began)
-    return Outlook(left / pace, round(own["cost_nusd"] * (1 + left / asked)))
+    cost = round(own["cost_nusd"] * (1 + left / asked))
+    return Outlook(None if is_held else left / pace, cost, is_held)

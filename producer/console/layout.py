@@ -1,7 +1,7 @@
 """What stands around every page: the head, the places to go, and what happens when a call fails."""
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -26,11 +26,14 @@ _PLACES: Final = (
     ("Requests", "/requests"),
     ("Costs", "/costs"),
     ("Budgets", "/budgets"),
+    ("Alerts", "/alerts"),
     ("Providers", "/providers"),
+    ("Learning", "/learning"),
     ("Webhooks", "/webhooks"),
     ("Try a prompt", "/try"),
     ("Compare", "/compare"),
 )
+_ALERTS_S: Final = 20.0
 _YEAR_S: Final = 365 * 86_400
 _STYLE: Final = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 _SCRIPT: Final = f"""
@@ -60,7 +63,9 @@ def frame(desk: Desk, title: str, place: str = "") -> Iterator[None]:
             _head(desk)
         with part("nav", "pm-nav").props('aria-label="Console"'):
             for name, path in _PLACES:
-                entry = link(name, f"{ROOT}{path}", "pm-place")
+                with link(name, f"{ROOT}{path}", "pm-place") as entry:
+                    if name == "Alerts":
+                        _count_alerts(desk)
                 if name == place:
                     entry.props('aria-current="page"')
             flower = desk.context.settings.flower_url
@@ -74,6 +79,20 @@ def frame(desk: Desk, title: str, place: str = "") -> Iterator[None]:
                 yield
             except PromptmillError as error:
                 words("p", error.message, "pm-problem").props("role=alert")
+
+
+def _count_alerts(desk: Desk) -> None:
+    """Beside the link, once the page stands: no page waits for it."""
+    count = words("span", "", "pm-count")
+    count.set_visibility(False)
+
+    async def look() -> None:
+        with suppress(PromptmillError):
+            open_now = len(await ask(desk.alerts))
+            count.set_text(str(open_now))
+            count.set_visibility(open_now > 0)
+
+    ui.timer(_ALERTS_S, look)
 
 
 def _head(desk: Desk) -> None:
@@ -104,6 +123,14 @@ def words(tag: str, text: str, classes: str = "") -> TextElement:
     element = TextElement(tag=tag, text=text)
     element.classes(classes)
     return element
+
+
+def facts(known: Mapping[str, str]) -> None:
+    """Names and what they are."""
+    with part("dl", "pm-facts"):
+        for name, value in known.items():
+            words("dt", name)
+            words("dd", value)
 
 
 def link(text: str, href: str, classes: str = "") -> TextElement:

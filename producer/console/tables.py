@@ -33,6 +33,15 @@ _BODY: Final = """
 """
 
 
+# Quasar names the box around a table; what is read out is the table's own name.
+_HEAD: Final = """
+<q-tr :props="props" @vue:mounted="row => row.el.closest('table').setAttribute('aria-label',
+      row.el.closest('.pm-table').getAttribute('aria-label'))">
+  <q-th v-for="col in props.cols" :key="col.name" :props="props" scope="col">{{ col.label }}</q-th>
+</q-tr>
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column: its key in the rows, its head, and whether its figures stand right."""
@@ -46,11 +55,11 @@ Row = Mapping[str, str | int | float | Cell | None]
 
 
 class Rows:
-    """A table on the page; `show` replaces its rows. Each row needs an `id` of its own. A cell
-    with `act` is a button.
+    """A table on the page; `show` replaces its rows, `empty` is told where there are none. Each row
+    needs an `id` of its own. A cell with `act` is a button.
     """
 
-    def __init__(self, label: str, columns: Sequence[Column]) -> None:
+    def __init__(self, label: str, columns: Sequence[Column], empty: str = "Nothing here.") -> None:
         self._columns = columns
         self._table = ui.table(
             rows=[],
@@ -66,8 +75,9 @@ class Rows:
             ],
             row_key="id",
         )
-        self._table.props(f'flat aria-label="{label}" no-data-label="Nothing here."')
-        self._table.classes("pm-table").add_slot("body", _BODY)
+        self._table.props(f'flat aria-label="{label}" no-data-label="{empty}"')
+        self._table.classes("pm-table").add_slot("header", _HEAD)
+        self._table.add_slot("body", _BODY)
 
     def show(self, rows: Sequence[Row]) -> None:
         """These rows and no others."""
@@ -99,6 +109,6 @@ def badge(status: str) -> Cell:
 _COLOURS: Final = {
     **dict.fromkeys(("completed", "delivered", "healthy", "closed", "enabled", "billed"), "good"),
     **dict.fromkeys(("in_progress", "running", "validating", "finalizing", "probing"), "live"),
-    **dict.fromkeys(("held", "pending", "paused", "cancelling", "unconfirmed"), "warm"),
-    **dict.fromkeys(("failed", "expired", "open", "unavailable", "disabled"), "bad"),
+    **dict.fromkeys(("held", "pending", "paused", "cancelling", "unconfirmed", "warning"), "warm"),
+    **dict.fromkeys(("failed", "expired", "open", "unavailable", "disabled", "critical"), "bad"),
 }

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
-from producer.analytics import Analytics, Period, Wanted
+from producer.analytics import Analytics, Period
 from producer.api.answers import JsonResponse, list_object
 from producer.api.asking import After, Context, Limit, Reading
 from producer.api.shapes.analytics import (
@@ -17,6 +17,7 @@ from producer.api.shapes.analytics import (
     UsageShape,
 )
 from producer.api.shapes.basics import Page
+from producer.history import LONGEST_SEARCH, History, Wanted
 from producer.spreadsheet import table
 from shared.domain.inference import TaskType
 from shared.domain.job import TERMINAL
@@ -110,14 +111,28 @@ def _of_period(name: str, period: Period, rows: list[dict[str, Any]]) -> Respons
     return JsonResponse({"object": name, "from": period.first, "to": period.last, "data": rows})
 
 
-def _filters(
+def _wanted(
+    *,
     status: Ended | None = None,
     model: str | None = None,
     provider: str | None = None,
     tier: str | None = None,
     task_type: TaskType | None = None,
     cached: bool | None = None,
-) -> dict[str, Any]:
+    search: Annotated[
+        str | None,
+        Query(
+            min_length=1,
+            max_length=LONGEST_SEARCH,
+            description="What stands in the prompt or the custom_id, in capitals or not.",
+        ),
+    ] = None,
+    batch_id: Annotated[str | None, Query(description="Of this batch only.")] = None,
+    to: Annotated[
+        str | None, Query(description="Of batches made until this day, YYYY-MM-DD in UTC.")
+    ] = None,
+    after: After = None,
+) -> Wanted:
     given = {
         "status": status,
         "model": model,
@@ -126,23 +141,23 @@ def _filters(
         "task_type": task_type,
         "cached": cached,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    values = {name: value for name, value in given.items() if value is not None}
+    return Wanted(values, search, batch_id, to, after)
 
 
 @router.get("/v1/analytics/requests", response_model=Page[RequestShape])
 def requests(
     context: Context,
     acting: Reading,
-    filters: Annotated[dict[str, Any], Depends(_filters)],
-    after: After = None,
+    wanted: Annotated[Wanted, Depends(_wanted)],
     limit: Limit = 100,
 ) -> Response:
-    """Requests that ended, newest first; a filter that finds little ends a page early."""
-    wanted = Wanted(filters, after)
-    found, following = Analytics(context.database).requests(acting.seen, wanted, limit)
-    page = list_object(found, has_more=following is not None)
-    # The next page begins after what was looked through, also where nothing was found there.
-    return JsonResponse({**page, "last_id": following or page["last_id"]})
+    """Requests that ended, newest first. A page looks back for half a second or so: where a filter
+    or a search finds little, it ends early, and `last_id` says after what the next one begins.
+    """
+    found = History(context.database).page(acting.seen, wanted, limit)
+    page = list_object(found.requests, has_more=found.after is not None)
+    return JsonResponse({**page, "last_id": found.after or page["last_id"]})
 
 
 @router.get("/v1/stats", response_model=StatsShape)

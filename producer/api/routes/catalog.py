@@ -15,6 +15,7 @@ from producer.api.catalog_objects import (
 )
 from producer.api.shapes.basics import Page
 from producer.api.shapes.catalog import ModelShape, ProviderShape
+from producer.provider_use import Use, provider_use
 from shared.errors import NotFoundError, UnavailableError
 from shared.provider_health import read_all
 
@@ -50,14 +51,21 @@ def get_model(name: str, context: Context, caller: Asking) -> Response:
 
 @router.get("/v1/providers", response_model=Page[ProviderShape])
 def list_providers(context: Context, caller: Asking) -> Response:
-    """The catalog's providers: whether they can be asked, and how they are."""
+    """The catalog's providers: whether they can be asked, and how they are.
+
+    How much of their limits is used is what all projects use together: the admin key sees it.
+    """
     caller.require(Right.READ)
     try:
         health = read_all(context.redis)
     except UnavailableError as error:
         log.warning("the providers' health is not known", reason=error.message)
         health = None
-    specs = context.catalog.providers.values()
-    return JsonResponse(
-        list_object([provider_object(spec, context.catalog, health) for spec in specs])
-    )
+    used = provider_use(context.database, context.clock) if caller.is_admin else None
+    told = [
+        provider_object(
+            spec, context.catalog, health, None if used is None else used.get(name, Use())
+        )
+        for name, spec in context.catalog.providers.items()
+    ]
+    return JsonResponse(list_object(told))

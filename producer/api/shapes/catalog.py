@@ -56,6 +56,15 @@ class KeyHealthShape(Shape):
     reason: str | None
 
 
+class UseShape(Shape):
+    """What all keys of a provider are used for, over the last minute."""
+
+    calls_in_flight: int
+    requests_per_minute: int
+    tokens_per_minute: int = Field(description="Input and output of calls that have ended.")
+    keys_in_use: int
+
+
 class ProviderShape(Shape):
     """A provider: whether it can be asked, and how its keys are."""
 
@@ -70,6 +79,7 @@ class ProviderShape(Shape):
     max_concurrency: int | None
     rpm: int | None
     tpm: int | None
+    use: UseShape | None = Field(description="Told to the admin key.")
     keys: dict[str, KeyHealthShape]
 
 

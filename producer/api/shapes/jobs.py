@@ -75,6 +75,7 @@ class JobShape(Shape):
     classification: dict[str, Any] | None
     route: dict[str, Any] | None
     no_route: dict[str, Any] | None
+    trial: dict[str, str] | None = Field(description="The trial it was part of, and its arm.")
     notes: list[Any]
     waiting: WaitingShape | None
     attempts: list[AttemptShape]

@@ -6,23 +6,19 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import quote
 
 from fastapi import Request
 from nicegui import ui
 from nicegui.element import Element
 
 from producer.access import Right
-from producer.console import charts
 from producer.console.desk import Desk, desk_of
 from producer.console.figures import (
-    NOTHING,
+    Outlook,
     clock,
-    cut,
     exactly,
     moment,
     money,
-    money_cell,
     number,
     outlook,
     percent,
@@ -40,8 +36,9 @@ from producer.console.layout import (
     part,
     words,
 )
-from producer.console.session import ROOT
-from producer.console.tables import Column, Row, Rows, badge
+from producer.console.pages.batch_lines import SHOWN, show_lines
+from producer.console.pages.batch_sums import SumsView, read_sums
+from producer.console.tables import badge
 
 _LOOK_S: Final = 1.5
 _PATIENCE_S: Final = 0.3
@@ -57,8 +54,6 @@ _STATES: Final = (
     ("expired", "pm-gone"),
     ("queued", ""),
 )
-_SHOWN: Final = 260
-_LINES_SHOWN: Final = 10
 
 
 @ui.page("/batches/{batch_id}")
@@ -68,11 +63,11 @@ async def show(request: Request, batch_id: str, after: int = 0) -> None:
     with frame(desk, "Batch", "Batches"):
         batch = await ask(desk.batch, batch_id)
         view = _View(desk, batch)
-        lines = await ask(desk.lines, batch_id, after, _LINES_SHOWN)
-        _lines(batch_id, lines, after)
+        lines = await ask(desk.lines, batch_id, after, SHOWN)
+        show_lines(batch_id, lines, after)
         view.show(batch)
         # With the page where they are there soon; a batch of a million is summed up meanwhile.
-        sums = asyncio.ensure_future(_sums(desk, batch_id))
+        sums = asyncio.ensure_future(read_sums(desk, batch_id))
         if (await asyncio.wait((sums,), timeout=_PATIENCE_S))[0]:
             view.report(*sums.result())
         looks, was_over = 0, batch["status"] in _OVER
@@ -85,7 +80,7 @@ async def show(request: Request, batch_id: str, after: int = 0) -> None:
             if looks == 0:
                 view.report(*await sums)
             if (is_over and not was_over) or (looks % _REPORT_EVERY == _REPORT_EVERY - 1):
-                view.report(*await _sums(desk, batch_id))
+                view.report(*await read_sums(desk, batch_id))
             looks, was_over = looks + 1, is_over
             if is_over:
                 follow.deactivate()
@@ -94,44 +89,32 @@ async def show(request: Request, batch_id: str, after: int = 0) -> None:
         view.on_change = follow.activate
 
 
-async def _sums(desk: Desk, batch_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    return await ask(desk.report, batch_id), await ask(desk.spending, batch_id)
-
-
 class _View:
     """The parts of the page that change."""
 
     def __init__(self, desk: Desk, batch: Mapping[str, Any]) -> None:
         self._desk = desk
         self._id: str = batch["id"]
+        self._batch = batch
         self.on_change: Callable[[], Any] = lambda: None
+        self._expected: Mapping[str, int] | None = None
         own = batch["promptmill"]
         words("p", f"{own['name'] or 'no name'} · {batch['id']} · project {own['project']}",
               "pm-soft")  # fmt: skip
         with part("div", "pm-row pm-middle"):
             self._status = words("span", "", "pm-badge").props("role=status data-test=status")
             self._buttons(desk.may(Right.SUBMIT))
-        self._error = words("p", "", "pm-problem")
+        self._error = words("p", "", "pm-problem").props("role=alert")
+        self._waits = words("p", "", "pm-note").props("role=status")
         self._progress()
         with part("div", "pm-figures"):
             self._cost = Figure("Cost so far")
-            self._predicted = Figure("Predicted cost")
+            self._predicted = Figure("Predicted total")
             self._left = Figure("Time left, about")
             self._cap = Figure("Cap")
             self._saved = Figure("Saved against the strongest")
             self._climbs = Figure("Escalations")
-        with part("div", "pm-grid"):
-            with card("Model mix"):
-                self._mix = charts.draw(charts.ring("Cost by model", {}), "11rem")
-                self._models = Rows("Models", _MODELS)
-            with card("Cost over time"):
-                self._time = charts.draw(charts.line("Cost so far", [], []))
-        with part("div", "pm-grid"):
-            with card("Task types"):
-                self._tasks = Rows("Task types", _TASKS)
-            with card("Errors"):
-                self._errors = Rows("Errors of jobs", _ERRORS)
-                self._lost = words("p", "", "pm-soft")
+        self._sums = SumsView(desk, self._id)
 
     def _progress(self) -> None:
         self._bars: dict[str, Element] = {}
@@ -141,7 +124,7 @@ class _View:
                 self._bar = bar
                 for state, colour in _STATES:
                     self._bars[state] = part("div", colour)
-            with part("div", "pm-legend").props("aria-live=polite"):
+            with part("div", "pm-legend"):
                 for state, colour in _STATES:
                     with part("span"):
                         part("i", colour or "pm-badge").props("aria-hidden=true")
@@ -184,6 +167,7 @@ class _View:
 
     def show(self, batch: Mapping[str, Any]) -> None:
         """How the batch stands."""
+        self._batch = batch
         own, status = batch["promptmill"], batch["status"]
         counts = own["counts"]
         shown = badge(status)
@@ -198,66 +182,70 @@ class _View:
         ahead = outlook(batch, time.time())
         self._cost.show(money(own["cost_nusd"]), exactly(own["cost_nusd"]),
                         _unconfirmed(own), own["cost_nusd"])  # fmt: skip
-        cost = own["cost_nusd"] if status in _OVER else ahead.cost_nusd
-        self._predicted.show(money(cost), exactly(cost) if cost is not None else "")
-        self._left.show("ended" if status in _OVER else span(ahead.left_s), "", self._end(batch))
         cap = own["max_cost_nusd"]
+        self._predict(own["cost_nusd"] if status in _OVER else ahead.cost_nusd, cap)
+        self._left.show(self._time_left(status, ahead), "", self._end(batch, ahead))
         self._cap.show("none" if cap is None else money(cap), "" if cap is None else exactly(cap))
         self._error.set_text(_refusal(batch))
         self._error.set_visibility(bool(batch["errors"]))
+        self._waits.set_text(_waiting(counts, cap))
+        self._waits.set_visibility(bool(self._waits.text))
         is_open = status not in _OVER and status != "cancelling"
         self._cancel.set_visibility(self._may_change and is_open)
         can_retry = status == "completed" and counts["failed"] > own["rejected"]
         self._retry.set_visibility(self._may_change and can_retry)
         self._raise.set_visibility(self._may_change and is_open and cap is not None)
 
-    def _end(self, batch: Mapping[str, Any]) -> str:
+    def _predict(self, cost: int | None, cap: int | None) -> None:
+        """Beside what was expected before the first job ran."""
+        expected = self._expected
+        under = ""
+        if expected is not None:
+            under = f"expected {money(expected['p50'])}, hardly over {money(expected['p95'])}"
+        if cost is not None and cap is not None and cost > cap:
+            cost, under = cap, f"without its cap {money(cost)}"
+        self._predicted.show(money(cost), "" if cost is None else exactly(cost), under)
+
+    def _time_left(self, status: str, ahead: Outlook) -> str:
+        if status in _OVER:
+            return "ended"
+        return "waits for money" if ahead.is_held else span(ahead.left_s)
+
+    def _end(self, batch: Mapping[str, Any], ahead: Outlook) -> str:
         zone = self._desk.reader.zone
         for name in ("completed_at", "cancelled_at", "failed_at", "expired_at"):
             if batch[name] is not None:
                 return moment(batch[name], zone)
-        return f"must end by {moment(batch['expires_at'], zone)}"
+        about = "" if ahead.left_s is None else f"at {clock(time.time() + ahead.left_s, zone)}, "
+        return f"{about}must end by {moment(batch['expires_at'], zone)}"
 
     def report(self, report: Mapping[str, Any], spending: list[dict[str, Any]]) -> None:
         """Where the money went."""
+        self._expected = (report["predicted"] or {}).get("cost_nusd")
         climbs, strongest = report["escalations"], report["always_strongest_nusd"]
         saved = report["saved_nusd"]
         share = f"{percent(saved, strongest)} of {money(strongest)}"
         self._saved.show(money(saved), exactly(saved), share)
         rescued = f"{climbs['rescued']} rescued for {money(climbs['cost_nusd'])}"
         self._climbs.show(number(climbs["climbs"]), "", rescued)
-        self._models.show([_model(row) for row in report["by_model"]])
-        self._tasks.show([_task(row) for row in report["by_task_type"]])
-        self._errors.show([_error(row) for row in report["errors"]])
-        lost = report["attempts_without_answer"]
-        self._lost.set_text(
-            f"Attempts without an answer: {lost['free']['attempts']} free, "
-            f"{lost['unconfirmed']['attempts']} unconfirmed "
-            f"({money(lost['unconfirmed']['cost_nusd'])})."
-        )
-        mix = {row["model"]: charts.dollars(row["cost_nusd"]) for row in report["by_model"]}
-        _redraw(self._mix, charts.ring("Cost by model", mix))
-        at = [clock(row["at"], self._desk.reader.zone) for row in spending]
-        _redraw(self._time, charts.line("Cost so far", at, _summed(spending)))
-
-
-def _redraw(chart: ui.echart, options: Mapping[str, Any]) -> None:
-    chart.options.clear()
-    chart.options.update(options)
-    chart.update()
-
-
-def _summed(spending: list[dict[str, Any]]) -> list[float]:
-    sums, so_far = [], 0
-    for row in spending:
-        so_far += row["cost_nusd"]
-        sums.append(charts.dollars(so_far))
-    return sums
+        self._sums.show(report, spending)
+        self.show(self._batch)
 
 
 def _unconfirmed(own: Mapping[str, Any]) -> str:
     doubtful = own["unconfirmed_nusd"]
     return f"{money(doubtful)} of it unconfirmed" if doubtful else ""
+
+
+def _waiting(counts: Mapping[str, int], cap: int | None) -> str:
+    held = counts["held"]
+    if not held:
+        return ""
+    way = "Raise the cap, or raise the project's limit" if cap is not None else "Raise the limit"
+    return (
+        f"{number(held)} jobs wait for money: a limit is used up. {way} (Budgets tells which it "
+        "is), or wait for its new period; they go on by themselves."
+    )
 
 
 def _refusal(batch: Mapping[str, Any]) -> str:
@@ -267,88 +255,3 @@ def _refusal(batch: Mapping[str, Any]) -> str:
         for each in errors[:5]
     ]
     return " · ".join(told)
-
-
-_MODELS: Final = (
-    Column("model", "Model"),
-    Column("attempts", "Attempts", "number"),
-    Column("tokens", "Tokens in / out", "number"),
-    Column("cost", "Cost", "number"),
-)
-_TASKS: Final = (
-    Column("task", "Task type"),
-    Column("jobs", "Jobs", "number"),
-    Column("completed", "Answered", "number"),
-    Column("cost", "Cost", "number"),
-)
-_ERRORS: Final = (
-    Column("code", "Error"),
-    Column("jobs", "Jobs", "number"),
-    Column("cost", "Cost", "number"),
-)
-_LINES: Final = (
-    Column("job", "Job"),
-    Column("status", "Status"),
-    Column("model", "Model"),
-    Column("answer", "Answer"),
-    Column("cost", "Cost", "number"),
-)
-
-
-def _model(row: Mapping[str, Any]) -> Row:
-    return {
-        "id": f"{row['model']} {row['provider']}",
-        "model": {"text": row["model"], "sub": row["provider"]},
-        "attempts": number(row["attempts"]),
-        "tokens": f"{number(row['input_tokens'])} / {number(row['output_tokens'])}",
-        "cost": money_cell(row["cost_nusd"]),
-    }
-
-
-def _task(row: Mapping[str, Any]) -> Row:
-    return {
-        "id": row["task_type"],
-        "task": row["task_type"].replace("_", " "),
-        "jobs": number(row["jobs"]),
-        "completed": number(row["completed"]),
-        "cost": money_cell(row["cost_nusd"]),
-    }
-
-
-def _error(row: Mapping[str, Any]) -> Row:
-    return {
-        "id": row["code"],
-        "code": row["code"],
-        "jobs": number(row["jobs"]),
-        "cost": money_cell(row["cost_nusd"]),
-    }
-
-
-def _lines(batch_id: str, lines: list[dict[str, Any]], after: int) -> None:
-    with card("Lines that ended, in input order") as section:
-        section.props("id=lines")
-        Rows("Lines", _LINES).show([_line(line) for line in lines])
-        with part("nav", "pm-row").props('aria-label="Pages"'):
-            here = f"{ROOT}/batches/{quote(batch_id)}"
-            if after:
-                link("From the first", f"{here}#lines", "pm-button pm-small")
-            if len(lines) == _LINES_SHOWN:
-                following = f"{here}?after={lines[-1]['line']}#lines"
-                link("Further lines", following, "pm-button pm-small")
-
-
-def _line(line: Mapping[str, Any]) -> Row:
-    error = line["error"] or {}
-    text = line["text"] if line["error"] is None else f"{error['code']}: {error['message']}"
-    return {
-        "id": line["id"],
-        "job": {
-            "text": line["custom_id"] or line["id"],
-            "href": f"{ROOT}/jobs/{line['id']}",
-            "sub": f"line {line['line']}",
-        },
-        "status": badge(line["status"]),
-        "model": {"text": line["model"] or NOTHING, "sub": line["tier"] or ""},
-        "answer": cut(text, _SHOWN),
-        "cost": money_cell(line["cost_nusd"]),
-    }

@@ -8,7 +8,15 @@ from fastapi import Request
 from nicegui import ui
 
 from producer.console.desk import Desk, desk_of
-from producer.console.figures import Cell, moment, money_cell, number, outlook, span
+from producer.console.figures import (
+    Cell,
+    Outlook,
+    moment_cell,
+    money_cell,
+    number,
+    outlook,
+    span,
+)
 from producer.console.layout import ask, card, every, frame, link, part, words
 from producer.console.session import ROOT
 from producer.console.tables import Column, Row, Rows, badge
@@ -79,6 +87,10 @@ def _row(desk: Desk, batch: dict[str, Any]) -> Row:
         "failed": number(counts["failed"]),
         "held": number(counts["held"]),
         "cost": money_cell(own["cost_nusd"]),
-        "left": None if batch["status"] in _OVER else span(ahead.left_s),
-        "created": moment(batch["created_at"], desk.reader.zone),
+        "left": None if batch["status"] in _OVER else _left(ahead),
+        "created": moment_cell(batch["created_at"], desk.reader.zone),
     }
+
+
+def _left(ahead: Outlook) -> str:
+    return "waits for money" if ahead.is_held else span(ahead.left_s)

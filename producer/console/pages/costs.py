@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from fastapi import Request
 from nicegui import ui
@@ -10,8 +11,8 @@ from nicegui import ui
 from producer.analytics import Period
 from producer.console import charts
 from producer.console.desk import desk_of
-from producer.console.figures import exactly, money, money_cell, number, percent
-from producer.console.layout import Figure, ask, card, frame, part, words
+from producer.console.figures import exactly, money, money_cell, number, percent, tokens_cell
+from producer.console.layout import Figure, ask, card, frame, link, part, words
 from producer.console.session import ROOT
 from producer.console.tables import Column, Row, Rows
 from shared.db.repositories.analytics import DIMENSIONS
@@ -19,6 +20,15 @@ from shared.db.repositories.analytics import DIMENSIONS
 _GROUPS: Final = tuple(name for name in DIMENSIONS if name != "day")
 _SERIES: Final = 6
 """Models drawn by name; the others are one."""
+
+
+_SAVINGS: Final = (
+    Column("task", "Task type"),
+    Column("jobs", "Jobs", "number"),
+    Column("cost", "Cost", "number"),
+    Column("saved", "Saved", "number"),
+)
+_NO_SAVINGS: Final = "No batch has ended in this period."
 
 
 @ui.page("/costs")
@@ -30,7 +40,8 @@ async def show(request: Request, since: str = "", until: str = "", by: str = "mo
         group = by if by in _GROUPS else "model"
         _form(period, group)
         stats = await ask(desk.stats, period)
-        _figures(stats, await ask(desk.savings, period))
+        (saved,) = await ask(desk.savings, period, ())
+        _figures(stats, saved)
         daily = await ask(desk.usage, period, ("day", group))
         sums = await ask(desk.usage, period, (group,))
         sums.sort(key=lambda row: -row["cost_nusd"])
@@ -44,7 +55,12 @@ async def show(request: Request, since: str = "", until: str = "", by: str = "mo
             with card("By day"):
                 days = await ask(desk.usage, period, ("day",))
                 Rows("By day", _columns("day")).show([_row(row, "day") for row in days[::-1]])
-        _hints(await ask(desk.hints, period))
+        with part("div", "pm-grid"):
+            with card("Saved by task type, over the strongest model alone"):
+                kinds = await ask(desk.savings, period, ("task_type",))
+                Rows("Savings", _SAVINGS, _NO_SAVINGS).show([_saved(row) for row in kinds])
+            with card("What could be paid less for"):
+                _hints(await ask(desk.hints, period))
         words("p", "Days are UTC's, as budgets count them.", "pm-soft")
 
 
@@ -65,29 +81,35 @@ def _form(period: Period, group: str) -> None:
                     if each == group:
                         option.props("selected")
         words("button", "Show", "pm-button pm-first").props("type=submit")
+        query = urlencode({"since": period.first, "until": period.last, "by": group})
+        link("Download CSV", f"{ROOT}/download/costs?{query}", "pm-button").props("download")
 
 
 def _figures(stats: Mapping[str, Any], savings: Mapping[str, Any]) -> None:
-    usage, jobs = stats["usage"], stats["jobs"]
+    usage = stats["usage"]
     with part("div", "pm-figures"):
         Figure("Cost of the period", money(usage["cost_nusd"]), exactly(usage["cost_nusd"])).show(
             money(usage["cost_nusd"]), exactly(usage["cost_nusd"]), nusd=usage["cost_nusd"]
         )
         Figure("Of it unconfirmed", money(usage["unconfirmed_nusd"]),
                exactly(usage["unconfirmed_nusd"]))  # fmt: skip
-        Figure("Saved over the strongest model", money(savings["saved_nusd"]),
-               f"{exactly(savings['saved_nusd'])}, of batches that ended")  # fmt: skip
+        Figure("Saved over the strongest model").show(
+            money(savings["saved_nusd"]),
+            f"{exactly(savings['saved_nusd'])}, of batches that ended",
+            _share(savings),
+        )
         Figure("Attempts", number(usage["attempts"]))
         Figure("Answered", percent(usage["answered"], usage["attempts"]))
-        Figure("Tokens in", number(usage["input_tokens"]))
-        Figure("Tokens out", number(usage["output_tokens"]))
-        Figure("Jobs of all time", number(jobs["total"]))
+        Figure("Tokens in / out").show(
+            f"{number(usage['input_tokens'])} / {number(usage['output_tokens'])}",
+            under=f"{number(usage['cached_tokens'])} of them cached",
+        )
 
 
 def _hints(hints: Sequence[Mapping[str, Any]]) -> None:
     if not hints:
-        return
-    with card("What could be paid less for"), part("ul"):
+        words("p", "Nothing that stands out in this period.", "pm-soft")
+    with part("ul", "pm-list"):
         for hint in hints:
             worth = f" About {money(hint['saves_nusd'])}." if hint["saves_nusd"] else ""
             words("li", f"{hint['project']}: {hint['message']}{worth}")
@@ -113,7 +135,7 @@ def _columns(group: str) -> tuple[Column, ...]:
     return (
         Column("group", _named(group).capitalize()),
         Column("attempts", "Attempts", "number"),
-        Column("tokens", "Tokens in / out", "number"),
+        Column("tokens", "Tokens", "number"),
         Column("cost", "Cost", "number"),
     )
 
@@ -123,6 +145,27 @@ def _row(row: Mapping[str, Any], group: str) -> Row:
         "id": row[group],
         "group": row[group] or "unclassified",
         "attempts": number(row["attempts"]),
-        "tokens": f"{number(row['input_tokens'])} / {number(row['output_tokens'])}",
+        "tokens": tokens_cell(row),
         "cost": money_cell(row["cost_nusd"]),
     }
+
+
+def _saved(row: Mapping[str, Any]) -> Row:
+    return {
+        "id": row["task_type"],
+        "task": (row["task_type"] or "unclassified").replace("_", " "),
+        "jobs": {"text": number(row["jobs"]), "sub": _climbed(row)},
+        "cost": money_cell(row["cost_nusd"]),
+        "saved": {**money_cell(row["saved_nusd"]), "sub": _share(row)},
+    }
+
+
+def _climbed(row: Mapping[str, Any]) -> str:
+    if not row["climbed"]:
+        return ""
+    return f"{number(row['climbed'])} climbed, {number(row['rescued'])} of them mended"
+
+
+def _share(row: Mapping[str, Any]) -> str:
+    strongest = row["always_strongest_nusd"]
+    return f"{percent(row['saved_nusd'], strongest)} of {money(strongest)}" if strongest else ""

@@ -10,10 +10,24 @@ from fastapi import Request
 from nicegui import ui
 
 from producer.console.desk import Desk, desk_of
-from producer.console.figures import NOTHING, clock, exactly, money, money_cell, number, span
-from producer.console.layout import Figure, ask, card, frame, link, part, words
+from producer.console.figures import (
+    NOTHING,
+    clock,
+    exactly,
+    money,
+    money_cell,
+    number,
+    span,
+    tokens_cell,
+)
+from producer.console.layout import Figure, ask, card, facts, frame, link, part, words
+from producer.console.pages.feedback import show_feedback
 from producer.console.session import ROOT
 from producer.console.tables import Column, Row, Rows, badge
+from shared.deciding.agreement import JUDGE as AGREEMENT
+from shared.deciding.trials import Arm
+from shared.domain.attempt import Purpose
+from shared.domain.job import batch_number_of, job_id_of, parse_job_id, public_job_id
 
 _LONGEST: Final = 20_000
 
@@ -33,19 +47,27 @@ async def show(request: Request, job_id: str) -> None:
                 _prompt(story["request"])
             with card("Answer"):
                 _answer(story)
+                show_feedback(desk, story)
         with part("div", "pm-grid"):
             with card("Classification"):
                 _classification(story)
             with card("Route"):
                 _route(story)
         with card("Attempts"):
-            Rows("Attempts", _ATTEMPTS).show([_attempt(desk, each) for each in story["attempts"]])
+            Rows("Attempts", _ATTEMPTS, "None was made for this job.").show(
+                [_attempt(desk, each) for each in story["attempts"]]
+            )
         with card("What happened when"):
             _events(desk, story["events"])
 
 
 def _figures(story: Mapping[str, Any]) -> None:
     result = story["result"] or {}
+    if result.get("duplicate_of"):
+        with part("p", "pm-note"):
+            words("span", "It asks the same as an earlier line, so nothing was paid for it: ")
+            first = public_job_id(_beside(story["id"], result["duplicate_of"]))
+            link(f"line {result['duplicate_of']}", f"{ROOT}/jobs/{first}")
     with part("div", "pm-figures"):
         Figure("Status", story["status"])
         Figure("Model", result.get("model") or NOTHING, under_of(result))
@@ -53,6 +75,11 @@ def _figures(story: Mapping[str, Any]) -> None:
         Figure("Attempts", number(len(story["attempts"])))
         Figure("Took", span(_took(story["attempts"])), "from the first attempt to the last")
         Figure("Climbed", "yes" if result.get("escalated") else "no")
+
+
+def _beside(job_id: str, line: int) -> int:
+    """Another line of the same batch."""
+    return job_id_of(batch_number_of(parse_job_id(job_id) or 0), line)
 
 
 def _took(attempts: Sequence[Mapping[str, Any]]) -> float | None:
@@ -112,12 +139,12 @@ def _classification(story: Mapping[str, Any]) -> None:
         words("p", "Not classified (yet).", "pm-soft")
         return
     level = found.get("level")
-    facts = {
+    known = {
         "Task type": str(found.get("task_type", NOTHING)).replace("_", " "),
         "Difficulty": f"{found.get('difficulty', 0):.2f}" + (f" ({level})" if level else ""),
         "Confidence": f"{found.get('confidence', 0):.2f}",
     }
-    _facts(facts)
+    facts(known)
     _list(found.get("reasons") or [])
 
 
@@ -130,6 +157,9 @@ def _route(story: Mapping[str, Any]) -> None:
         return
     ladder(route.get("ladder") or [])
     _list([*(route.get("reasons") or []), *story["notes"]])
+    if story["trial"]:
+        arm = "the tried policy" if story["trial"]["arm"] == Arm.B else "the project's own policy"
+        words("p", f"Trial {story['trial']['name']}: by {arm}.", "pm-soft")
 
 
 def ladder(rungs: Sequence[Any]) -> None:
@@ -151,7 +181,7 @@ _ATTEMPTS: Final = (
     Column("model", "Model"),
     Column("status", "Status"),
     Column("verdict", "Verdict or error"),
-    Column("tokens", "Tokens in / out", "number"),
+    Column("tokens", "Tokens", "number"),
     Column("took", "Took", "number"),
     Column("reserved", "Reserved", "number"),
     Column("cost", "Cost", "number"),
@@ -163,17 +193,25 @@ def _attempt(desk: Desk, row: Mapping[str, Any]) -> Row:
     return {
         "id": row["id"],
         "attempt": {
-            "text": f"{row['ordinal']} · {row['purpose']}",
+            "text": f"{row['ordinal']} · {_purpose(row)}",
             "sub": clock(row["started_at"], desk.reader.zone),
         },
         "model": {"text": row["model"], "sub": f"{row['provider']}, {row['tier']}"},
         "status": badge(row["status"]),
         "verdict": _verdict(row),
-        "tokens": f"{number(row['input_tokens'])} / {number(row['output_tokens'])}",
+        "tokens": tokens_cell(row),
         "took": span(took),
         "reserved": money_cell(row["reserved_nusd"]),
         "cost": money_cell(row["cost_nusd"]),
     }
+
+
+def _purpose(row: Mapping[str, Any]) -> str:
+    """What a call was for; a judge's by how it judges."""
+    judge = row["verdict"].get("judge") if isinstance(row["verdict"], Mapping) else None
+    if row["purpose"] == Purpose.JUDGE:
+        return "second opinion" if judge == AGREEMENT else "judge"
+    return {Purpose.ANSWER: "answer", Purpose.CLASSIFY: "classification"}[row["purpose"]]
 
 
 def _verdict(row: Mapping[str, Any]) -> str:
@@ -181,13 +219,11 @@ def _verdict(row: Mapping[str, Any]) -> str:
         return f"{row['error']['kind']}: {row['error']['message'] or ''}"
     verdict = row["verdict"]
     if not isinstance(verdict, Mapping):
-        return str(verdict or NOTHING)
-    told = [
-        ", ".join(map(str, value)) if isinstance(value, list) else f"{name}: {value}"
-        for name, value in verdict.items()
-        if value not in (None, [], "")
-    ]
-    return "; ".join(told) or NOTHING
+        return NOTHING
+    said = "accepted" if verdict["accepted"] else "not accepted"
+    reasons = "; ".join(map(str, verdict.get("reasons") or []))
+    told = f"{said} by {verdict.get('judge')}, {verdict['score']:.2f}"
+    return f"{told}: {reasons}" if reasons else told
 
 
 def _events(desk: Desk, events: Sequence[Mapping[str, Any]]) -> None:
@@ -195,13 +231,6 @@ def _events(desk: Desk, events: Sequence[Mapping[str, Any]]) -> None:
         for event in events:
             about = event.get("model") or ""
             words("li", f"{clock(event['at'], desk.reader.zone)}  {event['type']}  {about}")
-
-
-def _facts(facts: Mapping[str, str]) -> None:
-    with part("dl", "pm-facts"):
-        for name, value in facts.items():
-            words("dt", name)
-            words("dd", value)
 
 
 def _list(reasons: Sequence[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Providers: whether they can be asked, their circuits and cool-downs, and their limits."""
+"""Providers: whether they can be asked, circuits, cool-downs, and what is used of their limits."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,13 +16,17 @@ _ABOUT: Final = (
     "A key is named by its provider and eight digits of its hash. An open circuit lets one call "
     "through when it is time, and closes when that is answered."
 )
+_USE: Final = (
+    "Used over the last minute by all projects together, which the admin key sees; tokens of calls "
+    "that have ended."
+)
 _PROVIDERS: Final = (
     Column("provider", "Provider"),
     Column("state", "State"),
     Column("models", "Models"),
-    Column("concurrency", "Calls at once", "number"),
-    Column("rpm", "Requests / min", "number"),
-    Column("tpm", "Tokens / min", "number"),
+    Column("calls", "Calls in flight", "number"),
+    Column("requests", "Requests a minute", "number"),
+    Column("tokens", "Tokens a minute", "number"),
 )
 _KEYS: Final = (
     Column("key", "Key"),
@@ -42,8 +46,9 @@ async def show(request: Request) -> None:
         found = await ask(desk.providers)
         with card("Providers of the catalog"):
             providers = Rows("Providers", _PROVIDERS)
+            words("p", _USE, "pm-soft")
         with card("Keys that are or lately were in trouble"):
-            keys = Rows("Keys", _KEYS)
+            keys = Rows("Keys", _KEYS, "All keys are well.")
             words("p", _ABOUT, "pm-soft")
 
         def fill(rows: list[dict[str, Any]]) -> None:
@@ -64,10 +69,29 @@ def _provider(row: Mapping[str, Any]) -> Row:
         "provider": name,
         "state": {**badge(row["state"]), "sub": row["reason"] or ""},
         "models": ", ".join(row["models"]),
-        "concurrency": number(row["max_concurrency"]),
-        "rpm": number(row["rpm"]),
-        "tpm": number(row["tpm"]),
+        **_used(row),
     }
+
+
+def _used(row: Mapping[str, Any]) -> dict[str, Cell]:
+    """What is used now beside what is allowed; a key of one project sees the limits alone."""
+    use = row["use"] or {}
+    keys = max(1, use.get("keys_in_use", 0))
+    limits = {"calls": row["max_concurrency"], "requests": row["rpm"], "tokens": row["tpm"]}
+    figures = {
+        "calls": use.get("calls_in_flight"),
+        "requests": use.get("requests_per_minute"),
+        "tokens": use.get("tokens_per_minute"),
+    }
+    return {name: _of(figures[name], limit, keys) for name, limit in limits.items()}
+
+
+def _of(figure: int | None, limit: int | None, keys: int) -> Cell:
+    if limit is None:
+        return {"text": number(figure), "sub": "no limit"}
+    held = f"of {number(limit * keys)}" + (f" ({keys} keys)" if keys > 1 else "")
+    shown: Cell = {"text": number(figure), "sub": held}
+    return shown if figure is None else {**shown, "share": min(1.0, figure / (limit * keys))}
 
 
 def _key(desk: Desk, name: str, row: Mapping[str, Any]) -> Row:

@@ -153,3 +153,32 @@ def processes(connection: Connection, since: datetime) -> Sequence[Any]:
         func.sum(worker_heartbeats.c.running).label("running"),
     ).where(worker_heartbeats.c.seen_at >= since)
     return connection.execute(query.group_by(worker_heartbeats.c.kind)).all()
+
+
+def calls_by_provider(connection: Connection) -> Sequence[Any]:
+    """Rows (provider, count): paid calls under way."""
+    query = select(attempts.c.provider, func.count().label("count"))
+    query = query.where(attempts.c.status == AttemptStatus.OPEN)
+    return connection.execute(query.group_by(attempts.c.provider)).all()
+
+
+def recent_calls(connection: Connection, since_id: str, limit: int) -> Sequence[Any]:
+    """Rows (provider, key_id, count, tokens, oldest id) of the newest `limit` calls whose ids are
+    not below `since_id`.
+    """
+    names = ("id", "provider", "key_id", "input_tokens", "output_tokens")
+    newest = (
+        select(*(attempts.c[name] for name in names))
+        .where(attempts.c.id >= since_id)
+        .order_by(attempts.c.id.desc())
+        .limit(limit)
+        .subquery()
+    )
+    query = select(
+        newest.c.provider,
+        newest.c.key_id,
+        func.count().label("count"),
+        func.sum(newest.c.input_tokens + newest.c.output_tokens).label("tokens"),
+        func.min(newest.c.id).label("oldest"),
+    )
+    return connection.execute(query.group_by(newest.c.provider, newest.c.key_id)).all()

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from producer import history, provider_use
 from producer.bootstrap import ProducerContext
 from tests.integration.producer.finished import finish
 
@@ -125,3 +126,92 @@ def test_what_cannot_be_meant_is_refused_by_name(
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, named)
     wrong = api.get("/v1/analytics/requests", params={"after": "batch_1"})
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "after")
+
+
+def test_requests_are_found_by_what_they_say_and_by_their_custom_id(
+    api: httpx.Client, context: ProducerContext
+) -> None:
+    prompts = ["How deep is the Öresund?", 'Say "hush"\nand 100 %', "Another user's role", "Deep"]
+    lines = [{"prompt": prompt, "custom_id": f"Row-{n}"} for n, prompt in enumerate(prompts)]
+    body = "\n".join(map(json.dumps, lines))
+    batch: str = api.post("/v1/batches", content=body, headers=JSONL).json()["id"]
+    older = submit(api, 1)
+    for line in range(1, len(lines) + 1):
+        finish(context, batch, line)
+    finish(context, older, 1)
+
+    def found(**params: Any) -> list[str]:
+        told = get(api, "/v1/analytics/requests", **params)
+        assert not told["has_more"]
+        return [row["custom_id"] for row in told["data"]]
+
+    assert found(search="DEEP") == ["Row-3", "Row-0"]
+    assert found(search="Öresund?") == ["Row-0"]
+    assert found(search='"hush"\nand') == ["Row-1"]
+    assert found(search="0 %") == ["Row-1"]
+    assert found(search="row-2") == ["Row-2"]
+    assert found(search="user") == ["Row-2"]  # in the words, not in the names of fields
+    assert found(search="_") == found(search="messages") == []
+    assert found(search="deep", status="failed") == []
+    assert found(search="question", batch_id=batch) == []
+    assert found(batch_id=older) == ["c1"]
+    assert found(to="2020-01-01") == []
+    assert len(found(to=f"{context.clock():%Y-%m-%d}")) == 5
+    paged = get(api, "/v1/analytics/requests", search="deep", limit=1)
+    assert paged["has_more"]
+    assert found(search="deep", after=paged["last_id"]) == ["Row-0"]
+    for wrong in ({"batch_id": "batch_x"}, {"to": "soon"}, {"search": ""}):
+        assert api.get("/v1/analytics/requests", params=wrong).status_code in {400, 404}
+
+
+def test_a_search_that_finds_little_stops_and_goes_on_where_it_was(
+    api: httpx.Client, context: ProducerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "_LOOK_S", -1.0)  # the time is over after each part
+    monkeypatch.setattr(history, "_GROUP_JOBS", 3)
+    batches = [submit(api, count) for count in (1, 8, 2)]
+    for batch, count in zip(batches, (1, 8, 2), strict=True):
+        for line in range(1, count + 1):
+            finish(context, batch, line)
+    seen, looked, after = [], [], None
+    reader = history.History(context.database)
+    for search in (None, "question 1", "nothing"):
+        while True:
+            page = reader.page(None, history.Wanted(search=search, after=after), 100)
+            seen += [(row["batch_id"], row["line"]) for row in page.requests]
+            looked.append(page.looked)
+            after = page.after
+            if after is None:
+                break
+    first, second, third = batches
+    lines = [(third, 2), (third, 1), *((second, n) for n in range(8, 0, -1)), (first, 1)]
+    assert seen == [*lines, (third, 1), (second, 1), (first, 1)]
+    assert max(looked[-5:]) <= 3
+    assert sum(looked[-5:]) >= 11
+
+
+def test_the_admin_sees_how_much_of_a_providers_limits_is_used(
+    api: httpx.Client, context: ProducerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = next(iter(context.catalog.providers))
+    batch = submit(api, 3)
+    for line in (1, 2, 3):
+        finish(context, batch, line, asked={"model": "m", "provider": name, "tier": "cheap"})
+    idle = {"calls_in_flight": 0, "requests_per_minute": 0, "tokens_per_minute": 0}
+
+    used = {row["id"]: row["use"] for row in get(api, "/v1/providers")["data"]}
+
+    assert used.pop(name) == {
+        "calls_in_flight": 0,
+        "requests_per_minute": 3,
+        "tokens_per_minute": 45,
+        "keys_in_use": 1,
+    }
+    assert all(use == {**idle, "keys_in_use": 0} for use in used.values())
+    monkeypatch.setattr(provider_use, "_READ", 3)  # three calls within a moment: far more a minute
+    busy = provider_use.provider_use(context.database, context.clock)[name]
+    assert busy.requests > 100
+    assert busy.tokens == pytest.approx(15 * busy.requests, rel=0.01)
+    key = api.post("/v1/keys", json={}).json()["key"]
+    told = api.get("/v1/providers", headers={"Authorization": f"Bearer {key}"}).json()["data"]
+    assert {row["use"] for row in told} == {None}
