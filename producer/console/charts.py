@@ -63,7 +63,8 @@ def ring(label: str, parts: Mapping[str, float]) -> dict[str, Any]:
 def draw(options: dict[str, Any], height: str = "15rem") -> ui.echart:
     """The drawing on the page; change its options and `update` it."""
     chart = ui.echart(options, renderer="svg").style(f"height: {height}; width: 100%")
-    return chart.props('role="img"')
+    label = options["aria"]["label"]["general"]["withoutTitle"]
+    return chart.props(f'role="img" aria-label="{label}"')
 
 
 def dollars(nusd: int) -> float:

@@ -33,6 +33,8 @@ _PLACES: Final = (
     ("Try a prompt", "/try"),
     ("Compare", "/compare"),
 )
+_LONG: Final = 11
+"""Characters of a figure that must be written smaller."""
 _ALERTS_S: Final = 20.0
 _YEAR_S: Final = 365 * 86_400
 _STYLE: Final = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
@@ -161,6 +163,7 @@ class Figure:
     def show(self, text: str, title: str = "", under: str = "", nusd: int | None = None) -> None:
         """Another figure; `nusd` is the exact amount behind it."""
         self._value.set_text(text)
+        self._value.classes(replace="pm-value" if len(text) < _LONG else "pm-value pm-long")
         self._under.set_text(under)
         self._value.props["title"] = title
         self._value.props["data-nusd"] = nusd

@@ -13,6 +13,9 @@ _NAMED: Final = {
 _LEAST: Final = 4.5
 """WCAG AA's contrast of text; we ask it of large text, too."""
 
+_LOOKS: Final = 4
+_MOMENT_MS: Final = 250
+
 _COLOURS: Final = """least => {
   const parse = text => (text.match(/[\\d.]+/g) || []).map(Number);
   const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
@@ -45,8 +48,9 @@ _SHAPE: Final = """() => {
   const wrong = [], ids = [...document.querySelectorAll("[id]")].map(e => e.id);
   const levels = [...document.querySelectorAll("h1, h2, h3")].map(e => Number(e.tagName[1]));
   if (levels.filter(level => level === 1).length !== 1) wrong.push("not one h1");
-  levels.forEach((level, i) => { if (i && level > levels[i - 1] + 1) wrong.push("a level skipped"); });
-  if (document.querySelectorAll("main:not([role]), [role=main]").length !== 1) wrong.push("not one main part");
+  if (levels.some((level, i) => i && level > levels[i - 1] + 1)) wrong.push("a level skipped");
+  const mains = document.querySelectorAll("main:not([role]), [role=main]");
+  if (mains.length !== 1) wrong.push("not one main part");
   if (!document.documentElement.lang) wrong.push("no language");
   if (new Set(ids).size !== ids.length) wrong.push("an id twice");
   document.querySelectorAll("[tabindex]").forEach(e => {
@@ -56,7 +60,18 @@ _SHAPE: Final = """() => {
 
 
 def obstacles(page: Page) -> list[str]:
-    """Everything found on the page as it is now, in words."""
+    """Everything found on the page, in words; what is gone a moment later belonged to a page that
+    was still being drawn.
+    """
+    for _ in range(_LOOKS):
+        found = _found(page)
+        if not found:
+            return []
+        page.wait_for_timeout(_MOMENT_MS)
+    return found
+
+
+def _found(page: Page) -> list[str]:
     found: list[str] = [*page.evaluate(_SHAPE), *page.evaluate(_COLOURS, _LEAST)]
     session = page.context.new_cdp_session(page)
     tree = session.send("Accessibility.getFullAXTree")

@@ -8,7 +8,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, Request, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    Page,
+    Request,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
+
+from tests.acceptance.accessible import obstacles
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 REQUIRED = "CONSOLE_BROWSER_REQUIRED"
@@ -56,10 +65,13 @@ class Look:
             self.faults.append(f"asked elsewhere: {url}")
 
     def open(self, path: str) -> None:
-        """Go to a page of the console and wait for its heading and its live connection."""
+        """Go to a page of the console, wait for its heading and its live connection, and look for
+        what keeps people from using it.
+        """
         self.page.goto(f"{self.base_url}/console{path}")
         expect(self.page.locator("#content h1")).to_be_visible()
         self.page.wait_for_function("window.socket?.connected ?? window.did_handshake ?? true")
+        self.faults += [f"{path}: {found}" for found in obstacles(self.page)]
 
     def picture(self, name: str) -> None:
         """Keep what is seen, where pictures are wanted."""
@@ -70,20 +82,27 @@ class Look:
 
 
 @contextmanager
-def looking(base_url: str) -> Iterator[Look]:
-    """A window of a browser of its own; fails where anything went wrong in it."""
+def running_browser() -> Iterator[Browser]:
+    """A browser for many windows."""
     path = browser_path()
     with sync_playwright() as driver:
         options = ["--no-sandbox", "--disable-background-networking", "--disable-gpu"]
         browser = driver.chromium.launch(executable_path=path, args=options)
-        size = {"width": 1280, "height": 860}
-        context = browser.new_context(
-            viewport=size, timezone_id=ZONE, color_scheme="light", device_scale_factor=1
-        )
-        look = Look(context.new_page(), base_url)
-        try:
-            expect.set_options(timeout=_PATIENCE_MS)
-            yield look
-        finally:
-            browser.close()
-    assert look.faults == []
+        expect.set_options(timeout=_PATIENCE_MS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def looking(browser: Browser, base_url: str) -> Iterator[Look]:
+    """A window of a person of its own; fails where anything went wrong in it."""
+    size: ViewportSize = {"width": 1280, "height": 860}
+    context = browser.new_context(
+        viewport=size, timezone_id=ZONE, color_scheme="light", device_scale_factor=1
+    )
+    look = Look(context.new_page(), base_url)
+    try:
+        yield look
+    finally:
+        context.close()
+    assert not look.faults, look.faults

@@ -3,14 +3,15 @@
 import json
 import re
 import uuid
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
-from tests.acceptance.browser import ZONE, Look, looking
+from tests.acceptance.browser import ZONE, Look, looking, running_browser
 from tests.acceptance.conftest import Hooks
 from tests.acceptance.whole_mill import ROOT, WholeMill
 
@@ -21,12 +22,18 @@ pytestmark = [
 
 HOSTILE = '<img src=x onerror="window.pwned=1">{{ 7 * 7 }}'
 SAMPLE = ROOT / "producer" / "samples" / "demo.jsonl"
-PLACES = ("/", "/upload", "/requests", "/costs", "/budgets", "/providers", "/webhooks", "/try",
-          "/compare")  # fmt: skip
+PLACES = ("/", "/upload", "/requests", "/costs", "/budgets", "/alerts", "/providers", "/learning",
+          "/webhooks", "/try", "/compare")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_browser() as running:
+        yield running
 
 
 def test_a_person_logs_in_runs_a_file_reads_its_story_sets_a_budget_and_redelivers(
-    mill: WholeMill, hooks: Hooks, tmp_path: Path
+    mill: WholeMill, hooks: Hooks, browser: Browser, tmp_path: Path
 ) -> None:
     project = f"almanac-{uuid.uuid4().hex[:4]}"
     mill.http.post("/v1/projects", json={"name": project}).raise_for_status()
@@ -34,16 +41,17 @@ def test_a_person_logs_in_runs_a_file_reads_its_story_sets_a_budget_and_redelive
     key = made.raise_for_status().json()["key"]
     hook = {"url": hooks.url, "name": "warehouse", "project": project}
     endpoint = mill.http.post("/v1/webhook_endpoints", json=hook).raise_for_status().json()["id"]
-    with looking(str(mill.http.base_url).rstrip("/")) as look:
+    trial = {"project": project, "name": "no-climbs", "policy": {"max_climbs": 0}}
+    mill.http.post("/v1/routing/trial", json=trial).raise_for_status()
+    with looking(browser, str(mill.http.base_url).rstrip("/")) as look:
         log_in(look, key)
         batch_id = run_a_file(look, tmp_path, "harvest")
         read_the_figures(look, mill, batch_id)
         read_a_story(look, mill, batch_id)
+        look_at_what_is_learned(look, mill, project)
         try_and_compare(look)
         set_a_budget(look, mill, project)
         redeliver(look, hooks, endpoint)
-        for place in PLACES:
-            look.open(place)
         on_a_phone_and_in_the_dark(look, batch_id)
         assert look.page.evaluate("window.pwned") is None
         look.page.get_by_role("button", name="Log out").click()
@@ -111,7 +119,7 @@ def read_a_story(look: Look, mill: WholeMill, batch_id: str) -> None:
     submitted = page.locator("tr", has_text=batch_id)
     made_at = mill.batch(batch_id)["created_at"]
     here = datetime.fromtimestamp(made_at, ZoneInfo(ZONE))  # the browser's zone, not the server's
-    expect(submitted).to_contain_text(f"{here:%Y-%m-%d %H:%M:%S}")
+    expect(submitted).to_contain_text(f"{here:%H:%M:%S}{here:%Y-%m-%d}")
     submitted.get_by_role("link").first.click()
     page.get_by_role("link", name="capital-portugal", exact=True).click()
     expect(page.locator("section", has_text="Prompt").first).to_contain_text(
@@ -120,10 +128,30 @@ def read_a_story(look: Look, mill: WholeMill, batch_id: str) -> None:
     expect(page.locator("section", has_text="Answer").first.locator(".pm-text")).not_to_be_empty()
     expect(page.get_by_role("list", name="Ladder")).to_contain_text("cheap")
     expect(page.locator("section", has_text="Attempts")).to_contain_text("billed")
+    thumb = page.get_by_role("group", name="Is the answer right?").get_by_role("button", name="No")
+    thumb.click()
+    expect(thumb).to_have_attribute("aria-pressed", "true")
     look.picture("console-job")
+    said = mill.http.get(f"/v1/jobs/{page.url.rpartition('/')[2]}").raise_for_status().json()
+    assert said["feedback"] == 0
     look.open("/requests?status=completed")
+    page.get_by_label("Words of the prompt, custom_id, or an id").fill("say THIS:")
+    page.get_by_role("button", name="Find").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
     page.get_by_role("link", name=HOSTILE).click()
     expect(page.locator("section", has_text="Prompt").first).to_contain_text(HOSTILE)
+
+
+def look_at_what_is_learned(look: Look, mill: WholeMill, project: str) -> None:
+    page = look.page
+    look.open("/learning")
+    trial = page.locator("section", has_text="Trial of another policy")
+    expect(trial.get_by_role("row", name="Answers the checks accept")).to_contain_text("%")
+    look.picture("console-learning")
+    page.get_by_role("button", name="End the trial").click()
+    expect(trial).to_contain_text("None runs")
+    told = mill.http.get("/v1/routing", params={"project": project}).raise_for_status().json()
+    assert told["trial"] is None
 
 
 def try_and_compare(look: Look) -> None:
@@ -185,12 +213,12 @@ def on_a_phone_and_in_the_dark(look: Look, batch_id: str) -> None:
 
 
 def test_a_key_sees_its_own_project_only_and_does_only_what_its_scopes_allow(
-    mill: WholeMill,
+    mill: WholeMill, browser: Browser
 ) -> None:
     foreign = mill.submit([{"prompt": "What is 1 + 1?"}], "--project", mill.project())["id"]
     body = {"project": mill.project(), "scopes": ["read"], "name": f"r{uuid.uuid4().hex[:6]}"}
     made = mill.http.post("/v1/keys", json=body).raise_for_status().json()
-    with looking(str(mill.http.base_url).rstrip("/")) as look:
+    with looking(browser, str(mill.http.base_url).rstrip("/")) as look:
         page = look.page
         page.goto(f"{look.base_url}/console/")
         page.get_by_label("API key").fill(made["key"])

@@ -47,20 +47,22 @@ async def show(request: Request, since: str = "", until: str = "", by: str = "mo
         sums.sort(key=lambda row: -row["cost_nusd"])
         with card(f"By day and {_named(group)}"):
             charts.draw(_drawing(daily, group, [row[group] for row in sums]), "19rem")
+        days = await ask(desk.usage, period, ("day",))
+        kinds = await ask(desk.savings, period, ("task_type",))
+        hints = await ask(desk.hints, period)
         with part("div", "pm-grid"):
-            with card(f"By {_named(group)}"):
-                Rows(f"By {_named(group)}", _columns(group)).show(
-                    [_row(row, group) for row in sums]
-                )
-            with card("By day"):
-                days = await ask(desk.usage, period, ("day",))
-                Rows("By day", _columns("day")).show([_row(row, "day") for row in days[::-1]])
-        with part("div", "pm-grid"):
-            with card("Saved by task type, over the strongest model alone"):
-                kinds = await ask(desk.savings, period, ("task_type",))
-                Rows("Savings", _SAVINGS, _NO_SAVINGS).show([_saved(row) for row in kinds])
-            with card("What could be paid less for"):
-                _hints(await ask(desk.hints, period))
+            with part("div"):
+                with card(f"By {_named(group)}"):
+                    shown = [_row(row, group) for row in sums]
+                    Rows(f"By {_named(group)}", _columns(group)).show(shown)
+                with card("Saved by task type, over the strongest model alone"):
+                    Rows("Savings", _SAVINGS, _NO_SAVINGS).show([_saved(row) for row in kinds])
+            with part("div"):
+                with card("What could be paid less for"):
+                    _hints(hints)
+                with card("By day"):
+                    shown = [_row(row, "day") for row in days[::-1]]
+                    Rows("By day", _columns("day")).show(shown)
         words("p", "Days are UTC's, as budgets count them.", "pm-soft")
 
 

@@ -18,6 +18,7 @@ from producer.bootstrap import ProducerContext
 from producer.console.desk import Desk
 from producer.console.login import inside
 from producer.console.session import LASTS_S, Reader, Sessions
+from shared.db.repositories import alerts
 from shared.errors import NotFoundError
 from tests.integration.producer.conftest import ADMIN_KEY
 from tests.integration.producer.finished import finish, number_of
@@ -225,3 +226,57 @@ asyncio.run(main())
 """
     run = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines() == ["idle", "True"]
+
+
+def test_results_and_costs_are_downloaded_by_the_session_of_their_project_only(
+    visitor: httpx.Client, api: httpx.Client, context: ProducerContext
+) -> None:
+    lines = b"".join(b'{"prompt": "Question %d"}\n' % n for n in range(3))
+    batch = api.post("/v1/batches", content=lines, headers=JSONL).json()["id"]
+    for line in (1, 2, 3):
+        finish(context, batch, line)
+    results = f"/console/download/batches/{batch}"
+    assert visitor.get(f"{results}/jsonl").status_code == 401
+    log_in(visitor, api.post("/v1/keys", json={"scopes": ["read"]}).json()["key"])
+
+    kept = visitor.get(f"{results}/jsonl")
+    assert kept.headers["content-disposition"] == f"attachment; filename*=UTF-8''{batch}.jsonl"
+    assert kept.content == api.get(f"/v1/batches/{batch}/results").content
+    assert len(visitor.get(f"{results}/csv").text.splitlines()) == 4
+    costs = visitor.get("/console/download/costs?by=task_type").text.splitlines()
+    assert costs[0].startswith("day,task_type,attempts")
+    assert ",3,3,3000," in costs[1]
+    for wrong, status in (
+        (f"{results}/pdf", 404),
+        ("/console/download/batches/batch_x/csv", 404),
+        ("/console/download/costs?by=mood", 400),
+        ("/console/download/costs?since=soon", 400),
+    ):
+        assert visitor.get(wrong).status_code == status, wrong
+    api.post("/v1/projects", json={"name": "theirs"}).raise_for_status()
+    key = api.post("/v1/keys", json={"project": "theirs"}).json()["key"]
+    log_in(visitor, key)
+    assert visitor.get(f"{results}/jsonl").status_code == 404
+    assert visitor.get("/console/download/costs").text == ""
+
+
+def test_alerts_are_told_to_their_project_and_to_who_sees_all(
+    api: httpx.Client, context: ProducerContext
+) -> None:
+    api.post("/v1/projects", json={"name": "ours"}).raise_for_status()
+    now = context.clock()
+    row = {"kind": "k", "severity": "warning", "since": now, "told": {}, "tell_at": now}
+    matters = (("a", "ours", now, None), ("b", None, now, None), ("c", "default", now, None),
+               ("new", "ours", None, None), ("over", "ours", now, now))  # fmt: skip
+    with context.database.transaction() as connection:
+        for key, project, raised, gone in matters:
+            more = {"key": key, "project_id": project, "raised_at": raised, "gone_since": gone}
+            alerts.add(connection, {**row, **more, "message": key})
+    made = api.post("/v1/keys", json={"project": "ours", "scopes": ["read"]}).json()
+
+    def told(key: str) -> list[str]:
+        reader = Reader(digest_of(key), math.inf, ZoneInfo("UTC"), None, None)
+        return sorted(row["message"] for row in Desk(context, reader, lambda: None).alerts())
+
+    assert told(made["key"]) == ["a"]
+    assert told(ADMIN_KEY) == ["a", "b", "c"]
