@@ -89,13 +89,16 @@ class Routing:
         return self.read(project_id)
 
     def _check(self, wishes: Mapping[str, Any], at: str) -> None:
-        for name in wishes.get("allowed_models") or ():
-            if name not in self._catalog.models:
-                raise UsageError(
-                    f"no model is called {name[:100]!r}",
-                    code="model_not_found",
-                    param=f"{at}allowed_models",
-                )
+        for field in ("allowed_models", "preferred_models", "fallback_models"):
+            for name in wishes.get(field) or ():
+                if name not in self._catalog.models:
+                    raise UsageError(
+                        f"no model is called {name[:100]!r}",
+                        code="model_not_found",
+                        param=f"{at}{field}",
+                    )
+        for task_type, own in (wishes.get("by_task_type") or {}).items():
+            self._check(own, f"{at}by_task_type.{task_type}.")
 
 
 def _told(sums: Mapping[str, Sums]) -> dict[str, Any]:

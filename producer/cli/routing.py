@@ -22,8 +22,9 @@ _Wishes = Annotated[
     list[str],
     typer.Argument(
         metavar="NAME=VALUE...",
-        help="preferences, allowed_models, max_climbs, default_max_tokens, allow_downgrade, "
-        "agreement; values as JSON, null leaves one to the catalog.",
+        help="preferences, allowed_models, preferred_models, fallback_models, max_latency_s, "
+        "max_cost_usd, max_climbs, default_max_tokens, allow_downgrade, agreement, by_task_type; "
+        "values as JSON, null leaves one to the catalog.",
         show_default=False,
     ),
 ]

@@ -30,6 +30,7 @@ class AskOptions(TypedDict, total=False):
     max_tokens: int
     max_cost_usd: Usd
     fallback_models: list[str]
+    preferred_models: list[str]
     metadata: Mapping[str, str]
     fields: Mapping[str, Any]
 
@@ -68,7 +69,7 @@ def chat(
     """The call. Under its key an answer is never bought twice, so it may be sent again."""
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
     body: dict[str, Any] = {**(options.get("fields") or {}), "messages": messages}
-    for name in ("model", "max_tokens", "fallback_models", "metadata"):
+    for name in ("model", "max_tokens", "fallback_models", "preferred_models", "metadata"):
         if options.get(name) is not None:
             body[name] = options[name]
     if options.get("max_cost_usd") is not None:

@@ -14,7 +14,7 @@ from shared.domain.money import nusd_from_usd
 MAX_TOKENS: Final = 1_000_000
 MAX_CHOICES: Final = 128
 MAX_CUSTOM_ID: Final = 512
-_MAX_FALLBACKS: Final = 16
+_MAX_NAMED: Final = 16
 _MAX_WEIGHT: Final = 1e9
 _MAX_SECONDS: Final = 1e6
 
@@ -135,10 +135,10 @@ def models(value: object, known: Collection[str], at: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(model(name, known, f"{at}[{i}]") for i, name in enumerate(value)))
 
 
-def fallback_models(value: object, known: Collection[str], at: str) -> tuple[str, ...]:
-    """Models to ask, in this order, when the named one's provider is sick."""
-    if isinstance(value, list) and len(value) > _MAX_FALLBACKS:
-        raise Refusal("invalid_value", at, f"name at most {_MAX_FALLBACKS} models")
+def some_models(value: object, known: Collection[str], at: str) -> tuple[str, ...]:
+    """A few names in the catalog, in their order; an empty list names none."""
+    if isinstance(value, list) and len(value) > _MAX_NAMED:
+        raise Refusal("invalid_value", at, f"name at most {_MAX_NAMED} models")
     return () if value == [] else models(value, known, at)
 
 

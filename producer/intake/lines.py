@@ -60,7 +60,8 @@ Line = ValidLine | RejectedLine
 
 _SHARED: Final = (
     "model", "max_tokens", "max_completion_tokens", "temperature", "response_format",
-    "preferences", "constraints", "fallback_models", "metadata", "cache",
+    "preferences", "constraints", "fallback_models",
+    "preferred_models", "metadata", "cache",
 )  # fmt: skip
 _NATIVE: Final = (
     "prompt", "messages", "template", "vars", "custom_id", *_SHARED, *fields.NATIVE_EXTRAS,
@@ -179,6 +180,7 @@ def _made(
     weights = get("preferences")
     limits = get("constraints")
     fallbacks = get("fallback_models")
+    preferred = get("preferred_models")
     notes = get("metadata")
     cache = get("cache")
     return Request(
@@ -201,7 +203,12 @@ def _made(
         fallback_models=(
             ()
             if fallbacks is None
-            else fields.fallback_models(fallbacks, known_models, f"{at}fallback_models")
+            else fields.some_models(fallbacks, known_models, f"{at}fallback_models")
+        ),
+        preferred_models=(
+            ()
+            if preferred is None
+            else fields.some_models(preferred, known_models, f"{at}preferred_models")
         ),
         metadata={} if notes is None else fields.mapping(notes, f"{at}metadata"),
         cache=None if cache is None else fields.flag(cache, f"{at}cache"),

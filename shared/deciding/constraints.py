@@ -1,14 +1,16 @@
 """Hard constraints: which models may answer a request at all, and why the others may not."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from shared.catalog.spec import Catalog, ModelSpec, RoutingSettings
 from shared.deciding.estimation import Demand, max_tokens_for, rough_cost_nusd, worst_cost_nusd
-from shared.domain.inference import Preferences, Request, TaskType, Tier
+from shared.domain.inference import Constraints, Preferences, Request, TaskType, Tier
 from shared.domain.money import usd_from_nusd
+
+_Figure = TypeVar("_Figure", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,10 @@ NOTHING_LEARNED: Final = Learned()
 class RoutingPolicy:
     """How a project routes.
 
-    preferences: used where a request gives none. allowed_models: None allows all. allow_downgrade:
+    preferences: used where a request gives none. allowed_models: None allows all. preferred_models,
+    fallback_models: used where a request names none, the latter unless it names its model.
+    max_latency_s, max_cost_nusd: of a request, as its own constraints; the stricter one holds.
+    by_task_type: fields that are otherwise for prompts of a type. allow_downgrade:
     whether a cheaper rung may be used when the budget cannot carry the routed one. gain_per_usd: of
     a batch whose budget is allotted as a whole, what a further dollar must bring (`allotting`).
     piloting: of a batch with a pilot. learned: from the project's own outcomes. agreement: whether
@@ -68,6 +73,29 @@ class RoutingPolicy:
     piloting: Piloting | None = None
     learned: Learned = NOTHING_LEARNED
     agreement: bool = False
+    preferred_models: tuple[str, ...] = ()
+    fallback_models: tuple[str, ...] = ()
+    max_latency_s: float | None = None
+    max_cost_nusd: int | None = None
+    by_task_type: tuple[tuple[TaskType, tuple[tuple[str, Any], ...]], ...] = ()
+
+    def for_task(self, task_type: TaskType) -> "RoutingPolicy":
+        """The policy for prompts of this type."""
+        for named, wishes in self.by_task_type:
+            if named is task_type:
+                return replace(self, by_task_type=(), **dict(wishes))
+        return self
+
+    def limits(self, request: Request) -> Constraints:
+        """What a route must keep: the request's own constraints and these."""
+        own = request.constraints
+        if self.max_latency_s is None and self.max_cost_nusd is None:
+            return own
+        return replace(
+            own,
+            max_latency_s=_stricter(own.max_latency_s, self.max_latency_s),
+            max_cost_nusd=_stricter(own.max_cost_nusd, self.max_cost_nusd),
+        )
 
     @classmethod
     def of(cls, settings: RoutingSettings) -> "RoutingPolicy":
@@ -77,6 +105,10 @@ class RoutingPolicy:
             ladder=settings.ladder,
             default_max_tokens=settings.default_max_tokens,
         )
+
+
+def _stricter(one: _Figure | None, other: _Figure | None) -> _Figure | None:
+    return min((figure for figure in (one, other) if figure is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +142,20 @@ def sift(
     candidates: list[Candidate] = []
     excluded: list[tuple[str, str]] = []
     needed = needed_capabilities(request)
+    limits = policy.limits(request)
     for model in models:
         limit = max_tokens_for(request, demand, model, policy.default_max_tokens)
         reason = (
             _of_another_kind(model, request)
             or _unavailable(model, catalog)
             or _not_allowed(model, request, policy)
-            or _too_weak_or_slow(model, request)
+            or _too_weak_or_slow(model, limits)
             or _lacks(model, needed)
         )
         if reason is None and limit is None:
             reason = f"context window of {model.context_window} tokens is too small"
         if reason is None and limit is not None:
-            reason = _too_dear(model, request, demand, limit)
+            reason = _too_dear(model, request, demand, limit, limits.max_cost_nusd)
         if reason is not None or limit is None:
             excluded.append((model.name, reason or "does not fit"))
             continue
@@ -150,8 +183,8 @@ def _not_allowed(model: ModelSpec, request: Request, policy: RoutingPolicy) -> s
     return None
 
 
-def _too_weak_or_slow(model: ModelSpec, request: Request) -> str | None:
-    least, longest = request.constraints.min_tier, request.constraints.max_latency_s
+def _too_weak_or_slow(model: ModelSpec, limits: Constraints) -> str | None:
+    least, longest = limits.min_tier, limits.max_latency_s
     if least is not None and rank(model.tier) < rank(least):
         return f"below min_tier {least.value}"
     if longest is not None and model.latency_s > longest:
@@ -179,8 +212,9 @@ def _lacks(model: ModelSpec, needed: frozenset[str]) -> str | None:
     return "lacks " + " and ".join(sorted(lacking)) if lacking else None
 
 
-def _too_dear(model: ModelSpec, request: Request, demand: Demand, limit: int) -> str | None:
-    most = request.constraints.max_cost_nusd
+def _too_dear(
+    model: ModelSpec, request: Request, demand: Demand, limit: int, most: int | None
+) -> str | None:
     if most is None:
         return None
     worst = worst_cost_nusd(request, demand, model, limit)

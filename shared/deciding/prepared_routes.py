@@ -45,7 +45,8 @@ class PreparedRoutes:
         demand: Demand | None = None,
     ) -> Route | NoRoute:
         """What `routing.route` says of this request; `demand`: its own, from who has it already."""
-        if request.embed is not None or request.constraints.max_cost_nusd is not None:
+        own = policy.for_task(classification.task_type)
+        if request.embed is not None or own.limits(request).max_cost_nusd is not None:
             return route(request, classification, self._catalog, policy)
         if demand is None:
             demand = demand_of(request, classification.task_type)
@@ -64,6 +65,7 @@ class PreparedRoutes:
             request.preferences,
             request.constraints,
             request.fallback_models,
+            request.preferred_models,
             needed_capabilities(request),
         )
         found = ladders.get(key)

@@ -44,6 +44,7 @@ def route(
 
     NoRoute codes: "model_not_found" (no such name), "no_model" (the constraints leave nothing).
     """
+    policy = _wished(request, policy.for_task(classification.task_type))
     demand = demand_of(request, classification.task_type)
     if request.embed is not None:
         return _embedding(request, demand, catalog, policy)
@@ -67,6 +68,7 @@ def candidates_of(
     request: Request, classification: Classification, catalog: Catalog, policy: RoutingPolicy
 ) -> tuple[Candidate, ...]:
     """The models that may answer a request at all, whatever they cost and bring."""
+    policy = policy.for_task(classification.task_type)
     demand = demand_of(request, classification.task_type)
     named = mode_of(request.model) is Mode.MANUAL or request.embed is not None
     models = catalog.models.values() if named else catalog.askable
@@ -75,6 +77,17 @@ def candidates_of(
         return sifted.candidates
     sifted = _on_ladder(sifted, policy, _TIERS.get(request.model))
     return _as_learned(sifted, classification, policy).candidates
+
+
+def _wished(request: Request, policy: RoutingPolicy) -> RoutingPolicy:
+    """The policy with what the request itself names."""
+    if not request.preferred_models and not request.fallback_models:
+        return policy
+    return replace(
+        policy,
+        preferred_models=request.preferred_models or policy.preferred_models,
+        fallback_models=request.fallback_models or policy.fallback_models,
+    )
 
 
 def _embedding(
@@ -151,7 +164,7 @@ def _piloted(
     ranks = {rank(c.model.tier) for c in sifted.candidates}
     start = min((r for r in ranks if r >= rank(tier)), default=max(ranks))
     own = [c for c in sifted.candidates if rank(c.model.tier) == start]
-    first = ranked(own, classification, weights)[0]
+    first = ranked(own, classification, weights, policy.preferred_models)[0]
     why = "the pilot asks every tier" if piloting.asks_all else f"the pilot chose for {cluster}"
     by = (classification, weights, policy)
     reasons = [described(classification), f"{why}: from tier {first.model.tier.value} on"]
@@ -179,7 +192,7 @@ def _auto(
 ) -> Route:
     floor = floor_of(classification)
     adequate = [c for c in sifted.candidates if rank(c.model.tier) >= rank(floor)]
-    order = ranked(adequate or sifted.candidates, classification, weights)
+    order = ranked(adequate or sifted.candidates, classification, weights, policy.preferred_models)
     reasons = [described(classification)]
     if adequate:
         reasons.append(f"adequate from tier {floor.value} on")
@@ -188,7 +201,9 @@ def _auto(
         strongest = max(rank(c.model.tier) for c in order)
         order = [c for c in order if rank(c.model.tier) == strongest]
         reasons.append(f"nothing of tier {floor.value} or above may be asked")
-    reasons.append(f"{order[0].model.name} has the best score{_learned_of(order[0])}")
+    why = "preferred" if order[0].model.name in policy.preferred_models else "the best score"
+    has = "is" if why == "preferred" else "has"
+    reasons.append(f"{order[0].model.name} {has} {why}{_learned_of(order[0])}")
     return _climbing(Mode.AUTO, order[0], sifted, (classification, weights, policy), reasons)
 
 
@@ -217,9 +232,8 @@ def _from_tier(
     if not from_here:
         return _nothing_left(sifted, f"no model of tier {tier.value} or above may answer")
     start = min(rank(c.model.tier) for c in from_here)
-    first = ranked([c for c in from_here if rank(c.model.tier) == start], classification, weights)[
-        0
-    ]
+    own = [c for c in from_here if rank(c.model.tier) == start]
+    first = ranked(own, classification, weights, policy.preferred_models)[0]
     reasons = [f"tier {tier.value} was asked for"]
     if first.model.tier is not tier:
         reasons.append(f"it has no model for this request: starts at {first.model.tier.value}")
@@ -236,7 +250,8 @@ def _climbing(
     """The ladder from this model on: its tier's others behind it, then the stronger tiers."""
     classification, weights, policy = by
     tiers: dict[Tier, list[Candidate]] = defaultdict(list)
-    for candidate in ranked(sifted.candidates, classification, weights):
+    preferred = policy.preferred_models
+    for candidate in ranked(sifted.candidates, classification, weights, preferred):
         if candidate is not first:
             tiers[candidate.model.tier].append(candidate)
     tiers[first.model.tier].insert(0, first)
@@ -246,8 +261,17 @@ def _climbing(
         for tier in Tier
         if rank(tier) >= start and tiers[tier]
     )
+    if policy.fallback_models:
+        rungs = (_with_fallbacks(rungs[0], sifted, policy.fallback_models), *rungs[1:])
     climbs = min(policy.max_climbs, len(rungs) - 1)
     return Route(mode, rungs, tuple(reasons), sifted.excluded, climbs)
+
+
+def _with_fallbacks(rung: Rung, sifted: Sifted, fallbacks: Sequence[str]) -> Rung:
+    """The rung with those that were named behind its first model, whatever their tier."""
+    may_answer = {candidate.model.name for candidate in sifted.candidates}
+    named = [name for name in fallbacks if name in may_answer]
+    return Rung(rung.tier, tuple(dict.fromkeys((rung.models[0], *named, *rung.models[1:]))))
 
 
 def _best(sifted: Sifted, classification: Classification) -> Route:

@@ -4,7 +4,7 @@ Each factor lies in 0..1 and is weighted by the preferences. The weights only ch
 that are adequate, so that more weight on cost can never choose a dearer model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import exp, log10
 from typing import Final
 
@@ -80,9 +80,14 @@ def quality_of(model: ModelSpec, task_type: TaskType) -> float:
 
 
 def ranked(
-    candidates: Sequence[Candidate], classification: Classification, weights: Preferences
+    candidates: Sequence[Candidate],
+    classification: Classification,
+    weights: Preferences,
+    preferred: Collection[str] = (),
 ) -> list[Candidate]:
-    """Candidates by falling score; of equals the cheaper, then by name."""
+    """Candidates, the preferred ones before the others, by falling score; of equals the cheaper,
+    then by name.
+    """
     paid = [candidate.expected_nusd for candidate in candidates if candidate.expected_nusd > 0]
     cheapest = min(paid, default=1)
     need = _NEED_BASE + _NEED_SLOPE * need_in_steps(classification)
@@ -95,7 +100,10 @@ def ranked(
             + weights.quality * fitness
         )
 
-    return sorted(candidates, key=lambda c: (-score(c), c.expected_nusd, c.model.name))
+    return sorted(
+        candidates,
+        key=lambda c: (c.model.name not in preferred, -score(c), c.expected_nusd, c.model.name),
+    )
 
 
 def usable(*preferences: Preferences | None) -> Preferences:

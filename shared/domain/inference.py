@@ -71,6 +71,8 @@ class Request:
     model: "auto", a tier's name, or a model's name in the catalog.
     extras: further fields of the body, passed through to the provider untouched.
     preferences: None where the line gave none (the project's, then the default, apply).
+    fallback_models: asked in this order where the first model's provider is sick. preferred_models:
+    chosen before all others that are adequate.
     stream: somebody reads along, so the answer is told piece by piece and cannot be replaced.
     template: "name@version" of the template its texts were made by; decides nothing.
     embed: of a request for embeddings: input, and dimensions and encoding_format where given, in
@@ -87,6 +89,7 @@ class Request:
     preferences: Preferences | None = None
     constraints: Constraints = Constraints()
     fallback_models: tuple[str, ...] = ()
+    preferred_models: tuple[str, ...] = ()
     metadata: JsonObject = field(default_factory=dict)
     stream: bool = False
     template: str | None = None
@@ -111,8 +114,9 @@ class Request:
             raw["preferences"] = Preferences(**raw["preferences"])
         if "constraints" in raw:
             raw["constraints"] = _constraints(raw["constraints"])
-        if "fallback_models" in raw:
-            raw["fallback_models"] = tuple(raw["fallback_models"])
+        for names in ("fallback_models", "preferred_models"):
+            if names in raw:
+                raw[names] = tuple(raw[names])
         return cls(**raw)
 
     @property
@@ -158,6 +162,7 @@ _DEFAULTS: dict[str, Any] = {
     "preferences": None,
     "constraints": Constraints(),
     "fallback_models": (),
+    "preferred_models": (),
     "metadata": {},
     "stream": False,
     "template": None,

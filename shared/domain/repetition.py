@@ -30,6 +30,7 @@ def fingerprint(request: Request) -> bytes:
         request.max_tokens,
         request.temperature,
         request.fallback_models,
+        request.preferred_models,
         None if weights is None else astuple(weights),
         None if limits == _NO_CONSTRAINTS else astuple(limits),
     )

@@ -3,17 +3,33 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    model_validator,
+)
 from starlette.responses import Response
 
 from producer.api.answers import JsonResponse
 from producer.api.asking import Administering, Context, Reading
+from producer.api.shapes.basics import Usd
 from producer.api.shapes.routing import RoutingShape, TrialShape
+from shared.domain.inference import TaskType
+from shared.domain.money import nusd_from_usd, usd_from_nusd
 
 router = APIRouter(tags=["projects"])
 
 _Weight = Annotated[float, Field(ge=0, le=1_000_000)]
 _Model = Annotated[str, Field(min_length=1, max_length=200)]
+_Some = Annotated[list[_Model], Field(min_length=1, max_length=16)]
+
+
+def _amount(given: Usd) -> str:
+    return usd_from_nusd(nusd_from_usd(given))
 
 
 class _Body(BaseModel):
@@ -34,20 +50,32 @@ class Weights(_Body):
         return self
 
 
-class Wishes(_Body):
-    """What is to be changed; null leaves it to the catalog."""
+class TaskWishes(_Body):
+    """How prompts are routed."""
 
     preferences: Weights | None = None
     allowed_models: Annotated[list[_Model], Field(min_length=1, max_length=1000)] | None = None
+    preferred_models: _Some | None = None
+    fallback_models: _Some | None = None
+    max_latency_s: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
+    max_cost_usd: Annotated[Usd, AfterValidator(_amount)] | None = None
+
+
+class Wishes(TaskWishes):
+    """What is to be changed; null leaves it to the catalog. by_task_type: what is otherwise for
+    prompts of a type.
+    """
+
     max_climbs: Annotated[StrictInt, Field(ge=0, le=2)] | None = None
     default_max_tokens: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = None
     allow_downgrade: StrictBool | None = None
     agreement: StrictBool | None = None
+    by_task_type: dict[TaskType, TaskWishes] | None = None
 
     def named(self) -> dict[str, Any]:
         """Those that were named."""
-        told = self.model_dump(mode="json")
-        return {name: told[name] for name in sorted(Wishes.model_fields) if name in self.given}
+        told = self.model_dump(mode="json", exclude_none=True)
+        return {name: told.get(name) for name in sorted(Wishes.model_fields) if name in self.given}
 
     @property
     def given(self) -> set[str]:

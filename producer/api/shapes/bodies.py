@@ -147,6 +147,7 @@ CHAT: Final[Schema] = {
         "stream": _or_null({"type": "boolean"}),
         "stream_options": _or_null({"type": "object", "description": "With stream: true only."}),
         "fallback_models": _or_null(_FALLBACKS),
+        "preferred_models": _or_null(_FALLBACKS),
         "max_cost_usd": _or_null(USD_SCHEMA),
         "project": _or_null({"type": "string", "description": "For the admin key."}),
         **_REQUEST,

@@ -4,8 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from producer.api.shapes.basics import Shape
+from producer.api.shapes.basics import Shape, UsdText
 from shared.deciding.trials import Arm
+from shared.domain.inference import TaskType
 
 
 class PreferencesShape(Shape):
@@ -16,15 +17,25 @@ class PreferencesShape(Shape):
     quality: float
 
 
-class PolicyShape(Shape):
-    """What a project wishes of routing; what is not there is the catalog's."""
+class TaskPolicyShape(Shape):
+    """What a project wishes for prompts of a type; what is not there is the project's."""
 
     preferences: PreferencesShape | None = None
     allowed_models: list[str] | None = None
+    preferred_models: list[str] | None = None
+    fallback_models: list[str] | None = None
+    max_latency_s: float | None = None
+    max_cost_usd: UsdText | None = None
+
+
+class PolicyShape(TaskPolicyShape):
+    """What a project wishes of routing; what is not there is the catalog's."""
+
     max_climbs: int | None = None
     default_max_tokens: int | None = None
     allow_downgrade: bool | None = None
     agreement: bool | None = None
+    by_task_type: dict[TaskType, TaskPolicyShape] | None = None
 
 
 class RunningTrialShape(Shape):

@@ -30,6 +30,32 @@ def test_wishes_are_set_one_by_one_and_left_to_the_catalog_by_null(api: httpx.Cl
     assert api.post("/v1/route", json={"prompt": "Prove it at length."}).json()["model"] == MODEL
 
 
+def test_wishes_hold_per_project_task_type_and_request(api: httpx.Client):
+    def first(prompt: str, **fields: object) -> str:
+        told = api.post("/v1/route", json={"prompt": prompt, **fields}).json()
+        return str(told["model"])
+
+    code, fact = "Write a Python function that adds two numbers.", "What is the capital of France?"
+    usual = first(fact)
+    coding = {"preferred_models": ["gpt-5.6-terra"], "max_cost_usd": "0.5", "max_latency_s": 4.0}
+    told = api.put(
+        "/v1/routing", json={"by_task_type": {"coding": coding}, "max_latency_s": 5}
+    ).json()
+    assert told["policy"] == {"by_task_type": {"coding": coding}, "max_latency_s": 5.0}
+    assert first(code) == "gpt-5.6-terra"
+    assert first(fact) == usual != "gpt-5.6-terra"
+    assert first(code, constraints={"max_cost_usd": "0.0015"}) != "gpt-5.6-terra"
+    assert first(fact, preferred_models=["gpt-5.6-terra"]) == "gpt-5.6-terra"
+    assert first("Why?", model="best") != "gpt-5.6-sol", "it usually takes 6 s"
+
+    api.put("/v1/routing", json={"by_task_type": {"coding": {"max_cost_usd": "0.0001"}}})
+    refused = api.post("/v1/route", json={"prompt": code * 20}).json()
+    assert refused["error"]["code"] == "no_model"
+    assert "max_cost_usd" in refused["error"]["message"]
+    api.put("/v1/routing", json={"by_task_type": None, "max_latency_s": None})
+    assert first(code) != "gpt-5.6-terra"
+
+
 @pytest.mark.parametrize(
     ("wishes", "param"),
     [
@@ -38,6 +64,15 @@ def test_wishes_are_set_one_by_one_and_left_to_the_catalog_by_null(api: httpx.Cl
         ({"agreement": "yes"}, "agreement"),
         ({"preferences": {"cost": 0}}, "preferences"),
         ({"speed": 1}, "speed"),
+        ({"max_latency_s": 0}, "max_latency_s"),
+        ({"max_cost_usd": "-1"}, "max_cost_usd"),
+        ({"fallback_models": ["nobody"]}, "fallback_models"),
+        (
+            {"by_task_type": {"coding": {"preferred_models": ["nobody"]}}},
+            "by_task_type.coding.preferred_models",
+        ),
+        ({"by_task_type": {"coding": {"agreement": True}}}, "by_task_type.coding.agreement"),
+        ({"by_task_type": {"poetry": {}}}, "by_task_type.poetry.[key]"),
     ],
 )
 def test_a_wrong_wish_is_refused_by_its_name(

@@ -44,6 +44,7 @@ ASKED = st.builds(
                 ]
             ),
             "fallback_models": st.sampled_from([("large",), ("nobody", "plain")]),
+            "preferred_models": st.sampled_from([("coder",), ("large", "middle")]),
             "response_format": st.sampled_from([{"type": "json_object"}, {"type": "text"}]),
             "extras": st.sampled_from([{"n": 3}, {"tools": [{}]}, {"logprobs": True}]),
         },

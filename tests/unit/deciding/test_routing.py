@@ -276,6 +276,59 @@ def test_a_stricter_constraint_never_adds_a_candidate(
     assert left <= {candidate.model.name for candidate in sifted(loose).candidates}
 
 
+@SHARED_CATALOG
+@given(CONSTRAINTS, CONSTRAINTS, CHOICES)
+def test_a_project_and_its_task_types_bind_a_request_like_constraints_of_its_own(
+    catalog: Catalog, own: Constraints, other: Constraints, model: str
+) -> None:
+    theirs = {
+        name: value
+        for name in ("max_cost_nusd", "max_latency_s")
+        if (value := getattr(other, name)) is not None
+    }
+    strict = replace(own, **{name: _least(getattr(own, name), v) for name, v in theirs.items()})
+    by_task = ((TaskType.CODING, tuple(theirs.items())),)
+    coding = replace(EASY, task_type=TaskType.CODING)
+    wanted = route(asked(model=model, constraints=strict), coding, catalog, POLICY)
+    for policy in (replace(POLICY, **theirs), replace(POLICY, by_task_type=by_task)):
+        assert route(asked(model=model, constraints=own), coding, catalog, policy) == wanted
+    elsewhere = replace(POLICY, by_task_type=by_task)
+    free = asked(model=model, constraints=own)
+    assert route(free, EASY, catalog, elsewhere) == route(free, EASY, catalog, POLICY)
+
+
+def test_a_preferred_model_comes_before_all_others_that_are_adequate(catalog: Catalog) -> None:
+    assert routed(asked(preferred_models=("coder",)), catalog).first_model == "coder"
+    assert routed(asked(preferred_models=("large",)), catalog).first_model == "large"
+    weak = routed(asked(preferred_models=("small",)), catalog, HARD)
+    assert weak.first_model == "large"
+    wish = replace(POLICY, preferred_models=("coder",))
+    assert routed(asked(), catalog, policy=wish).first_model == "coder"
+    assert routed(asked(preferred_models=("small",)), catalog, policy=wish).first_model == "small"
+    by_task = replace(
+        wish, by_task_type=((TaskType.ANALYSIS, (("preferred_models", ("other-middle",)),)),)
+    )
+    assert routed(asked(), catalog, MEDIUM, by_task).first_model == "other-middle"
+    assert routed(asked(model="mid", preferred_models=("other-middle",)), catalog).rungs[
+        0
+    ].models == ("other-middle", "middle")
+
+
+def test_named_fallbacks_stand_behind_the_first_model_whatever_their_tier(
+    catalog: Catalog,
+) -> None:
+    usual = routed(asked(), catalog)
+    first, *others = usual.rungs[0].models
+    wished = routed(asked(fallback_models=("large", "nobody", "coder")), catalog)
+    assert wished.rungs[0].models[:3] == (first, "large", "coder")
+    assert set(others) < set(wished.rungs[0].models)
+    assert wished.rungs[1:] == usual.rungs[1:]
+    of_project = replace(POLICY, fallback_models=("large",))
+    assert routed(asked(), catalog, policy=of_project).rungs[0].models[1] == "large"
+    manual = routed(asked(model="small"), catalog, policy=of_project)
+    assert names_of(manual) == {"small"}, "a named model falls back to what its request names"
+
+
 def _both(one: tuple[str, ...] | None, other: tuple[str, ...] | None) -> tuple[str, ...] | None:
     if one is None or other is None:
         return other if one is None else one

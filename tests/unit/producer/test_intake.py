@@ -158,6 +158,7 @@ HOSTILE: list[tuple[bytes | dict[str, Any], str, str | None]] = [
     ),
     ({"prompt": "a", "constraints": {"mintier": 1}}, "unknown_parameter", "constraints.mintier"),
     ({"prompt": "a", "fallback_models": "gpt-5.6-luna"}, "invalid_type", "fallback_models"),
+    ({"prompt": "a", "preferred_models": ["nobody"]}, "model_not_found", "preferred_models[0]"),
     ({"prompt": "a", "metadata": []}, "invalid_type", "metadata"),
     ({"messages": []}, "invalid_value", "messages"),
     ({"messages": "hi"}, "invalid_type", "messages"),
@@ -378,7 +379,8 @@ json_values = st.recursive(
 )
 KNOWN_FIELDS = [
     "prompt", "messages", "custom_id", "model", "max_tokens", "temperature", "response_format",
-    "preferences", "constraints", "metadata", "fallback_models", "body", "url", "method", "n",
+    "preferences", "constraints", "metadata", "fallback_models", "preferred_models",
+    "body", "url", "method", "n",
     "tools", "stop", "stream", "modalities", "service_tier",
 ]  # fmt: skip
 
