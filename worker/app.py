@@ -47,7 +47,8 @@ def _start(sender: str, instance: Any, **_: Any) -> None:
         os.nice(settings.batch_niceness)  # before any thread is made: each has its own
     process = bootstrap.build(settings, node=str(sender), for_batches=for_batches)
     _running.append(process)
-    holder.runner, holder.tracing = process.runner, process.tracing
+    holder.runner = process.runner
+    holder.tracing, holder.figures = process.tracing, process.figures
     holder.consumption = Consumption(instance.concurrency)
     publisher = Publisher(app)
 

@@ -89,7 +89,7 @@ class WorkerProcess:
         self._redis = connect(settings)
         self._loop, self._thread = _start_loop()
         opener = LedgerOpener(self.database, Ledger(self._redis))
-        figures = WorkerFigures()
+        self.figures = figures = WorkerFigures()
         self.tracing = begin_tracing(
             "promptmill-worker", job_share=settings.trace_jobs, sent_to=settings.trace_sent_to
         )

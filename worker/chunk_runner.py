@@ -117,7 +117,7 @@ class ChunkRunner:
         """Claim what of the chunk is still to be done, do it, and return how many jobs that were.
 
         Returns when all of them are durable: finished, held or handed back. Raises
-        UnavailableError when the database cannot be asked for them. carried: of its trace.
+        UnavailableError when the database cannot be asked for them. carried: by its message.
         """
         if not self._wait_for_room(len(job_ids)):
             return 0
@@ -142,10 +142,7 @@ class ChunkRunner:
             if claimed is None:
                 return 0
             reach(FaultPoint.AFTER_CLAIM)
-            if carried is not None:
-                trace = ChunkTrace(carried, claimed.batch.id, whole=claimed.batch.is_awaited)
-                claimed = replace(claimed, trace=trace)
-            running = self._submit(self._run_all(claimed))
+            running = self._submit(self._run_all(claimed, carried))
             self._leave(room - len(claimed.jobs))
             room = 0
             running.result()
@@ -321,9 +318,13 @@ class ChunkRunner:
     def _submit(self, work: Coroutine[Any, Any, ResultT]) -> "concurrent.futures.Future[ResultT]":
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    async def _run_all(self, claimed: _Claimed) -> None:
+    async def _run_all(self, claimed: _Claimed, carried: Carried | None) -> None:
         # A task takes over the context it is made in, so every record from here on names the batch.
         structlog.contextvars.bind_contextvars(batch=claimed.batch.id)
+        if carried is not None:
+            batch = claimed.batch
+            trace = carried.claimed(batch.id, is_awaited=batch.is_awaited)
+            claimed = replace(claimed, trace=trace)
         try:
             async with asyncio.TaskGroup() as group:
                 for place, job in enumerate(claimed.jobs, start=1):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from time import monotonic
+from typing import Final
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -22,6 +23,8 @@ from worker.providers.errors import (
 from worker.providers.hearing import Listener
 
 ANSWERED = "answered"
+_WAITS: Final = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)
+"""Bounds for what may wait behind a large batch."""
 _WORDS: dict[type[ProviderError], str] = {
     NotSent: "not_sent",
     Throttled: "throttled",
@@ -45,6 +48,12 @@ class WorkerFigures:
         self._first = Spread(
             "first_token_seconds", "How long streamed answers took to begin", "provider"
         )
+        self._waits = Spread(
+            "queue_wait_seconds",
+            "From a chunk's message to the claim of its jobs",
+            "priority",
+            bounds=_WAITS,
+        )
         self._moves = Count(
             "jobs", "Jobs let go by a worker: ended, held, or handed back to the queue", "to"
         )
@@ -58,12 +67,17 @@ class WorkerFigures:
             self._attempts,
             self._seconds,
             self._first,
+            self._waits,
             self._moves,
             self._climbs,
             self._rescued,
             self.lag,
             level,
         )
+
+    def waited(self, seconds: float, *, is_awaited: bool) -> None:
+        """The jobs of a chunk were claimed, so long after its message was sent."""
+        self._waits.take(seconds, "interactive" if is_awaited else "batch")
 
     def sent(self) -> None:
         """A call leaves."""

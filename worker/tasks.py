@@ -15,6 +15,7 @@ from shared.telemetry import bound, get_logger
 from shared.tracing import Tracing
 from worker.chunk_runner import ChunkRunner
 from worker.deafness import Consumption
+from worker.figures import WorkerFigures
 from worker.tracing import carried
 
 log = get_logger(__name__)
@@ -32,6 +33,7 @@ class RunnerHolder:
         self.consumption = Consumption(threads)
         self.runner: ChunkRunner | None = None
         self.tracing: Tracing | None = None
+        self.figures = WorkerFigures()
 
 
 def register(app: Celery, holder: RunnerHolder) -> None:
@@ -49,7 +51,9 @@ def register(app: Celery, holder: RunnerHolder) -> None:
         try:
             with holder.consumption.chunk(), bound(batch=chunk.batch):
                 ids = [job_id_of(chunk.batch_number, line) for line in lines]
-                done = runner.run(ids, carried(holder.tracing, task.request.headers))
+                done = runner.run(
+                    ids, carried(task.request.headers, holder.tracing, holder.figures)
+                )
                 log.info("chunk_done", lines=chunk.lines, jobs=done)
         except UnavailableError as error:
             # The jobs are still queued in the database; the stager sends them again.

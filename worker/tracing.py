@@ -7,6 +7,7 @@ No attribute holds a prompt, an answer or a provider's words.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from time import time_ns
 from typing import Any, Final
 
 from shared.domain.attempt import Purpose
@@ -14,6 +15,7 @@ from shared.domain.decisions import Classification, NoRoute, Route
 from shared.domain.job import JobStatus, line_of, public_job_id
 from shared.queue.messages import QUEUED_AT
 from shared.tracing import TRACEPARENT, Attributes, Traced, Tracing
+from worker.figures import WorkerFigures
 from worker.outcome import Answered, AttemptOutcome, Failed
 from worker.providers.caller import PreparedCall
 from worker.recording import Finish, Move, Park
@@ -24,37 +26,55 @@ _LADDER: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What a chunk's message carries of its trace: what it belongs to, and when it was sent in
-    Unix nanoseconds, if that can be read.
+    """What a chunk's message tells beside its jobs: when it was sent, in Unix nanoseconds, and the
+    trace it belongs to; each None where it does not say, or nobody here asks.
     """
 
-    tracing: Tracing
-    traceparent: str
     queued_at_ns: int | None
+    traceparent: str | None
+    tracing: Tracing | None
+    figures: WorkerFigures
+
+    def claimed(self, batch_id: str, *, is_awaited: bool) -> "ChunkTrace | None":
+        """Its jobs are in hand now: note how long it waited, and begin its span if it has one. To
+        be called in the loop.
+        """
+        if self.queued_at_ns is not None:
+            waited_s = (time_ns() - self.queued_at_ns) / 1e9
+            self.figures.waited(max(0.0, waited_s), is_awaited=is_awaited)
+        if self.tracing is None or self.traceparent is None:
+            return None
+        about: Attributes = {"promptmill.batch.id": batch_id}
+        if self.queued_at_ns is not None:
+            waiting = self.tracing.begin(
+                "chunk queued", self.traceparent, about, at_ns=self.queued_at_ns
+            )
+            waiting.end()
+        span = self.tracing.begin("chunk", self.traceparent, about, kind="consumer")
+        return ChunkTrace(self.tracing, span, whole=is_awaited)
 
 
-def carried(tracing: Tracing | None, headers: Mapping[str, Any] | None) -> Carried | None:
-    """From a message's headers; None of one that is not traced, or by a process that does not."""
-    if tracing is None or not headers or not isinstance(parent := headers.get(TRACEPARENT), str):
-        return None
-    queued = headers.get(QUEUED_AT)
-    return Carried(tracing, parent, queued if isinstance(queued, int) else None)
+def carried(
+    headers: Mapping[str, Any] | None, tracing: Tracing | None, figures: WorkerFigures
+) -> Carried:
+    """From a message's headers, which may be anybody's."""
+    queued, parent = ((headers or {}).get(name) for name in (QUEUED_AT, TRACEPARENT))
+    return Carried(
+        queued if isinstance(queued, int) else None,
+        parent if isinstance(parent, str) else None,
+        tracing,
+        figures,
+    )
 
 
 class ChunkTrace:
     """A chunk under one claim."""
 
-    def __init__(self, carried: Carried, batch_id: str, *, whole: bool) -> None:
+    def __init__(self, tracing: Tracing, span: Traced, *, whole: bool) -> None:
         """whole: every job of it is traced, because somebody waits for them."""
-        self._tracing = tracing = carried.tracing
+        self._tracing = tracing
+        self._span = span
         self._whole = whole
-        about: Attributes = {"promptmill.batch.id": batch_id}
-        if carried.queued_at_ns is not None:
-            waited = tracing.begin(
-                "chunk queued", carried.traceparent, about, at_ns=carried.queued_at_ns
-            )
-            waited.end()
-        self._span = tracing.begin("chunk", carried.traceparent, about, kind="consumer")
 
     def job(self, job_id: int) -> "JobTrace | None":
         """One job of it; None where it is not traced."""

@@ -179,7 +179,7 @@ def _figures(row: Mapping[str, Any], figures: Mapping[str, str]) -> list[Any]:
 
 def _tell_hints(rows: Rows) -> None:
     for row in rows:
-        say(f"{money(row['saves_nusd'])}  {row['message']}")
+        say(f"{row['project']}, {money(row['saves_nusd'])} less: {row['message']}")
     say(f"{counted(len(rows), 'hint')}; the sums are estimates for the jobs of these days")
 
 

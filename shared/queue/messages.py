@@ -9,8 +9,8 @@ from shared.errors import UsageError
 
 VERSION = 1
 QUEUED_AT = "promptmill_queued_at"
-"""Header of a message whose batch is traced: when it was sent, in Unix nanoseconds; beside it W3C's
-`traceparent`."""
+"""Header of a message: when it was sent, in Unix nanoseconds; beside it W3C's `traceparent`, where
+its batch is traced."""
 MAX_LINES_TEXT = 22_000
 """Bytes of a chunk's ranges: a thousand lines, the largest chunk there may be, none adjacent."""
 

@@ -35,14 +35,15 @@ class Publisher:
         traceparent: str | None = None,
     ) -> None:
         """Queue a project's chunks in order. traceparent: the trace they belong to; None: that of
-        the caller, if any. Their messages carry it as a header, with the time.
+        the caller, if any. Messages carry it as a header beside the time.
 
         Raises UnavailableError when the broker does not take one within a few seconds; those
         before it are queued.
         """
         queue = lane_queue(project_id, priority)
-        carried = traceparent or current_traceparent()
-        headers = None if carried is None else {TRACEPARENT: carried, QUEUED_AT: time.time_ns()}
+        headers: dict[str, Any] = {QUEUED_AT: time.time_ns()}
+        if (carried := traceparent or current_traceparent()) is not None:
+            headers[TRACEPARENT] = carried
         with (
             _mapped_errors(),
             self._app.producer_pool.acquire(block=True, timeout=_POOL_WAIT_S) as producer,

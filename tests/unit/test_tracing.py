@@ -1,5 +1,6 @@
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -9,11 +10,16 @@ from structlog.testing import capture_logs
 import worker.tracing
 from shared.queue.messages import QUEUED_AT
 from shared.tracing import TRACEPARENT, Tracing, begin_tracing, current_traceparent
+from worker.figures import WorkerFigures
 from worker.tracing import ChunkTrace, carried
 
 SAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 UNSAMPLED = SAMPLED[:-1] + "0"
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+
+
+def chunk_of(headers: dict[str, Any] | None, tracing: Tracing | None) -> ChunkTrace | None:
+    return carried(headers, tracing, WorkerFigures()).claimed("batch_1", is_awaited=True)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +35,7 @@ def test_without_an_endpoint_or_where_it_is_disabled_nothing_is_traced(
     environment: dict[str, str],
 ) -> None:
     assert begin_tracing("a", job_share=1, sent_to=(), environment=environment) is None
-    assert carried(None, {TRACEPARENT: SAMPLED}) is None
+    assert chunk_of({TRACEPARENT: SAMPLED}, None) is None
     assert current_traceparent() is None
 
 
@@ -64,18 +70,19 @@ def test_a_trace_goes_on_within_what_carried_it() -> None:
 
 def test_what_a_client_did_not_sample_is_carried_on_and_its_jobs_are_not_looked_at() -> None:
     tracing = Tracing(TracerProvider())
-    chunk = carried(tracing, {TRACEPARENT: UNSAMPLED, QUEUED_AT: 1})
+    chunk = chunk_of({TRACEPARENT: UNSAMPLED, QUEUED_AT: 1}, tracing)
     assert chunk is not None
-    assert ChunkTrace(chunk, "batch_1", whole=True).job(1 << 24 | 1) is None
+    assert chunk.job(1 << 24 | 1) is None
 
 
 def test_a_message_without_a_trace_or_with_nonsense_begins_none() -> None:
     tracing = Tracing(TracerProvider())
-    assert carried(tracing, None) is None
-    assert carried(tracing, {"lang": "py"}) is None
-    chunk = carried(tracing, {TRACEPARENT: "nonsense", QUEUED_AT: "yesterday"})
+    assert chunk_of(None, tracing) is None
+    assert chunk_of({"lang": "py"}, tracing) is None
+    assert chunk_of({TRACEPARENT: 7}, tracing) is None
+    chunk = chunk_of({TRACEPARENT: "nonsense", QUEUED_AT: "yesterday"}, tracing)
     assert chunk is not None
-    ChunkTrace(chunk, "batch_1", whole=False).end(0)
+    chunk.end(0)
 
 
 def test_attempts_are_told_by_names_of_the_convention() -> None:

@@ -154,6 +154,7 @@ def test_dashboards_and_alerts_ask_for_what_there_is(
     worker.sent()
     worker.ended("openai", "luna", "answer", 0.1, None)
     worker.climbed("cheap", "mid")
+    worker.waited(0.2, is_awaited=True)
     worker.moved("completed")
     maintenance.repaired("job_rescuer", 1)
     maintenance.stumbled("job_rescuer")
