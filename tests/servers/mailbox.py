@@ -4,17 +4,22 @@ import base64
 import email
 import email.policy
 import socketserver
+import ssl
 import threading
+from contextlib import suppress
 from email.message import EmailMessage
 
 
 class Mailbox(socketserver.ThreadingTCPServer):
-    """`received` holds messages; `logins` what was sent as (user, password)."""
+    """`received` holds messages; `logins` what was sent as (user, password). tls: offered, or
+    with `at_once` spoken from the start.
+    """
 
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, *, at_once: bool = False) -> None:
+        self.tls, self.at_once = tls, at_once
         super().__init__(("127.0.0.1", 0), _Session)
         self.received: list[EmailMessage] = []
         self.logins: list[tuple[str, str]] = []
@@ -38,6 +43,23 @@ class _Session(socketserver.StreamRequestHandler):
     server: Mailbox
 
     def handle(self) -> None:
+        with suppress(ssl.SSLError, ConnectionError):  # a client that does not trust us
+            if self.server.at_once:
+                self._speak_tls()
+            self._serve()
+
+    def finish(self) -> None:
+        with suppress(ssl.SSLError, ConnectionError):
+            super().finish()
+        if isinstance(self.request, ssl.SSLSocket):
+            self.request.close()  # what it was made of is all that the server knows
+
+    def _speak_tls(self) -> None:
+        assert self.server.tls is not None
+        self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+        self.setup()
+
+    def _serve(self) -> None:
         self._say("220 mailbox")
         while line := self.rfile.readline().decode().strip():
             verb = line.split()[0].upper()
@@ -50,9 +72,16 @@ class _Session(socketserver.StreamRequestHandler):
         self._say("250 fine")
 
     def on_ehlo(self, _line: str) -> None:
-        """Neither TLS nor anything else but a login."""
+        """A login, and TLS where there is any and it is not spoken already."""
         self._say("250-mailbox")
+        if self.server.tls is not None and not isinstance(self.request, ssl.SSLSocket):
+            self._say("250-STARTTLS")
         self._say("250 AUTH PLAIN")
+
+    def on_starttls(self, _line: str) -> None:
+        """From here on."""
+        self._say("220 go on")
+        self._speak_tls()
 
     def on_auth(self, line: str) -> None:
         """AUTH PLAIN with its word."""

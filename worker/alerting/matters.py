@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from shared.budget.model import Scope, ScopeKind
 from shared.domain.batch import BatchStatus
 from shared.domain.money import usd_from_nusd
 from shared.provider_health import KeyHealth, KeyState
@@ -43,13 +44,37 @@ def budgets(windows: Sequence[Any]) -> Iterator[Matter]:
                 break
 
 
-def held(scopes: Mapping[str, str | None]) -> Iterator[Matter]:
-    """Of scopes in their text form that hold jobs, and the projects they belong to."""
-    for text, project_id in scopes.items():
-        message = f"{project_id}: jobs wait for money, the limit {text} is used up"
-        yield Matter(
-            f"budget.exhausted:{text}", "budget.exhausted", "critical", message, project_id
+def held(scopes: Mapping[Scope, str | None]) -> Iterator[Matter]:
+    """Of scopes that hold jobs, and the projects they belong to: one matter a limit, and one for
+    all batches of a project that have used up limits of their own.
+    """
+    capped: dict[str | None, list[str]] = {}
+    for scope, project_id in scopes.items():
+        if scope.kind is ScopeKind.BATCH:
+            capped.setdefault(project_id, []).append(scope.key)
+            continue
+        message = f"{project_id}: jobs wait for money, {_in_words(scope)} is used up"
+        key = f"budget.exhausted:{scope.text}"
+        yield Matter(key, "budget.exhausted", "critical", message, project_id)
+    for project_id, batches in sorted(capped.items(), key=str):
+        first, others = min(batches), len(batches) - 1
+        which = f"batch {first}" + (f" and {others} more" if others else "")
+        message = (
+            f"{project_id}: jobs of {which} wait for money, the batch's own limit is used up: "
+            "`promptmill resume BATCH --max-cost USD` raises it"
         )
+        key = f"budget.exhausted:batches:{project_id}"
+        yield Matter(key, "budget.exhausted", "warning", message, project_id)
+
+
+def _in_words(scope: Scope) -> str:
+    match scope.kind:
+        case ScopeKind.DAY | ScopeKind.MONTH:
+            return f"the {scope.kind.value} budget of {scope.period}"
+        case ScopeKind.KEY:
+            return f"the spend limit of key {scope.key}"
+        case _:
+            return f"the {scope.kind.value} budget"
 
 
 def circuits(keys: Mapping[str, KeyHealth]) -> Iterator[Matter]:

@@ -77,7 +77,7 @@ class Alerter:
             day, month = periods(now)
             found = [*matters.budgets(holds.limited_windows(connection, day, month))]
             scopes = {
-                text: holds.project_of_scope(connection, scope.kind.value, scope.key)
+                scope: holds.project_of_scope(connection, scope.kind.value, scope.key)
                 for text in holds.scopes(connection)
                 for scope in (Scope.parse(text),)
             }

@@ -1,17 +1,22 @@
 """Alerts reach people by each way that is set, once, also when a way fails or a matter flickers."""
 
 import json
+import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 from sqlalchemy import insert
 from standardwebhooks import Webhook
 
+from shared.budget.model import Scope, ScopeKind
 from shared.budget.windows import periods
 from shared.clock import utc_now
 from shared.db.engine import Database
@@ -200,6 +205,52 @@ def test_a_password_is_sent_over_tls_only(mailbox: Mailbox, board: Board) -> Non
     assert "hidden" not in repr(SlackChannel("https://example.org/hidden"))
     assert WebhookChannel(f"{board.url}/hook").tell(notice()) is None
     assert WebhookChannel("http://127.0.0.1:1/hidden").tell(notice()) == "no answer"
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+def test_over_tls_a_login_is_sent_to_the_server_of_that_name_and_to_no_other(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = Path(__file__).parent / "hooks_example.pem"
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    resolve = socket.getaddrinfo
+
+    def here(host: str, *rest: Any, **more: Any) -> Any:
+        return resolve("127.0.0.1" if host == "hooks.example" else host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", here)
+    mailbox = Mailbox(tls, at_once=scheme == "smtps")
+    try:
+        told = {
+            host: MailChannel(
+                f"{scheme}://us%40er:p%3Aw@{host}:{mailbox.port}", "a@b.c", ("d@e.f",)
+            ).tell(notice())
+            for host in ("127.0.0.1", "hooks.example")
+        }
+    finally:
+        mailbox.close()
+    assert told == {"127.0.0.1": "SSLCertVerificationError", "hooks.example": None}
+    assert mailbox.logins == [("us@er", "p:w")]
+    assert len(mailbox.received) == 1
+
+
+def test_batches_that_used_up_their_own_limits_are_one_matter_of_their_project() -> None:
+    scopes = {Scope(ScopeKind.BATCH, f"batch_{n}"): "acme" for n in (2, 1, 3)}
+    scopes |= {Scope(ScopeKind.MONTH, "acme", "2026-11"): "acme"}
+    scopes |= {Scope(ScopeKind.KEY, "key_7"): "acme"}
+    told = {matter.key: matter for matter in matters.held(scopes)}
+    assert list(told) == [
+        "budget.exhausted:month:acme:2026-11",
+        "budget.exhausted:key:key_7",
+        "budget.exhausted:batches:acme",
+    ]
+    month, key, batches = (matter.message for matter in told.values())
+    assert "the month budget of 2026-11 is used up" in month
+    assert "the spend limit of key key_7 is used up" in key
+    assert "batch batch_1 and 2 more" in batches
+    assert "resume" in batches
 
 
 def test_settings_that_cannot_work_are_named() -> None:
