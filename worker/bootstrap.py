@@ -6,6 +6,7 @@ recorder thread that writes, and one heart that renews the leases.
 
 import asyncio
 import concurrent.futures
+import itertools
 import os
 import socket
 import threading
@@ -84,7 +85,9 @@ class WorkerProcess:
         self._node = node
         self._started_at = utc_now()
         self.database = Database(
-            settings.resolved_database_url, look_every_s=SELDOM_S if for_batches else OFTEN_S
+            settings.resolved_database_url,
+            look_every_s=SELDOM_S if for_batches else OFTEN_S,
+            by_keys=True,
         )
         self._redis = connect(settings)
         self._loop, self._thread = _start_loop()
@@ -99,7 +102,8 @@ class WorkerProcess:
         self._posting = Posting(settings.metrics_dir, figures.tallies)
         self._served = serve_own(settings.metrics_port, figures.tallies)
         self._posted = _run_in(self._loop, keep_posted(self._posting, figures.lag))
-        self._heart = Heart(self._beat, settings.lease_s / 3)
+        self._beats = itertools.count()
+        self._heart = Heart(self._beat, settings.lease_s / 6)
         self._heart.start()
 
     def begin_to_stop(self) -> None:
@@ -130,8 +134,11 @@ class WorkerProcess:
             self.tracing.close()
 
     def _beat(self) -> None:
-        self.runner.beat()
+        self.runner.renew()
+        if next(self._beats) % 2:
+            return
         with self.database.transaction() as connection:
+            self.runner.note_called_off(connection)
             workers.beat(
                 connection,
                 self._node,

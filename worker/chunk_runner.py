@@ -6,10 +6,10 @@ in hand fall to about that number, whichever chunks they belong to: a chunk that
 slowest job keeps its thread and nothing else, and leases are held only for work about to begin.
 
 Rescue is by leases in the database: the heart (a thread of its own) renews the claims of this
-process every third of a lease. When it stops, the rescuer gives the jobs to others, and nothing
-this process writes about them afterwards counts. On shutdown, jobs whose calls are in flight are
-finished within the grace time, the rest is handed back unpaid; what hangs beyond that is left to
-the rescuer, like a dead worker's.
+process, those that have been held for a sixth of a lease; most jobs end before. When it stops, the
+rescuer gives the jobs to others, and nothing this process writes about them afterwards counts. On
+shutdown, jobs whose calls are in flight are finished within the grace time, the rest is handed back
+unpaid; what hangs beyond that is left to the rescuer, like a dead worker's.
 
 When a worker dies, nobody knows which of its jobs it was. So a job on its last chance is run by
 itself, with nothing else in the process: if that one dies too, no innocent job is set aside with
@@ -52,6 +52,8 @@ ResultT = TypeVar("ResultT")
 _READ_AGAIN_S = 0.5
 _DECIDED_AT_ONCE = 20
 """Jobs: they hold the loop for a millisecond, then others have their turn."""
+_RENEWED_AFTER = 1 / 6
+"""Of a lease. With a beat every sixth of it each claim is good for two thirds at any time."""
 
 RoutingPolicyOf = Callable[[Mapping[str, Any]], RoutingPolicy]
 """Makes the policy of a project from the `routing` column of its row."""
@@ -99,7 +101,7 @@ class ChunkRunner:
         self._alone = threading.Lock()
         self._wants_to_be_alone = False
         self._under_way: set[asyncio.Task[Any]] = set()
-        self._tokens: set[str] = set()
+        self._leases: dict[str, datetime] = {}  # of each claim token, until when
         self._called_off: dict[int, JobStatus] = {}
         self._stopping = threading.Event()
 
@@ -149,7 +151,8 @@ class ChunkRunner:
             return len(claimed.jobs)
         finally:
             self._leave(room)
-            self._tokens.discard(token)
+            with self._lock:
+                self._leases.pop(token, None)
 
     def _suspects(self, job_ids: Sequence[int]) -> Sequence[int]:
         with self._database.reading() as connection:
@@ -187,16 +190,23 @@ class ChunkRunner:
         with self._quiet:
             return self._quiet.wait_for(lambda: not self._chunks, timeout_s)
 
-    def beat(self) -> None:
-        """Renew the leases of this process's claims, and learn which batches were called off."""
-        tokens = list(self._tokens)
-        until = self._clock() + timedelta(seconds=self._lease_s)
+    def renew(self) -> None:
+        """Renew the leases of this process's claims that have not just begun; call it every sixth
+        of a lease. Where there is nothing to renew, the database is not asked.
+        """
+        until = self._lease_end()
+        aged = until - timedelta(seconds=self._lease_s * _RENEWED_AFTER)
+        tokens = [token for token, end in list(self._leases.items()) if end <= aged]
+        if not tokens:
+            return
         with self._database.transaction() as connection:
-            if tokens:
-                jobs.renew(connection, tokens, until)
-            ending = batches.open_batches(
-                connection, BatchStatus.CANCELLING, BatchStatus.FINALIZING
-            )
+            jobs.renew(connection, tokens, until)
+        with self._lock:
+            self._leases.update({token: until for token in tokens if token in self._leases})
+
+    def note_called_off(self, connection: Connection) -> None:
+        """Learn which batches were called off: of these nothing more is begun."""
+        ending = batches.open_batches(connection, BatchStatus.CANCELLING, BatchStatus.FINALIZING)
         self._called_off = {
             row.number: (
                 JobStatus.CANCELLED if row.status == BatchStatus.CANCELLING else JobStatus.EXPIRED
@@ -248,12 +258,14 @@ class ChunkRunner:
             if not self._unfinished:
                 self._quiet.notify_all()
 
+    def _lease_end(self) -> datetime:
+        return self._clock() + timedelta(seconds=self._lease_s)
+
     def _claim(
         self, job_ids: Sequence[int], token: str, deaths_below: int | None
     ) -> _Claimed | None:
         # The heart must know the token before the first lease could lapse.
-        self._tokens.add(token)
-        until = self._clock() + timedelta(seconds=self._lease_s)
+        self._leases[token] = until = self._lease_end()
         with self._database.transaction() as connection:
             if not jobs.claim(connection, job_ids, token, until, deaths_below=deaths_below):
                 return None

@@ -97,11 +97,14 @@ def update_rows(
         )
     else:
         sets = ", ".join(f"{name} = r.{name}" for name in columns[1:])
+        # By the limit PostgreSQL sees that they are few beside the table, however new that is:
+        # otherwise it may read the whole index and look each row up among these.
+        few = f"(SELECT * FROM {_recordset(table, columns)} LIMIT %(limit)s) AS r"
         statement = (
-            f"UPDATE {table.name} AS t SET {sets} FROM {_recordset(table, columns)} "
+            f"UPDATE {table.name} AS t SET {sets} FROM {few} "
             f"WHERE t.{key} = r.{key} AND t.status = '{status}'"
         )
-        _execute_json(connection, statement, table, columns, rows)
+        _execute_json(connection, statement, table, columns, rows, {"limit": len(rows)})
 
 
 def add_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
@@ -166,11 +169,12 @@ def _execute_json(
     table: Table,
     columns: tuple[str, ...],
     rows: Sequence[Row],
+    more: Mapping[str, int] = {},
 ) -> None:
     converters = _converters(table, columns, is_sqlite=False)
     made = rows if not converters else [_converted(row, converters) for row in rows]
     text = orjson.dumps(made, default=dict).decode()
-    connection.exec_driver_sql(statement, {"rows": text})
+    connection.exec_driver_sql(statement, {"rows": text, **more})
 
 
 def _execute_values(

@@ -5,6 +5,10 @@ call nobody knows of; group commit pays the fsync once for many rows. Writers ta
 at BEGIN (IMMEDIATE), so a transaction never fails half way because another one wrote meanwhile.
 Who waits for that lock looks every few milliseconds, and those whom somebody waits for look more
 often: SQLite itself would look ever more seldom, up to a tenth of a second apart.
+
+PostgreSQL: the connection that was used last is used next, since each prepares its statements for
+itself. Workers find every row by its key, so theirs plan each statement once and never by reading a
+whole table, which PostgreSQL else prefers whenever its statistics are old.
 """
 
 import sqlite3
@@ -34,9 +38,18 @@ one that hangs (SIGSTOP, a frozen machine) is cut off by PostgreSQL then."""
 class Database:
     """One process's door to the database; thread-safe, opens connections as they are needed."""
 
-    def __init__(self, url: str, *, pool_size: int = 8, look_every_s: float = OFTEN_S) -> None:
-        """look_every_s: at SQLite's write lock while another transaction holds it."""
-        self.engine = make_engine(url, pool_size=pool_size)
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 8,
+        look_every_s: float = OFTEN_S,
+        by_keys: bool = False,
+    ) -> None:
+        """look_every_s: at SQLite's write lock while another transaction holds it. by_keys: every
+        row is found by a key or an index; what reads whole tables would be slow.
+        """
+        self.engine = make_engine(url, pool_size=pool_size, by_keys=by_keys)
         self._look_every_s = look_every_s
 
     @property
@@ -104,7 +117,7 @@ def _reason(error: DBAPIError) -> str:
     return str(error.orig).strip().splitlines()[0][:200] if error.orig else "no reason given"
 
 
-def make_engine(url: str, *, pool_size: int = 8) -> Engine:
+def make_engine(url: str, *, pool_size: int = 8, by_keys: bool = False) -> Engine:
     """An engine with hidden parameters (they hold prompts) and the settings each database needs."""
     if url.startswith("sqlite"):
         engine = create_engine(
@@ -123,22 +136,34 @@ def make_engine(url: str, *, pool_size: int = 8) -> Engine:
         pool_size=pool_size,
         max_overflow=32,
         pool_pre_ping=True,
+        pool_use_lifo=True,
         pool_timeout=10,
         connect_args={
             "connect_timeout": 5,
             "application_name": "promptmill",
-            "options": _postgres_options(),
+            "options": _postgres_options(by_keys=by_keys),
         },
     )
 
 
-def _postgres_options() -> str:
+_BY_KEYS = {
+    "plan_cache_mode": "force_generic_plan",
+    "random_page_cost": "0.1",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+
+
+def _postgres_options(*, by_keys: bool) -> str:
     limits = {
         "statement_timeout": _STATEMENT_TIMEOUT_S,
         "lock_timeout": _LOCK_TIMEOUT_S,
         "idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION_S,
     }
-    return "-c timezone=UTC" + "".join(f" -c {name}={s * 1000}" for name, s in limits.items())
+    values = {"timezone": "UTC", **{name: str(s * 1000) for name, s in limits.items()}}
+    values |= _BY_KEYS if by_keys else {}
+    return " ".join(f"-c {name}={value}" for name, value in values.items())
 
 
 def _on_sqlite_connect(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:

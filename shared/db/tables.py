@@ -417,8 +417,6 @@ results = Table(
     CheckConstraint("(error IS NULL) = (status = 'completed')", name="an_error_or_an_answer"),
 )
 
-_OPEN = "status = 'open'"
-
 attempts = Table(
     "attempts",
     metadata,
@@ -459,7 +457,6 @@ attempts = Table(
     CheckConstraint("(ended_at IS NULL) = (status = 'open')", name="open_until_ended"),
     CheckConstraint("status <> 'free' OR cost_nusd = 0", name="free_costs_nothing"),
     Index(None, "job_id"),
-    Index("ix_attempts_open", "id", sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)),
 )
 
 spend = Table(

@@ -44,7 +44,7 @@ from worker.maintenance.cost_learner import CostLearner
 from worker.maintenance.feedback_learner import FeedbackLearner
 from worker.maintenance.hold_releaser import HoldReleaser
 from worker.maintenance.job_rescuer import JobRescuer
-from worker.maintenance.job_stager import JobStager
+from worker.maintenance.job_stager import PROJECT_WINDOW, JobStager
 from worker.maintenance.leadership import RENEW_EVERY_S, Leadership
 from worker.maintenance.ledger_reconciler import LedgerReconciler
 from worker.maintenance.outbox_relay import OutboxRelay
@@ -78,13 +78,14 @@ def rounds_of(
     stager = JobStager(database, publisher, chunk_size=settings.chunk_size)
     rescuer = JobRescuer(database, ledger, max_deaths=settings.max_deaths, lease_s=settings.lease_s)
     reconciler = LedgerReconciler(database, ledger, retention_days=days)
+    half_a_window = PROJECT_WINDOW * settings.chunk_size // 2
     pruner = Pruner(database, retention_days=days, spool=settings.home_dir / "spool")
     return [
         Round("job_rescuer", rescuer, 2.0, 0.5, rests=False),
         Round("answer_sharer", AnswerSharer(database), 5.0, 0.2),
         Round("batch_closer", BatchCloser(database), 2.0, 0.5),
         Round("hold_releaser", HoldReleaser(database, ledger), 1.0, 1.0),
-        Round("job_stager", stager, 1.0, 0.2, rests=False),
+        Round("job_stager", stager, 1.0, 0.2, rests=False, hurries_from=half_a_window),
         Round("budget_announcer", BudgetAnnouncer(database), 2.0, 2.0),
         Round("outbox_relay", OutboxRelay(database, tracing), 1.0, 0.1, rests=False, found=relayed),
         Round("budget_allotter", BudgetAllotter(database), 1.0, 0.5),

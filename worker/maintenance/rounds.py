@@ -37,8 +37,8 @@ class Repairer(Protocol):
 @dataclass(frozen=True, slots=True)
 class Round:
     """A repairer and how often it looks: every `idle_s`, and every `busy_s` while it finds
-    something. One that bounds its own looking needs no rest. `found` is called when it found
-    something.
+    something, at least `hurries_from`. One that bounds its own looking needs no rest. `found` is
+    called when it found something.
     """
 
     name: str
@@ -46,13 +46,14 @@ class Round:
     idle_s: float
     busy_s: float
     rests: bool = True
+    hurries_from: int = 1
     found: Callable[[], None] | None = None
 
 
 def pause_after(round_: Round, repaired: int, took_s: float) -> float:
     """Seconds until the next look. Pure."""
     if repaired:
-        return round_.busy_s
+        return round_.busy_s if repaired >= round_.hurries_from else round_.idle_s
     rest = min(took_s * _REST_FACTOR, _LONGEST_REST_S) if round_.rests else 0.0
     return max(round_.idle_s, rest)
 

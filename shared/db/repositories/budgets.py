@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from shared.db.repositories.batches import id_range
+from shared.db.repositories.open_intents import are_open
 from shared.db.tables import api_keys, attempts, batches, budget_announcements, projects, spend
 from shared.domain.attempt import AttemptStatus
 from shared.domain.job import LINE_BITS, MAX_LINES
@@ -41,7 +42,7 @@ def window_purse(connection: Connection, project_id: str, kind: str, period: str
         )
     ).scalar_one_or_none()
     open_query = select(attempts.c.id, attempts.c.reserved_nusd).where(
-        attempts.c.status == AttemptStatus.OPEN, attempts.c.project_id == project_id
+        are_open(connection), attempts.c.project_id == project_id
     )
     if kind != "total":
         open_query = open_query.where(attempts.c[kind] == period)
@@ -58,7 +59,7 @@ def batch_purse(connection: Connection, batch_id: str) -> Purse:
     if row is None:
         return Purse(0, 0, {})
     open_query = select(attempts.c.id, attempts.c.reserved_nusd).where(
-        attempts.c.status == AttemptStatus.OPEN,
+        are_open(connection),
         attempts.c.job_id.between(*id_range(row.number)),
     )
     return Purse(row.max_cost_nusd, row.cost_nusd, _amounts(connection, open_query))
@@ -78,7 +79,7 @@ def key_purse(connection: Connection, key_id: str) -> Purse:
     open_query = (
         select(attempts.c.id, attempts.c.reserved_nusd)
         .join(batches, attempts.c.job_id.between(first, first + MAX_LINES))
-        .where(attempts.c.status == AttemptStatus.OPEN, batches.c.key_id == key_id)
+        .where(are_open(connection), batches.c.key_id == key_id)
     )
     spent_nusd = int(kept) + int(key.pruned_nusd)
     return Purse(key.spend_limit_nusd, spent_nusd, _amounts(connection, open_query))

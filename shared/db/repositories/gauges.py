@@ -22,6 +22,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from shared.db.repositories.open_intents import are_open
 from shared.db.tables import (
     OPEN_BATCH,
     SUBMITTED_BATCH,
@@ -33,7 +34,6 @@ from shared.db.tables import (
     webhook_deliveries,
     worker_heartbeats,
 )
-from shared.domain.attempt import AttemptStatus
 
 
 def open_batches(connection: Connection) -> Sequence[Any]:
@@ -67,7 +67,7 @@ def open_attempts(connection: Connection) -> Sequence[Any]:
         attempts.c.project_id,
         func.count().label("count"),
         func.sum(attempts.c.reserved_nusd).label("reserved_nusd"),
-    ).where(attempts.c.status == AttemptStatus.OPEN)
+    ).where(are_open(connection))
     return connection.execute(query.group_by(attempts.c.project_id)).all()
 
 

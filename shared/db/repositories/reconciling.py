@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, select
 
+from shared.db.repositories.open_intents import are_open
 from shared.db.tables import attempts, batches, projects, spend
 from shared.domain.attempt import AttemptStatus
 from shared.domain.batch import TERMINAL
@@ -14,7 +15,7 @@ def scopes_with_open_intents(connection: Connection) -> set[str]:
     """The text of every scope on which a call that is under way weighs."""
     query = (
         select(attempts.c.job_id, attempts.c.project_id, attempts.c.day, attempts.c.month)
-        .where(attempts.c.status == AttemptStatus.OPEN)
+        .where(are_open(connection))
         .distinct()
     )
     texts: set[str] = set()

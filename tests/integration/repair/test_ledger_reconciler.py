@@ -157,6 +157,7 @@ def test_lost_counters_are_rebuilt_from_rows_and_open_intents(
 ):
     number = mill.batch(2, max_cost_nusd=5000)
     mill.spend(number, 1, 900)
+    mill.claim(number, 2)
     intent = mill.intent(number, 2, 500)
     mill.open_scopes(number)
     mill.reserve(intent, number)

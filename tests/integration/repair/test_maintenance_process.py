@@ -227,6 +227,12 @@ def test_an_idle_repairer_that_looks_long_rests_a_hundred_times_as_long():
     assert pause_after(round_, 0, 60.0) == 30.0
 
 
+def test_a_repairer_that_finds_little_may_take_its_time():
+    round_ = Round("any", Working(), idle_s=1.0, busy_s=0.2, hurries_from=10)
+    assert pause_after(round_, 9, 0.001) == 1.0
+    assert pause_after(round_, 10, 0.001) == 0.2
+
+
 def test_every_repairer_of_the_room_has_its_round(settings: Settings):
     database = Database(settings.resolved_database_url)
     names = {round_.name for round_ in rounds_of(settings, database)}
