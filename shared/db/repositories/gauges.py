@@ -158,7 +158,7 @@ def processes(connection: Connection, since: datetime) -> Sequence[Any]:
 def calls_by_provider(connection: Connection) -> Sequence[Any]:
     """Rows (provider, count): paid calls under way."""
     query = select(attempts.c.provider, func.count().label("count"))
-    query = query.where(attempts.c.status == AttemptStatus.OPEN)
+    query = query.where(are_open(connection))
     return connection.execute(query.group_by(attempts.c.provider)).all()
 
 
