@@ -21,6 +21,7 @@ _START_HEAD, _START_TAIL = 130, 60
 # Words, numbers, line breaks (one for several), and any other sign by itself.
 _TOKEN = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*|0+(?:[.,]0+)*|\n|[^\w\s]|_+")
 _LINE_BREAKS = re.compile(r"\n\s+")
+_DIGIT = re.compile("[1-9]")
 _DIGITS: Final = {ord(digit): "0" for digit in "123456789"}
 
 _CODE_LINE = rule(
@@ -87,7 +88,9 @@ def read_features(prompt: str) -> Features:
     if len(prompt) > HEAD_CHARS + TAIL_CHARS:
         text = prompt[:HEAD_CHARS] + "\n" + prompt[-TAIL_CHARS:]
     text = text.strip()
-    plain = text.lower().translate(_DIGITS)
+    plain = text.lower()
+    if _DIGIT.search(plain):
+        plain = plain.translate(_DIGITS)
     if "\n" in plain:
         plain = _LINE_BREAKS.sub("\n", plain)
     tokens = _TOKEN.findall(plain)

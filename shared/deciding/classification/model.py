@@ -12,6 +12,7 @@ from functools import lru_cache
 from importlib.resources import files
 from itertools import repeat
 from math import exp
+from struct import Struct
 from typing import Any, Final
 
 import orjson
@@ -21,12 +22,12 @@ from shared.domain.inference import TaskType
 
 FILE: Final = "model.json"
 _BITS: Final = 32
-_MASK: Final = (1 << _BITS) - 1
 _HALF: Final = 1 << (_BITS - 1)
 _FINENESS: Final = 64
 _SHARES: Final = (0, *(round(_FINENESS / known**0.5) for known in range(1, 64)))
 # What makes each of so many numbers positive, so that none borrows from its neighbour.
 _HALVES: Final = tuple(sum(_HALF << (_BITS * n) for n in range(count)) for count in range(9))
+_PLACES: Final = tuple(Struct(f"<{count}I") for count in range(9))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class TaskModel:
     ) -> tuple[TaskType, float]:
         """The likeliest task type, and the confidence in it, 0..1; `words`: at most 63."""
         total = sum(map(self.points.get, signals, repeat(0)), self.bias)
-        known = [meaning for word in words if (meaning := self.meanings.get(word)) is not None]
+        known = [found for found in map(self.meanings.get, words) if found is not None]
         total += sum(known) * _SHARES[len(known)]
         points = unpacked(total, len(self.classes))
         most = max(points)
@@ -125,8 +126,9 @@ def packed(row: Sequence[int]) -> int:
 
 def unpacked(total: int, count: int) -> list[int]:
     """The sums of `count` numbers that were packed."""
-    total += _HALVES[count]
-    return [((total >> place) & _MASK) - _HALF for place in range(0, _BITS * count, _BITS)]
+    places = _PLACES[count]
+    shifted = places.unpack((total + _HALVES[count]).to_bytes(places.size, "little"))
+    return [points - _HALF for points in shifted]
 
 
 def _tuples(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,10 @@ REASONING, QA = TaskType.COMPLEX_REASONING, TaskType.SIMPLE_QA
 
 Cue = tuple[TaskType, float, str]
 
+# Two sets meet faster than a set and the keys of a dictionary.
+_WORDS: Final = frozenset(ANYWHERE)
+_COMMANDS: Final = frozenset(COMMANDS)
+
 _MAX_WORD_POINTS: Final = 6.0
 _MAX_REASONS: Final = 4
 NOTHING_TO_READ: Final = Classification(QA, 0.1, 0.2, ("no words to go by",))
@@ -86,7 +90,7 @@ def _cues(features: Features) -> Iterator[Cue]:
 def _word_cues(features: Features) -> Iterator[Cue]:
     found: dict[TaskType, list[tuple[float, str]]] = {}
     # In order, since of two equal cues the first counts: every process decides alike.
-    for word in sorted(features.distinct & ANYWHERE.keys()):
+    for word in sorted(features.distinct & _WORDS):
         kind, worth = ANYWHERE[word]
         found.setdefault(kind, []).append((worth, word))
     # A long prompt meets many words by chance: each one says less.
@@ -95,7 +99,7 @@ def _word_cues(features: Features) -> Iterator[Cue]:
         words.sort(key=lambda entry: (-entry[0], entry[1]))
         worth = min(_MAX_WORD_POINTS, sum(points for points, _ in words) * damping)
         yield kind, worth, "words: " + ", ".join(word for _, word in words[:3])
-    for word in sorted(features.commands & COMMANDS.keys()):
+    for word in sorted(features.commands & _COMMANDS):
         kind, worth = COMMANDS[word]
         yield kind, worth * damping, f"an instruction opens with {word!r}"
 
@@ -148,7 +152,7 @@ def _writing_cues(features: Features) -> Iterator[Cue]:
     if _ROLE.search(features.shape[:100]):
         yield CREATIVE, 3.5, "asks to play a part"
     words = features.word_count
-    told = not features.ends_with_question and not (features.commands & COMMANDS.keys())
+    told = not features.ends_with_question and features.commands.isdisjoint(_COMMANDS)
     plain = not features.formulas and not features.code_lines and features.speakers < 2
     if told and plain and 8 <= words <= 120 and features.opening not in QUESTIONS:
         worth = 3.0 if features.opening in NARRATION else 2.0
@@ -161,7 +165,11 @@ def _question_cues(features: Features) -> Iterator[Cue]:
         return
     if features.opening in QUESTIONS and features.numbers <= 2:
         yield QA, 5.0 if words <= 20 else 3.0, "a short question"
-    elif features.distinct & ASKING and words <= 16 and not features.commands & COMMANDS.keys():
+    elif (
+        words <= 16
+        and not features.distinct.isdisjoint(ASKING)
+        and features.commands.isdisjoint(_COMMANDS)
+    ):
         yield QA, 2.0, "a question within"
     if features.ends_with_question and features.questions == 1 and features.numbers <= 2:
         yield QA, 1.5, "one question"
