@@ -22,8 +22,9 @@ from typing import Final
 from producer.planning.batch_cost import BatchCost, batch_cost
 from producer.planning.line_costs import CallCost, LineCost, answer_within
 from shared.deciding.answer_kinds import MARKS, AnswerKind, kind_of_task
+from shared.deciding.cost_tallies import BatchSums, Tally
 from shared.deciding.estimation import EXPECTED_OUTPUT_TOKENS
-from shared.deciding.expectations import BatchSums, Expectations, Tally
+from shared.deciding.expectations import Expectations
 from shared.domain.inference import TaskType, Tier
 
 _RATES: Final = {"small": (0.2, 1.2), "middle": (2.0, 12.0), "large": (4.0, 20.0)}  # nUSD*1e-3

@@ -9,8 +9,9 @@ from typing import Final
 from shared.catalog.pricing import cost_nusd
 from shared.catalog.spec import ModelSpec
 from shared.deciding.answer_kinds import kind_of, kind_of_task
+from shared.deciding.cost_tallies import FRAME_BYTES
 from shared.deciding.estimation import demand_of, max_tokens_for, worst_cost_nusd
-from shared.deciding.expectations import FRAME_BYTES, Expectation, Expectations
+from shared.deciding.expectations import Expectation, Expectations
 from shared.domain.decisions import Classification, Route
 from shared.domain.inference import Request, Usage
 

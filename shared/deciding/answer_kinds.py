@@ -1,17 +1,18 @@
 """What kind of answer a prompt asks for, as far as it says so: what answers are learned by. Pure.
 
 A kind has a name and a usual length to start from. It is what the prompt asks for in so many words
-("only the letter", "in one sentence", "500 words"), a limit that is itself a wish (16 tokens), or
-else its task type. Beside it stand marks of the template that a prompt may be made from: how it
-begins, how it ends, the stored template's name. Prompts of one template share a mark, in this batch
-and the next, and their answers resemble each other far more than those of a task type do.
+("only the letter", "in one sentence", "500 words"), what a limit below the usual length leaves of
+its task type, or else its task type. Beside it stand marks of the template that a prompt may be
+made from: how it begins, how it ends, the stored template's name. Prompts of one template share a
+mark, in this batch and the next, and their answers resemble each other far more than those of a
+task type do.
 
 What is asked for is read at a prompt's beginning and end only, where instructions stand; what lies
 between is material. A model need not obey: what it wrote is learned for the kind all the same.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2s
 from typing import Final
 
@@ -24,13 +25,16 @@ _MADE, _BEGINS, _ENDS = MARKS = ("made:", "begins:", "ends:")
 """What a mark's name starts with: of a stored template, a beginning, an end."""
 _TOKENS_PER_WORD: Final = 1.35
 _SMALL_SHARE: Final = 0.5  # of a usual answer: a limit below it says how much is wanted
-_FILLED: Final = 0.6  # of such a limit
 _MOST_WORDS: Final = 20_000
 
 # Of a logarithm: how far the priors may be off, by how plainly a length was asked for.
 _DOUBT_OF_TASK: Final = 0.8
-_DOUBT_OF_WORDS: Final = 0.35
-_DOUBT_OF_PHRASE: Final = 0.7
+_DOUBT_OF_WORDS: Final = 0.6
+_DOUBT_OF_PHRASE: Final = 1.2
+
+LIMITED: Final = "limit:"
+TASKS: Final = frozenset(task_type.value for task_type in TaskType)
+_OF_WORDS: Final = "words:"
 
 _PHRASES: Final = (
     (
@@ -62,13 +66,29 @@ _DIGITS: Final = re.compile(r"\d+")
 @dataclass(frozen=True, slots=True)
 class AnswerKind:
     """name: of the kind. tokens: of a usual answer, before any was seen. doubt: standard deviation
-    of the logarithm of what that may be off. marks: of the template it may be made from.
+    of the logarithm of what that may be off. limits: the kind that a small limit cuts, whose
+    answers tell of it until its own are known. marks: of the template it may be made from.
     """
 
     name: str
     tokens: float
     doubt: float
+    limits: "AnswerKind | None" = None
     marks: tuple[str, ...] = ()
+
+
+def is_mark(kind: str) -> bool:
+    """Whether this is the mark of a template, and no kind's name."""
+    return kind.startswith(MARKS)
+
+
+def usual_tokens(kind: str) -> float | None:
+    """How long answers of the kind of this name usually are; None where its name does not tell."""
+    if kind in TASKS:
+        return EXPECTED_OUTPUT_TOKENS[TaskType(kind)]
+    if kind.startswith(_OF_WORDS):
+        return _TOKENS_PER_WORD * 0.75 * 2.0 ** int(kind.removeprefix(_OF_WORDS))
+    return next((tokens for name, tokens, _ in _PHRASES if name == kind), None)
 
 
 def kind_of_task(task_type: TaskType) -> AnswerKind:
@@ -80,7 +100,7 @@ def kind_of(request: Request, task_type: TaskType) -> AnswerKind:
     """The kind of answer that a request asks for."""
     text = request.last_user_text
     asked = _asked(request, text, task_type)
-    return AnswerKind(asked.name, asked.tokens, asked.doubt, _marks(request, text))
+    return replace(asked, marks=_marks(request, text))
 
 
 def _asked(request: Request, text: str, task_type: TaskType) -> AnswerKind:
@@ -88,7 +108,7 @@ def _asked(request: Request, text: str, task_type: TaskType) -> AnswerKind:
     if (wished := _WORDS.search(read)) is not None:
         words = min(_MOST_WORDS, int(wished[1].replace(",", "")))
         if words > 1:
-            name = f"words:{words.bit_length()}"
+            name = f"{_OF_WORDS}{words.bit_length()}"
             return AnswerKind(name, words * _TOKENS_PER_WORD, _DOUBT_OF_WORDS)
     for name, tokens, phrase in _PHRASES:
         if phrase.search(read) is not None:
@@ -96,7 +116,8 @@ def _asked(request: Request, text: str, task_type: TaskType) -> AnswerKind:
     usual = kind_of_task(task_type)
     limit = request.max_tokens
     if limit is not None and 0 < limit < _SMALL_SHARE * usual.tokens:
-        return AnswerKind(f"limit:{limit.bit_length()}", _FILLED * limit, _DOUBT_OF_PHRASE)
+        name = f"{LIMITED}{limit.bit_length()}:{task_type}"
+        return replace(usual, name=name, limits=usual)
     if request.wants_json:
         return AnswerKind("json", usual.tokens, _DOUBT_OF_TASK)
     return usual

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.deciding.answer_kinds import kind_of
-from shared.deciding.expectations import FRAME_BYTES, BatchSums
+from shared.deciding.cost_tallies import FRAME_BYTES, BatchSums
 from shared.domain.inference import Request, TaskType
 
 _LEAST_JOBS: Final = 8

@@ -13,21 +13,15 @@ template taught stands over what its kind taught, and that over the prior.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from math import exp, inf, log, sqrt
-from typing import Final, Self
+from typing import Final
 
-from shared.deciding.answer_kinds import MARKS, AnswerKind
+from shared.deciding.answer_kinds import AnswerKind, is_mark
+from shared.deciding.cost_tallies import Tally
+from shared.deciding.habits import WEAK_WEIGHT, Habits
 from shared.domain.inference import Tier
 
-HALF_LIFE_S: Final = 30 * 86_400.0
-"""After this time a batch counts half."""
-FRAME_BYTES: Final = 42
-"""Of a stored request with one message, what is not the prompt."""
-
-# What is left of the earlier ones after each batch: at most about ten count, so that a project
-# whose work changes is followed.
-_KEPT_EACH: Final = 0.9
 # How far what is known may be off, as the standard deviation of a logarithm: a model beside the
 # others on the same kind, and a template beside its kind.
 _DOUBT_BETWEEN_MODELS: Final = 0.4
@@ -40,100 +34,11 @@ _BATCH_SPREAD_WEIGHT: Final = 3.0
 # The spread of answers within a batch as a share of their mean, and its worth in answers.
 _SPREAD: Final = 0.8
 _SPREAD_WEIGHT: Final = 10.0
-# A batch of so many answers tells as much of its mean as of the noise in it.
-_HALF_TOLD: Final = 10.0
-# The share of weak answers before any was seen, and how many answers that is worth.
-_WEAK: Final = {Tier.CHEAP: 0.12, Tier.MID: 0.06, Tier.HIGH: 0.03}
-_WEAK_WEIGHT: Final = 8.0
 # What teaches a template at all: the weight of a batch with some half a dozen answers of it.
 _KNOWN: Final = 0.35
 _TOKENS_PER_BYTE: Final = 0.25
 _BYTES_WEIGHT: Final = 2_000.0
 _LATENCY_WEIGHT: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class BatchSums:
-    """Sums over the paid answers of one model of one kind in one batch.
-
-    output_squares: of their output tokens. input_bytes: of the stored requests, without the frame
-    (`FRAME_BYTES` each). weak: answers that the judge refused. latency_ms: over `timed` answers.
-    longest: the longest answer in tokens.
-    """
-
-    answers: int
-    output_tokens: int
-    output_squares: float
-    input_tokens: int
-    input_bytes: int
-    weak: int
-    latency_ms: int = 0
-    timed: int = 0
-    longest: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What is kept per model and kind: sums over batches, older ones for less.
-
-    batches, log_mean, log_squares, noise, log_longest: sums over batches, each weighted by how well
-    its mean is told (near 1 for more than a few dozen answers): the weight, the logarithm of its
-    mean answer in tokens, that squared, the variance that chance alone gives that logarithm, and
-    the logarithm of its longest answer.
-    relative_squares: of the spread within batches, as a share of their means squared, per answer.
-    """
-
-    answers: float = 0.0
-    relative_squares: float = 0.0
-    input_tokens: float = 0.0
-    input_bytes: float = 0.0
-    weak: float = 0.0
-    latency_ms: float = 0.0
-    timed: float = 0.0
-    batches: float = 0.0
-    log_mean: float = 0.0
-    log_squares: float = 0.0
-    noise: float = 0.0
-    log_longest: float = 0.0
-
-    @classmethod
-    def of(cls, sums: BatchSums) -> Self:
-        """What one batch says."""
-        if sums.answers < 1 or sums.output_tokens < 1:
-            return cls()
-        mean = sums.output_tokens / sums.answers
-        relative = max(0.0, sums.output_squares / sums.answers / mean**2 - 1.0)
-        weight = sums.answers / (sums.answers + _HALF_TOLD)
-        told = log(mean)
-        return cls(
-            answers=sums.answers,
-            relative_squares=relative * sums.answers,
-            input_tokens=sums.input_tokens,
-            input_bytes=sums.input_bytes,
-            weak=sums.weak,
-            latency_ms=sums.latency_ms,
-            timed=sums.timed,
-            batches=weight,
-            log_mean=weight * told,
-            log_squares=weight * told**2,
-            noise=weight * relative / sums.answers,
-            log_longest=weight * log(max(1, sums.longest, mean)),
-        )
-
-    def with_batch(self, batch: "Tally", passed_s: float) -> "Tally":
-        """With another batch's say, `passed_s` seconds after the last one."""
-        kept = _KEPT_EACH * 0.5 ** (max(0.0, passed_s) / HALF_LIFE_S)
-        return self.times(kept).plus(batch)
-
-    def times(self, share: float) -> "Tally":
-        """All sums for this share of their worth."""
-        return Tally(*(getattr(self, field.name) * share for field in fields(self)))
-
-    def plus(self, other: "Tally") -> "Tally":
-        """Both together."""
-        return Tally(
-            *(getattr(self, field.name) + getattr(other, field.name) for field in fields(self))
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,14 +75,15 @@ class Expectations:
         self._by_kind: dict[str, dict[str, Tally]] = defaultdict(dict)
         for (model, kind), tally in (tallies or {}).items():
             self._by_kind[kind][model] = tally
-        self._told: dict[tuple[str, str, str], Expectation] = {}
+        self._habits = Habits(self._by_kind)
+        self._told: dict[tuple[str, str, int, str], Expectation] = {}
         self._between = _between_batches(self._learned(marked=False), _BATCH_SPREAD)
         self._between_alike = _between_batches(self._learned(marked=True), _TEMPLATE_SPREAD)
 
     def of(self, model: str, tier: Tier, kind: AnswerKind) -> Expectation:
         """What is expected of this model, which is of this tier, where this is asked for."""
         mark = self._known_mark(kind)
-        key = model, kind.name, mark
+        key = model, kind.name, round(kind.tokens), mark
         told = self._told.get(key)
         if told is None:
             told = self._plain(model, tier, kind)
@@ -198,10 +104,12 @@ class Expectations:
     def _plain(self, model: str, tier: Tier, kind: AnswerKind) -> Expectation:
         own, others = self._own_and_others(model, kind.name)
         between, degrees = self._between
-        prior = log(kind.tokens), kind.doubt**2
-        middle, doubt = _posterior(prior, others, between**2)
+        if kind.limits is not None and own.batches + others.batches < _KNOWN:
+            # The limit cuts what is expected without it.
+            return replace(self._plain(model, tier, kind.limits), group=kind.name)
+        middle, doubt = _posterior(self._habits.length(kind), others, between**2)
         middle, doubt = _posterior((middle, doubt + _DOUBT_BETWEEN_MODELS**2), own, between**2)
-        weak, weak_doubt = _share(_WEAK[tier], own)
+        weak, weak_doubt = _share(self._habits.weak(model, tier, kind.name), own)
         read = [
             seen[model]
             for name, seen in self._by_kind.items()
@@ -258,11 +166,6 @@ class Expectations:
         return seen.get(model, Tally()), others
 
 
-def is_mark(kind: str) -> bool:
-    """Whether this is the mark of a template, and no kind's name."""
-    return kind.startswith(MARKS)
-
-
 def _posterior(prior: tuple[float, float], seen: Tally, variance: float) -> tuple[float, float]:
     """Mean and variance of a normal mean after what was seen, with this variance per batch."""
     mean, doubt = prior
@@ -282,8 +185,8 @@ def _spread(usual: float, own: Tally) -> float:
 
 def _share(usual: float, own: Tally) -> tuple[float, float]:
     """The chance of a weak answer, and its standard deviation as a share of it."""
-    weak = _WEAK_WEIGHT * usual + own.weak
-    good = _WEAK_WEIGHT * (1.0 - usual) + max(0.0, own.answers - own.weak)
+    weak = WEAK_WEIGHT * usual + own.weak
+    good = WEAK_WEIGHT * (1.0 - usual) + max(0.0, own.answers - own.weak)
     return weak / (weak + good), sqrt(good / (weak * (weak + good + 1.0)))
 
 

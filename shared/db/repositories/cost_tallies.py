@@ -24,7 +24,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from shared.db.repositories.batches import id_range
 from shared.db.tables import COST_SUMS, attempts, cost_tallies, jobs, results
 from shared.deciding.batch_sums import PaidAnswer
-from shared.deciding.expectations import BatchSums, Tally
+from shared.deciding.cost_tallies import BatchSums, Tally
 from shared.domain.attempt import AttemptStatus, Purpose
 from shared.domain.inference import TaskType
 

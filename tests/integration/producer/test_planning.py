@@ -9,7 +9,7 @@ import pytest
 from producer.api.shapes.batches import ReportShape
 from producer.bootstrap import ProducerContext
 from shared.db.repositories import batch_plans, cost_tallies
-from shared.deciding.expectations import is_mark
+from shared.deciding.answer_kinds import is_mark
 from shared.domain.inference import TaskType
 from tests.integration.producer.finished import finish, number_of
 from tests.integration.producer.test_api_batches import JSONL, made

@@ -2,9 +2,9 @@
 
 import pytest
 
-from shared.deciding.answer_kinds import AnswerKind, kind_of
+from shared.deciding.answer_kinds import AnswerKind, is_mark, kind_of, kind_of_task
 from shared.deciding.batch_sums import PaidAnswer, sums_of
-from shared.deciding.expectations import FRAME_BYTES, is_mark
+from shared.deciding.cost_tallies import FRAME_BYTES
 from shared.domain.inference import Request, TaskType
 
 
@@ -39,11 +39,10 @@ def test_what_stands_in_the_middle_of_a_long_prompt_is_material_and_no_wish():
     assert kind("Compare these texts. " + "x " * 200 + material + "y " * 200).name == "analysis"
 
 
-def test_a_small_limit_is_a_wish_and_a_usual_one_is_none():
-    assert (kind("Compare them.", 16).name, kind("Compare them.", 16).tokens) == (
-        "limit:5",
-        pytest.approx(9.6),
-    )
+def test_a_small_limit_makes_a_kind_of_its_own_and_a_usual_one_none():
+    told = kind("Compare them.", 16)
+    assert told.name == "limit:5:analysis"
+    assert told.limits == kind_of_task(TaskType.ANALYSIS)
     assert kind("Compare them.", 1000).name == "analysis"
 
 

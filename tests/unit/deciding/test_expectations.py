@@ -7,22 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.deciding.answer_kinds import MARKS, AnswerKind, kind_of_task
+from producer.planning.line_costs import answer_within
+from shared.deciding.answer_kinds import MARKS, AnswerKind, kind_of, kind_of_task
+from shared.deciding.cost_tallies import HALF_LIFE_S, BatchSums, Tally
 from shared.deciding.estimation import EXPECTED_OUTPUT_TOKENS
-from shared.deciding.expectations import (
-    HALF_LIFE_S,
-    BatchSums,
-    Expectation,
-    Expectations,
-    Tally,
-)
-from shared.domain.inference import TaskType, Tier
+from shared.deciding.expectations import Expectation, Expectations
+from shared.domain.inference import Request, TaskType, Tier
 
 CODING, FACTS = kind_of_task(TaskType.CODING), kind_of_task(TaskType.SIMPLE_QA)
 
 
 def of(expectations: Expectations, model: str = "m", kind: AnswerKind = CODING) -> Expectation:
     return expectations.of(model, Tier.CHEAP, kind)
+
+
+def asked_for(text: str, max_tokens: int | None = None) -> AnswerKind:
+    messages = ({"role": "user", "content": text},)
+    return kind_of(Request(messages=messages, max_tokens=max_tokens), TaskType.CODING)
 
 
 def known(*seen: tuple[str, Tally], kind: str = CODING.name) -> Expectations:
@@ -68,12 +69,14 @@ def test_a_project_that_has_run_batches_is_known_by_them():
     assert told.doubt < 0.15
 
 
-def test_what_one_model_writes_tells_something_of_another_on_the_same_tasks_only():
+def test_what_one_model_writes_tells_something_of_another_and_less_of_other_tasks():
     seen = known(("m", after(*[batch(mean=50)] * 6)))
     other = of(seen, "other")
     assert 50 < other.output_tokens < CODING.tokens / 2
     assert of(seen).doubt < other.doubt
-    assert of(seen, "other", FACTS).output_tokens == pytest.approx(FACTS.tokens)
+    elsewhere = of(seen, "other", FACTS)
+    assert other.output_tokens / CODING.tokens < elsewhere.output_tokens / FACTS.tokens < 1
+    assert elsewhere.doubt > other.doubt
 
 
 def test_a_template_that_was_seen_says_more_than_its_kind_and_one_that_was_not_says_nothing():
@@ -134,3 +137,32 @@ def test_whatever_was_seen_what_is_expected_is_a_usable_figure(batches: list[Bat
     )  # fmt: skip
     assert all(math.isfinite(figure) and figure > 0 for figure in figures)
     assert told.weak < 1
+
+
+def test_a_kind_that_was_not_seen_is_expected_as_others_of_the_project_were():
+    long = known(("m", after(*[batch(mean=3 * round(CODING.tokens), weak=120)] * 4)))
+    fact = of(long, kind=FACTS)
+    assert 1.3 * FACTS.tokens < fact.output_tokens < 3 * FACTS.tokens
+    assert fact.weak > 1.2 * of(Expectations(), kind=FACTS).weak
+
+
+def test_where_wishes_for_a_length_are_not_heeded_the_next_is_not_believed():
+    word, sentence = (asked_for(text) for text in ("Answer yes or no.", "Say it in one sentence."))
+    heeded = known(("m", after(*[batch(mean=6)] * 3)), kind=word.name)
+    ignored = known(("m", after(*[batch(mean=200)] * 3)), kind=word.name)
+    assert of(heeded, kind=sentence).output_tokens == pytest.approx(sentence.tokens, rel=0.1)
+    assert of(ignored, kind=sentence).output_tokens == pytest.approx(200, rel=0.3)
+
+
+def test_what_a_small_limit_leaves_follows_from_what_is_written_without_it():
+    seen = Expectations({("m", CODING.name): after(*[batch(mean=100)] * 3)})
+    short = asked_for("Write a function.", max_tokens=16)
+    expected, mean, _ = answer_within(of(seen, kind=short), 16)
+    assert (mean, expected.weak) == (pytest.approx(16, rel=0.05), pytest.approx(1, abs=0.1))
+    own = replace(batch(mean=10, weak=8, spread=0.2), longest=16)
+    learned = Expectations(
+        {("m", CODING.name): after(batch(mean=100)), ("m", short.name): after(*[own] * 3)}
+    )
+    expected, mean, _ = answer_within(of(learned, kind=short), 16)
+    assert mean == pytest.approx(10, rel=0.2)
+    assert expected.weak < 0.1
