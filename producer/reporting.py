@@ -1,8 +1,11 @@
 """The report on a batch: what it cost, where the money went, and what climbing brought."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
+from producer.planning.running import SoFar, in_the_end
+from shared.clock import utc_now
 from shared.db.engine import Database
 from shared.db.repositories import batch_plans, duplicates, results
 from shared.db.repositories.batches import BatchRow
@@ -84,7 +87,7 @@ def _pilot(pilot: Any) -> dict[str, Any]:
 
 def _predicted(plan: Any, batch: BatchRow) -> dict[str, Any]:
     """What was expected of the batch before its first job ran, beside what has become of it; where
-    it has not ended, `actual` is what there is so far.
+    it has not ended, `actual` is what there is so far, and `now` what is expected since.
     """
     expected = plan.forecast["cost_nusd"]
     ended_at = batch.completed_at or batch.expired_at or batch.cancelled_at or batch.failed_at
@@ -97,6 +100,7 @@ def _predicted(plan: Any, batch: BatchRow) -> dict[str, Any]:
         "unroutable": plan.forecast["unroutable"],
         "seconds": plan.forecast["seconds"],
         "allotment": plan.forecast.get("allotment"),
+        "now": None if ended_at is not None else _now(plan.forecast, batch, began_at),
         "actual": {
             "is_final": ended_at is not None,
             **_money("cost", batch.cost_nusd),
@@ -105,6 +109,14 @@ def _predicted(plan: Any, batch: BatchRow) -> dict[str, Any]:
             "seconds": None if ended_at is None else (ended_at - began_at).total_seconds(),
         },
     }
+
+
+def _now(forecast: Mapping[str, Any], batch: BatchRow, began_at: datetime) -> dict[str, Any]:
+    asked = max(0, batch.total - batch.rejected)
+    ended = batch.completed + batch.failed + batch.cancelled + batch.expired - batch.rejected
+    elapsed_s = (utc_now() - began_at).total_seconds()
+    so_far = SoFar(asked, max(0, min(asked, ended)), batch.cost_nusd, elapsed_s)
+    return in_the_end(forecast["cost_nusd"], forecast["seconds"], so_far)
 
 
 def _model(row: Any) -> dict[str, Any]:

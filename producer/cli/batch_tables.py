@@ -160,6 +160,10 @@ def _show_predicted(report: dict[str, Any]) -> None:
         f"{'it cost' if actual['is_final'] else 'so far'} {money(actual['cost_nusd'])}"
         + (f" ({actual['of_p50']:.0%} of the likely)" if actual["of_p50"] is not None else "")
     )
+    now = predicted.get("now")
+    if now:
+        likely = now["cost_nusd"]
+        say(f"in the end likely {money(likely['p50'])}, hardly above {money(likely['p95'])}")
 
 
 def _show_repeated(report: dict[str, Any]) -> None:

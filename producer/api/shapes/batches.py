@@ -299,6 +299,28 @@ class ActualShape(Shape):
     seconds: float | None
 
 
+class LikelyShape(Shape):
+    """Nano-dollars: the middle, and what it hardly exceeds."""
+
+    p50: Nusd
+    p95: Nusd
+
+
+class LikelyTextsShape(Shape):
+    """The same in USD."""
+
+    p50: UsdText
+    p95: UsdText
+
+
+class NowShape(Shape):
+    """What a running batch is expected to have cost in the end, by its own answers so far."""
+
+    cost_nusd: LikelyShape
+    cost_usd: LikelyTextsShape
+    seconds_left: float
+
+
 class PredictedShape(Shape):
     """What was expected of a batch before its first job ran."""
 
@@ -309,6 +331,7 @@ class PredictedShape(Shape):
     unroutable: int
     seconds: float
     allotment: dict[str, Any] | None
+    now: NowShape | None = Field(description="null once the batch has ended.")
     actual: ActualShape
 
 

@@ -53,6 +53,7 @@ def test_a_batch_keeps_what_was_expected_of_it_and_the_report_tells_both(
     report = api.get(f"/v1/batches/{batch}/report").json()
     ReportShape.model_validate(report, strict=True)  # as its page says
     predicted = report["predicted"]
+    assert predicted["now"] is None
     assert predicted["cost_nusd"] == expected["cost_nusd"]
     assert predicted["models"] == expected["models"]
     actual = predicted["actual"]
@@ -72,6 +73,9 @@ def test_the_prediction_stands_before_the_first_job_ran(
     batch = made(api, LINES)["id"]
     predicted = api.get(f"/v1/batches/{batch}/report").json()["predicted"]
     assert predicted["cost_nusd"]["p50"] > 0
+    now = predicted["now"]
+    assert now["cost_nusd"]["p50"] == predicted["cost_nusd"]["p50"]
+    assert now["seconds_left"] == predicted["seconds"]
     assert predicted["actual"] == {
         "is_final": False, "cost_nusd": 0, "cost_usd": "0.0", "of_p50": 0.0, "within_p95": True,
         "seconds": None,
