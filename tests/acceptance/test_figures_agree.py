@@ -1,13 +1,27 @@
-"""One amount, many places: API, command line, metrics, database and the providers' own bill."""
+"""One amount, many places: API, command line, console, metrics, database, the providers' own bill.
 
+What a page of the console draws of its desk's figures is looked at in `test_console`.
+"""
+
+import json
+import math
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Select, func, select
 
-from shared.db.engine import Database
+from producer import bootstrap
+from producer.access import digest_of
+from producer.analytics import Period
+from producer.bootstrap import ProducerContext
+from producer.cli.main import run_command
+from producer.console.desk import Desk
+from producer.console.session import Reader
 from shared.db.tables import attempts, results, spend, usage
 from shared.settings import Settings
 from tests.acceptance.whole_mill import PATIENCE_S, WholeMill
@@ -26,39 +40,59 @@ def scraped(mill: WholeMill) -> Figures:
     return found
 
 
-def summed(mill: WholeMill, *queries: "Select[tuple[int | None]]") -> list[int]:
-    url = mill.env.get("PROMPTMILL_DATABASE_URL", "")
-    settings = Settings(_env_file=None, home=mill.home, database_url=url)
-    database = Database(settings.resolved_database_url)
-    try:
-        with database.reading() as connection:
-            return [int(connection.execute(query).scalar_one() or 0) for query in queries]
-    finally:
-        database.close()
+def summed(context: ProducerContext, *queries: "Select[tuple[int | None]]") -> list[int]:
+    with context.database.reading() as connection:
+        return [int(connection.execute(query).scalar_one() or 0) for query in queries]
 
 
-def test_every_place_tells_the_same_nano_dollars(mill: WholeMill) -> None:
+@pytest.fixture
+def context(mill: WholeMill, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProducerContext]:
+    """The mill's own home, database and Redis, seen from this process."""
+    for name, value in mill.env.items():
+        monkeypatch.setenv(name, value)
+    context = bootstrap.build(Settings(_env_file=None))
+    yield context
+    context.close()
+
+
+def said(capfd: pytest.CaptureFixture[str], *words: str) -> Any:
+    """What a command says, run in this process: a process of its own takes ten times as long."""
+    capfd.readouterr()
+    assert run_command([*words, "--json"]) == 0, words
+    return json.loads(capfd.readouterr().out)
+
+
+def test_every_place_tells_the_same_nano_dollars(
+    mill: WholeMill, context: ProducerContext, capfd: pytest.CaptureFixture[str]
+) -> None:
     weak = [{"match": {"model": "tiny", "contains": "odd"}, "fault": "weak"}]
     lost = [{"match": {"contains": "lost"}, "fault": "garbage"}]
     mill.simulator.set_scenario({"latency_ms": 5, "rules": [*weak, *lost]})
     project = mill.project()
-    mill.say("budget", "set", "--project", project, "--total", "5")
+    said(capfd, "budget", "set", "--project", project, "--total", "5")
     before = scraped(mill)
     lines = [
         {"prompt": f"What is {n} + {n}? {('odd', 'even')[n % 2]}", "max_tokens": 50 + n}
         for n in range(12)
     ]
     lines.append({"prompt": "This one is lost.", "max_tokens": 50})
-    batch = mill.submit(lines, "--project", project)
+    batch = said(capfd, "submit", mill.file(lines), "--project", project)
     ended = mill.ended(batch["id"])["promptmill"]
 
     cost, unconfirmed = ended["cost_nusd"], ended["unconfirmed_nusd"]
     assert cost > unconfirmed > 0
-    report = mill.json("report", batch["id"])
+    calls = mill.simulator.calls()
+    assert sum(call["cost_nusd"] for call in calls if call["outcome"] != "garbage") == (
+        cost - unconfirmed
+    )
+    report = said(capfd, "report", batch["id"])
     assert (report["total_cost_nusd"], report["unconfirmed_nusd"]) == (cost, unconfirmed)
     assert sum(row["cost_nusd"] for row in report["by_model"]) == cost
-    assert sum(line["cost_nusd"] for line in mill.results(batch["id"])) == cost
-    assert mill.json("status", batch["id"])["cost_nusd"] == cost
+    (said_of_it,) = said(capfd, "analytics", "usage", "--project", project)["data"]
+    assert said_of_it["cost_nusd"] == cost
+    assert said(capfd, "status", batch["id"])["cost_nusd"] == cost
+    told_lines = mill.http.get(f"/v1/batches/{batch['id']}/results").text.splitlines()
+    assert sum(json.loads(line)["cost_nusd"] for line in told_lines) == cost
 
     mine = {"project": project}
     for group in ("day", "model", "provider", "project", "purpose", "task_type"):
@@ -68,14 +102,60 @@ def test_every_place_tells_the_same_nano_dollars(mill: WholeMill) -> None:
     told = mill.http.get("/v1/analytics/usage", params={**mine, "group_by": "task_type"}).json()
     assert {row["task_type"]: row["cost_nusd"] for row in told["data"]} == by_task_type
 
-    windows = mill.json("budget", "show", "--project", project)["windows"]
+    assert_the_console_says_so(mill, context, project, batch["id"], cost)
+
+    windows = said(capfd, "budget", "show", "--project", project)["windows"]
     assert {window["spent_nusd"] for window in windows} == {cost}
     assert {window["reserved_nusd"] for window in windows} == {0}
 
+    assert_the_database_says_so(context, project, cost)
+
+    told_by_metrics = scraped(mill)
+    for window in ("day", "month", "total"):
+        place = (("project", project), ("window", window))
+        assert told_by_metrics["promptmill_spent_nusd"][place] == cost
+        assert told_by_metrics["promptmill_unconfirmed_nusd"][place] == unconfirmed
+    (limited,) = [
+        row
+        for row in said(capfd, "top")["budgets"]
+        if row["project"] == project and row["window"] == "total"
+    ]
+    assert (limited["spent_nusd"], limited["left_nusd"]) == (cost, 5_000_000_000 - cost)
+
+    # What processes count arrives within a second or two, and is of everybody.
+    made = summed(
+        context, select(func.count()).select_from(attempts).where(attempts.c.project_id == project)
+    )[0]
+    deadline = time.monotonic() + PATIENCE_S
+    while counted(told_by_metrics) - counted(before) < made:
+        assert time.monotonic() < deadline, told_by_metrics["promptmill_attempts_total"]
+        time.sleep(0.2)
+        told_by_metrics = scraped(mill)
+    climbs = told_by_metrics["promptmill_escalations_total"]
+    assert sum(climbs.values()) >= report["escalations"]["climbs"] > 0
+    saved = saved_once_summed(mill, project)
+    assert saved["cost_nusd"] == cost
+    assert saved["always_strongest_nusd"] == report["always_strongest_nusd"]
+
+
+def assert_the_console_says_so(
+    mill: WholeMill, context: ProducerContext, project: str, batch: str, cost: int
+) -> None:
+    reader = Reader(digest_of(mill.admin_key), math.inf, ZoneInfo("UTC"), None, project)
+    desk = Desk(context, reader, lambda: None)
+    today = Period.read(None, None, context.clock())
+    assert desk.report(batch)["total_cost_nusd"] == cost
+    assert desk.batch(batch)["promptmill"]["cost_nusd"] == cost
+    assert sum(span["cost_nusd"] for span in desk.spending(batch)) == cost
+    assert sum(row["cost_nusd"] for row in desk.usage(today, ("model",))) == cost
+    assert {window["spent_nusd"] for window in desk.budget(project)["windows"]} == {cost}
+
+
+def assert_the_database_says_so(context: ProducerContext, project: str, cost: int) -> None:
     for_project = attempts.c.project_id == project
     assert (
         summed(
-            mill,
+            context,
             select(func.sum(attempts.c.cost_nusd)).where(for_project),
             select(func.sum(usage.c.cost_nusd)).where(usage.c.project_id == project),
             select(func.sum(spend.c.spent_nusd)).where(
@@ -87,32 +167,6 @@ def test_every_place_tells_the_same_nano_dollars(mill: WholeMill) -> None:
         )
         == [cost] * 4
     )
-
-    told_by_metrics = scraped(mill)
-    for window in ("day", "month", "total"):
-        place = (("project", project), ("window", window))
-        assert told_by_metrics["promptmill_spent_nusd"][place] == cost
-        assert told_by_metrics["promptmill_unconfirmed_nusd"][place] == unconfirmed
-    (limited,) = [
-        row
-        for row in mill.json("top")["budgets"]
-        if row["project"] == project and row["window"] == "total"
-    ]
-    assert (limited["spent_nusd"], limited["left_nusd"]) == (cost, 5_000_000_000 - cost)
-
-    # What processes count arrives within a second or two, and is of everybody.
-    made = summed(mill, select(func.count()).select_from(attempts).where(for_project))[0]
-    deadline = time.monotonic() + PATIENCE_S
-    while counted(told_by_metrics) - counted(before) < made:
-        assert time.monotonic() < deadline, told_by_metrics["promptmill_attempts_total"]
-        time.sleep(0.2)
-        told_by_metrics = scraped(mill)
-    climbs = told_by_metrics["promptmill_escalations_total"]
-    assert sum(climbs.values()) >= report["escalations"]["climbs"] > 0
-    saved = saved_once_summed(mill, project)
-    assert saved["cost_nusd"] == cost
-    assert saved["always_strongest_nusd"] == report["always_strongest_nusd"]
-    assert "Promptmill" in mill.say("top")
 
 
 def counted(figures: Figures) -> float:

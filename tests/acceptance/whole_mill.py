@@ -57,7 +57,7 @@ class WholeMill:
         }
         self._child: ChildProcess | None = None
         self._files = 0
-        self.address = ""
+        self.address = self.admin_key = ""
 
     def start(self) -> None:
         """Come up with two workers: 64 threads, and up to 512 calls in flight."""
@@ -71,11 +71,11 @@ class WholeMill:
             if not self._child.is_alive or time.monotonic() > deadline:
                 raise RuntimeError(f"it did not come up:\n{self._child.log_tail(40)}")
             time.sleep(0.05)
-        key = (self.home / "admin.key").read_text().strip()
+        self.admin_key = (self.home / "admin.key").read_text().strip()
         self.address = address.read_text().strip()
         self.http = httpx.Client(
             base_url=self.address,
-            headers={"authorization": f"Bearer {key}"},
+            headers={"authorization": f"Bearer {self.admin_key}"},
             timeout=PATIENCE_S,
             trust_env=False,
         )
