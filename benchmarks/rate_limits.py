@@ -1,10 +1,10 @@
 """`python -m benchmarks.rate_limits [--rpm N] [--tpm N] [--seconds N]`: limits held, not hit.
 
-The simulator keeps its limits like a vendor's (token buckets of `--burst-s` seconds) and answers
-429 above them; the catalog names the same limits. A batch longer than the measured time is run by
-several worker processes. Told is what the simulator let in during that time, in percent of the
-limit, the share of calls it refused, and what our processes took meanwhile. Exit code 1 under 97 %
-or from 1 % on.
+The simulator keeps its limits like a vendor's (buckets of `--burst-s` seconds, or minutes) and
+answers 429 above them; the catalog names the same limits. A batch longer than the measured time is
+run by several worker processes. Told is what the simulator let in during that time, in percent of
+the limit, the share of calls it refused, and what our processes took meanwhile. Exit code 1 under
+97 % or from 1 % on. All kinds of limits side by side, without the mill: `benchmarks.limit_kinds`.
 """
 
 import argparse
@@ -41,6 +41,10 @@ def _seen(simulator: SimulatorServer) -> tuple[int, int, int]:
     return bill["calls"], tokens, refused
 
 
+def _kept(given: argparse.Namespace) -> dict[str, Any]:
+    return {"burst_s": given.burst_s, "window": given.window, "counts": given.counts}
+
+
 def measure(given: argparse.Namespace, folder: Path) -> tuple[float, float, float]:
     """Percent of the limit that was used, percent of the calls that were refused, and percent of a
     core that our processes took.
@@ -56,7 +60,7 @@ def measure(given: argparse.Namespace, folder: Path) -> tuple[float, float, floa
         simulator.start()
         simulator.set_prices(_prices())
         simulator.set_scenario(
-            {"latency_ms": given.latency_ms, "limits": [{"burst_s": given.burst_s, **limits}]}
+            {"latency_ms": given.latency_ms, "limits": [{**_kept(given), **limits}]}
         )
         lines = "".join(f"{name} = {value}\n" for name, value in limits.items())
         url = f"{simulator.url}/bench/v1"
@@ -86,6 +90,8 @@ def main() -> int:
     parser.add_argument(
         "--burst-s", type=float, default=1.0, help="what the provider lets through at once"
     )
+    parser.add_argument("--window", default="bucket", help="or fixed, or sliding: the minute's")
+    parser.add_argument("--counts", default="corrected", help="or used: how tokens are counted")
     parser.add_argument("--latency-ms", type=float, default=300.0, help="of a call")
     parser.add_argument("--jobs", type=int, default=0, help="at least; what waits costs, too")
     parser.add_argument("--workers", type=int, default=3, help="worker processes")

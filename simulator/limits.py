@@ -1,6 +1,8 @@
-"""Rate limits per API key, kept like a vendor's: token buckets, and truth in the headers.
+"""Rate limits per API key, kept like a vendor's, and truth in the headers.
 
-Tokens are taken at admission (input and max_tokens) and corrected when the call has ended.
+Tokens are counted as the limit says: `corrected` takes input and max_tokens when the call comes and
+gives back what it did not use when it has ended, `asked` gives nothing back, `used` takes what was
+used when the call has ended.
 """
 
 from collections.abc import Sequence
@@ -9,38 +11,11 @@ from math import ceil
 
 from simulator.exchange import Ask, Problem, Quota
 from simulator.faults import with_wait
+from simulator.gauges import gauge
 from simulator.scenario import Limit
 
 _USUAL_OUTPUT = 256  # counted for a request that names no max_tokens
 _CONCURRENCY_WAIT_S = 1.0
-
-
-class Bucket:
-    """A token bucket of `burst_s` seconds' worth of a rate per minute."""
-
-    def __init__(self, per_minute: float, burst_s: float, now: float) -> None:
-        self.per_minute = per_minute
-        self._rate = per_minute / 60
-        self._capacity = max(1.0, self._rate * burst_s)
-        self.level = self._capacity
-        self._at = now
-
-    def refill(self, now: float) -> None:
-        """Let in what has dripped since the last time."""
-        self.level = min(self._capacity, self.level + (now - self._at) * self._rate)
-        self._at = now
-
-    def wait_s(self, amount: float) -> float:
-        """Seconds until so much can be taken; more than a full bucket waits for a full one."""
-        return max(0.0, (min(amount, self._capacity) - self.level) / self._rate)
-
-    def full_in_s(self) -> float:
-        """Seconds until the bucket is full again."""
-        return (self._capacity - self.level) / self._rate
-
-    def give_back(self, amount: float) -> None:
-        """Return what was taken and not used; a negative amount takes more."""
-        self.level = min(self._capacity, self.level + amount)
 
 
 class _Meter:
@@ -48,8 +23,8 @@ class _Meter:
 
     def __init__(self, limit: Limit, now: float) -> None:
         self.limit = limit
-        self.requests = Bucket(limit.rpm, limit.burst_s, now) if limit.rpm else None
-        self.tokens = Bucket(limit.tpm, limit.burst_s, now) if limit.tpm else None
+        self.requests = gauge(limit.window, limit.rpm, limit.burst_s, now) if limit.rpm else None
+        self.tokens = gauge(limit.window, limit.tpm, limit.burst_s, now) if limit.tpm else None
         self.running = 0
 
     def refusal(self, model: str, tokens: int) -> tuple[str, float] | None:
@@ -57,12 +32,12 @@ class _Meter:
         most = self.limit.concurrency
         if most is not None and self.running >= most:
             return f"Too many concurrent requests for {model}: limit {most}", _CONCURRENCY_WAIT_S
-        for bucket, name, amount in (
+        for one, name, amount in (
             (self.requests, "requests per min (RPM)", 1),
             (self.tokens, "tokens per min (TPM)", tokens),
         ):
-            if bucket is not None and (wait := bucket.wait_s(amount)) > 0:
-                limit, used = int(bucket.per_minute), ceil(bucket.per_minute - bucket.level)
+            if one is not None and (wait := one.wait_s(amount)) > 0:
+                limit, used = int(one.per_minute), ceil(one.per_minute - one.level)
                 figures = f"Limit {limit}, Used {max(0, used)}, Requested {amount}"
                 return f"Rate limit reached for {model} on {name}: {figures}", wait
         return None
@@ -94,7 +69,8 @@ class Admission:
         if self.meter is None:
             return
         self.meter.running -= 1
-        if self.meter.tokens is not None:
+        is_kept = self.meter.limit.counts == "asked" and used_tokens is not None
+        if self.meter.tokens is not None and not is_kept:
             self.meter.tokens.give_back(self.tokens - (used_tokens or 0))
 
 
@@ -122,18 +98,25 @@ class Limits:
         return meter
 
     def _take(self, meter: _Meter, ask: Ask, now: float) -> Admission:
-        for bucket in (meter.requests, meter.tokens):
-            if bucket is not None:
-                bucket.refill(now)
+        for one in (meter.requests, meter.tokens):
+            if one is not None:
+                one.refill(now)
         tokens = ask.input_tokens + (ask.max_tokens or _USUAL_OUTPUT) * ask.choices
+        if meter.limit.counts == "used":
+            tokens = 0
         refusal = meter.refusal(ask.model, tokens)
         if refusal is not None:
             message, wait = refusal
-            problem = with_wait(Problem(429, "rate_limited", message), wait, None, ask.wire)
-            return Admission(quota=meter.quota(), problem=problem)
+            told = Problem(429, "rate_limited", message)
+            problem = with_wait(told, wait, meter.limit.dialect, ask.wire)
+            return Admission(quota=self._told(meter), problem=problem)
         if meter.requests is not None:
-            meter.requests.level -= 1
+            meter.requests.take(1)
         if meter.tokens is not None:
-            meter.tokens.level -= tokens
+            meter.tokens.take(tokens)
         meter.running += 1
-        return Admission(quota=meter.quota(), meter=meter, tokens=tokens)
+        return Admission(quota=self._told(meter), meter=meter, tokens=tokens)
+
+    @staticmethod
+    def _told(meter: _Meter) -> Quota | None:
+        return None if meter.limit.is_silent else meter.quota()

@@ -16,6 +16,10 @@ The same shape in TOML and JSON:
     [[limits]]                     # the first that matches, per API key
     match = { model = "gpt-*" }
     rpm = 60                       # also tpm, concurrency; burst_s = 60 sizes the bucket
+    window = "bucket"              # or "fixed" (the clock's minute), "sliding" (the minute past)
+    counts = "corrected"           # tokens: see `limits.py`; also "asked", "used"
+    silent = false                 # true: no rate-limit headers
+    dialect = "seconds"            # how a refusal tells the wait
 
 Unknown names and wrong types are refused with the place they stand at.
 """
@@ -28,7 +32,7 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 
@@ -36,9 +40,11 @@ from simulator.answers import looks_hard
 from simulator.exchange import Ask
 from simulator.fault_kinds import FAULTS, RETRY_DIALECTS
 from simulator.fields import Fields, ScenarioError
+from simulator.gauges import WINDOWS, Window
 from simulator.usage import MILLION, UsageOptions
 
 WIRES: Final = ("openai", "anthropic", "gemini", "cohere")
+COUNTS: Final = ("corrected", "asked", "used")
 
 _NORMAL: Final = NormalDist()
 _SIGMAS_TO_P95: Final = _NORMAL.inv_cdf(0.95)
@@ -104,6 +110,10 @@ class Limit:
     tpm: float | None = None
     concurrency: int | None = None
     burst_s: float = 60.0
+    window: Window = "bucket"
+    counts: str = "corrected"
+    is_silent: bool = False
+    dialect: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +226,10 @@ def _limit(fields: Fields) -> Limit:
         tpm=fields.number("tpm"),
         concurrency=fields.whole("concurrency"),
         burst_s=fields.number("burst_s") or 60.0,
+        window=cast("Window", fields.text("window", one_of=WINDOWS) or "bucket"),
+        counts=fields.text("counts", one_of=COUNTS) or "corrected",
+        is_silent=fields.flag("silent") or False,
+        dialect=fields.text("dialect", one_of=RETRY_DIALECTS),
     )
     fields.close()
     if limit.rpm == 0 or limit.tpm == 0 or limit.concurrency == 0:

@@ -49,6 +49,9 @@ log = structlog.get_logger(__name__)
 
 ResultT = TypeVar("ResultT")
 
+_BATCH_WAIT_S, _CHAT_WAIT_S = 15.0, 5.0
+"""How long a call waits in the process for its turn at a rate limit: as a batch's, three processes'
+stock of waiting calls; as a chat's, what a person bears."""
 _GRACE_OF_CALLS = 0.8
 
 
@@ -96,7 +99,8 @@ class WorkerProcess:
         self.tracing = begin_tracing(
             "promptmill-worker", job_share=settings.trace_jobs, sent_to=settings.trace_sent_to
         )
-        making = _make(settings, catalog, self.database, opener, figures)
+        turn_wait_s = _BATCH_WAIT_S if for_batches else _CHAT_WAIT_S
+        making = _make(settings, catalog, self.database, opener, figures, turn_wait_s)
         self._in_loop = _run_in(self._loop, making).result(timeout=30)
         self.runner = self._in_loop.runner
         self._posting = Posting(settings.metrics_dir, figures.tallies)
@@ -163,13 +167,14 @@ async def _make(
     database: Database,
     opener: LedgerOpener,
     figures: WorkerFigures,
+    turn_wait_s: float,
 ) -> _InLoop:
     """The parts that live in the loop."""
     redis = connect_async(settings)
     keys = {
         name: resolve_keys(provider, os.environ) for name, provider in catalog.providers.items()
     }
-    caller = ModelCaller.over(catalog, keys, redis)
+    caller = ModelCaller.over(catalog, keys, redis, max_wait_s=turn_wait_s)
     money = Coalescer(AsyncLedger(redis))
     recorder = Recorder(database)
     slots = CallSlots(settings.max_in_flight)

@@ -26,12 +26,13 @@ from worker.providers.errors import (
     ProviderBusy,
     ProviderDown,
     ProviderError,
+    Throttled,
 )
 from worker.providers.health import Available, Barred, HealthBoard
 from worker.providers.hearing import Hearing, Listener
 from worker.providers.http import HttpSender
 from worker.providers.registry import ProviderKey, ProviderRegistry
-from worker.providers.throttle import Delay, Permit, Throttle
+from worker.providers.throttle import LONGEST_PAUSE_S, Delay, Permit, Throttle
 
 _LEAD_S: Final = 0.5
 """How long before its turn a call is admitted, so that reserving and recording it do not delay it:
@@ -97,14 +98,24 @@ class ModelCaller:
         self._max_wait_s = max_wait_s
 
     @classmethod
-    def over(cls, catalog: Catalog, keys: Mapping[str, tuple[str, ...]], redis: Redis) -> Self:
-        """A caller with everything it needs. keys: provider name -> its resolved API keys."""
+    def over(
+        cls,
+        catalog: Catalog,
+        keys: Mapping[str, tuple[str, ...]],
+        redis: Redis,
+        *,
+        max_wait_s: float = 5.0,
+    ) -> Self:
+        """A caller with everything it needs. keys: provider name -> its resolved API keys.
+        max_wait_s: how long a call waits here for its turn to come near.
+        """
         return cls(
             catalog,
             ProviderRegistry(catalog, keys),
             Throttle(redis),
             HealthBoard(redis),
             HttpSender(),
+            max_wait_s=max_wait_s,
         )
 
     def prepare(self, model_name: str, request: Request, max_tokens: int) -> PreparedCall:
@@ -183,6 +194,7 @@ class ModelCaller:
         left_s = admission.turn_at - asyncio.get_running_loop().time()
         if left_s > 0:
             await asyncio.sleep(left_s)
+        await self._throttle.depart(admission.permit)
 
     def withdrawn(self, prepared: PreparedCall, admission: Admission) -> NotAdmitted | None:
         """Why an admitted call must not leave after all: its key fell sick while it waited for a
@@ -207,13 +219,15 @@ class ModelCaller:
         cancelled may have been billed: the caller knows that it cancelled.
         """
         charged: int | None = None
+        read = 0
         try:
             completion = await self._ask(prepared, admission, listener)
-            charged = _tokens_of(completion.usage)
+            charged, read = _tokens_of(completion.usage), completion.usage.total_input_tokens
         except ProviderError as error:
             error.forget(admission.key.secret)
             charged = _tokens_charged(error)
-            self._health.record_failure(admission.key_id, error, is_probe=admission.is_probe)
+            if not self._is_paced(admission, error):
+                self._health.record_failure(admission.key_id, error, is_probe=admission.is_probe)
             raise
         except BaseException:
             self._release_probe(admission)
@@ -224,7 +238,7 @@ class ModelCaller:
         finally:
             self._registry.ended(admission.key_id)
             if charged is not None:
-                self._throttle.correct(admission.permit, charged)
+                self._throttle.correct(admission.permit, charged, input_tokens=read)
             self._throttle.release(admission.permit)
 
     def abandon(self, admission: Admission) -> None:
@@ -247,7 +261,11 @@ class ModelCaller:
         admission: Admission | None = None
         try:
             outcome = await self._throttle.acquire(
-                prepared.provider, key.key_id, tokens, max_wait_s=patience
+                prepared.provider,
+                key.key_id,
+                tokens,
+                output_tokens=prepared.max_output_tokens,
+                max_wait_s=patience,
             )
             if isinstance(outcome, Delay):
                 return outcome
@@ -282,6 +300,15 @@ class ModelCaller:
         except BaseException:
             self._throttle.cancel(permit)
             raise
+
+    def _is_paced(self, admission: Admission, error: ProviderError) -> bool:
+        """Whether a refusal for the rate is all the throttle's: it lets nobody leave for so long. A
+        longer wait is the key's, and jobs go back to the queue.
+        """
+        if not isinstance(error, Throttled) or not admission.permit.is_paced:
+            return False
+        self._throttle.refused(admission.permit, error)
+        return not admission.is_probe and (error.retry_after_s or 0.0) <= LONGEST_PAUSE_S
 
     def _release_probe(self, admission: Admission) -> None:
         if admission.is_probe:

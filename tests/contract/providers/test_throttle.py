@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from shared.catalog.spec import ProviderSpec
 from shared.errors import UnavailableError
 from tests.unit.providers.specs import provider_of
+from worker.providers.errors import Throttled
 from worker.providers.throttle import BURST_US, Delay, Permit, Throttle
 
 KEY = "acme:00000000"
@@ -135,6 +136,70 @@ async def test_who_waits_for_tokens_takes_those_that_an_ended_call_did_not_need(
     throttle.release(first)
     permits = await asyncio.gather(*waiting)
     assert all(isinstance(one, Permit) and one.wait_s <= 1.0 for one in permits)
+    await throttle.aclose()
+
+
+async def test_tokens_are_booked_as_such_calls_have_taken_them(redis: Redis):
+    spec = provider_of("openai", tpm=6000)
+    throttle = Throttle(redis)
+    first = await throttle.acquire(spec, KEY, 1000)
+    assert isinstance(first, Permit)
+    throttle.correct(first, 20)
+    throttle.release(first)
+    await throttle.flush()
+    booked = turns([await throttle.acquire(spec, KEY, 1000, max_wait_s=1.0) for _ in range(2)])
+    assert len(booked) == 2  # taken for all they may take, the second had to wait for ten seconds
+    assert booked[-1] <= 0.25
+    await throttle.aclose()
+
+
+async def test_calls_that_are_late_together_leave_one_after_the_other(workers: list[Throttle]):
+    spec = provider_of("openai", rpm=6000)
+    permits = await ask_all(workers, spec, 60)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await asyncio.gather(*(workers[i % 4].depart(permit) for i, permit in enumerate(permits)))
+    assert loop.time() - began >= (60 - 100 * BURST_US / 1e6 - 11) / 100
+
+
+async def test_after_a_refusal_nobody_leaves_for_as_long_as_was_told(workers: list[Throttle]):
+    spec = provider_of("openai", rpm=6000)
+    refused, other = await ask_all(workers, spec, 2)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    workers[0].refused(refused, Throttled("throttled", "slow down", retry_after_s=0.5))
+    await workers[0].flush()
+    await workers[1].depart(other)
+    assert loop.time() - began >= 0.45
+
+
+async def test_a_provider_that_gives_nothing_back_is_paced_by_what_calls_ask_for(redis: Redis):
+    spec = provider_of("openai", tpm=6000)
+    throttle = Throttle(redis)
+    first = await throttle.acquire(spec, KEY, 100, output_tokens=80)
+    throttle.correct(first, 20, input_tokens=5)
+    throttle.release(first)
+    refused = await throttle.acquire(spec, KEY, 100, output_tokens=80)
+    # Such a wait tells of a minute's worth that is gone, though calls took a fraction of it.
+    throttle.refused(refused, Throttled("throttled", "tokens per min", retry_after_s=40.0))
+    throttle.correct(refused, 0)
+    throttle.release(refused)
+    await throttle.flush()
+    paced = await throttle.acquire(spec, KEY, 100, output_tokens=80)
+    assert isinstance(paced, Permit)
+    assert paced.is_final
+    assert paced.tokens_us == pytest.approx(85 * 10_000, abs=2)
+    await throttle.aclose()
+
+
+async def test_where_many_wait_others_are_told_to_come_back_one_after_the_other(redis: Redis):
+    spec = provider_of("openai", rpm=600)  # ten a second: thirty wait for the next three
+    throttle = Throttle(redis)
+    outcomes = await ask_all([throttle], spec, 100, max_wait_s=2.1)
+    sent_away = sorted(one.seconds for one in outcomes if isinstance(one, Delay))
+    late = [seconds for seconds in sent_away if seconds >= 5.0]
+    assert len(late) >= 40
+    assert late[-1] - late[0] >= (len(late) - 1) * 0.08
     await throttle.aclose()
 
 

@@ -1,0 +1,61 @@
+-- Let calls leave whose turn has come, at their key's rate: who comes late joins the end.
+-- KEYS    per provider key: hash of its rate (fields: `worker.providers.rate_lines`)
+-- ARGV[1] microseconds of rate that may go at once, then per call: 1-based key number, microseconds
+-- that its request takes, that its tokens take, that all tokens take that it asks for (0 none), 1
+-- where nothing is given back
+-- returns per call the microseconds to wait before sending, or a negative number where it must ask
+-- again, once a call has ended or when so many microseconds are over
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local burst, keys, waits = tonumber(ARGV[1]), {}, {}
+local NAMES = {'R', 'T', 'D', 'd', 'k', 'a', 'b', 'm', 'at', 'p', 'n'}
+
+for i = 2, #ARGV, 5 do
+  local number, r, t = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+  local asked, kept = tonumber(ARGV[i + 3]), ARGV[i + 4] == '1'
+  local key = keys[number]
+  if not key then
+    local stored = redis.call('HMGET', KEYS[number], unpack(NAMES))
+    key = {}
+    for j, name in ipairs(NAMES) do key[name] = tonumber(stored[j] or '0') end
+    if key.b == 0 then key.b = 1000000 end
+    key.slow = 1 + math.max(4000, key.m - (now - key.at) / 2000) / 1000000
+    keys[number] = key
+  end
+  if key.k > now then t, kept = asked, true end
+  local owed = (kept or asked == 0) and 0 or key.D - key.b - now
+  local wait = math.max(0, key.p - now)
+  if r > 0 then wait = math.max(wait, key.R - burst - now) end
+  if t > 0 then wait = math.max(wait, key.T - burst - now) end
+  if owed > 0 or wait > 100000 then
+    waits[#waits + 1] = -math.ceil(math.max(owed, wait))
+  else
+    if r > 0 then key.R = math.max(key.R, now) + r * key.slow end
+    if t > 0 then
+      key.T = math.max(key.T, now) + t * key.slow
+      key.d = key.d - asked
+      if not kept then key.D = math.max(key.D, now) + asked * key.slow end
+      key.a = math.max(key.a, now) + asked
+    end
+    -- After a pause the first ones go by themselves: should they be refused, no crowd is.
+    if key.n > 0 then
+      key.n = key.n - 1
+      key.p = key.n > 0 and now + wait + 250000 or 0
+    end
+    waits[#waits + 1] = math.floor(wait)
+  end
+end
+
+for number, key in pairs(keys) do
+  local changed = {'n', key.n}
+  for _, name in ipairs({'R', 'T', 'D', 'd', 'a', 'p'}) do
+    changed[#changed + 1] = name
+    changed[#changed + 1] = string.format('%.0f', key[name])
+  end
+  redis.call('HSET', KEYS[number], unpack(changed))
+  local last = math.max(key.R, key.T, key.D, key.p)
+  if redis.call('PTTL', KEYS[number]) < (last - now) / 1000 + 1000 then
+    redis.call('PEXPIRE', KEYS[number], math.ceil(math.max(0, last - now) / 1000) + 60000)
+  end
+end
+return waits

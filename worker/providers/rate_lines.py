@@ -1,0 +1,162 @@
+"""What Redis remembers of a key's rate, and the verbs on it: the throttle's calls, many in one go.
+
+The hash of a key holds, in microseconds of Redis's clock where nothing else is said:
+
+    r, t     up to when its requests and its tokens are booked: each call takes the time that the
+             key's rate gives it, tokens as many as such calls took so far
+    d        the same with all tokens that they ask for, until they leave
+    R, T, D  up to when calls have left, by each. Booked is ahead of time, and whoever is late then
+             joins the end here: a stall is not followed by a crowd. D is by all tokens they ask for
+    b, g     how far ahead of the clock D may run, and when b may double: a provider that takes all
+             tokens at first and gives back later is not run dry by calls under way. At first a
+             second
+    m, at    how much slower than its limit (millionths, fading by 500 a second), and since when
+    p, n     nobody leaves before p; how many leave by themselves after it
+    e, s     until when refusals tell nothing new, how often in a row it refused
+    a, c     as D where nothing were given back, and how far ahead it was at the first of these
+    h, l     the last step of m (millionths), and the last pause
+    k, kn    until when nothing is given back at the end of a call, and for how long that was
+    f        when the next job that finds no room should come back
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+PREFIX: Final = "{promptmill}:throttle:"
+BURST_US: Final = 200_000  # a fifth of a second's worth may go at once: a minute stays within 0.4 %
+_LUA: Final = Path(__file__).parent / "lua"
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """A call that wants room: what it takes of its key's time, in microseconds (0: no such limit).
+
+    expected, asked: by the tokens that it will take as far as known, and by all that it asks for
+    (its input and max_tokens). wait_us: the longest wait; negative
+    books nothing and asks when to come back.
+    """
+
+    id: str
+    key_id: str
+    max_concurrency: int
+    request_us: int
+    expected_us: int
+    asked_us: int
+    wait_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What became of a booking. note: of a granted one, that nothing is given back;
+    of another, that ending calls make room.
+    """
+
+    is_granted: bool
+    wait_us: int
+    note: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Corrects what a call booked; lease: freed, "" for none. left_us: of its tokens, where it has
+    departed.
+    """
+
+    key_id: str
+    lease: str
+    has_departed: bool = False
+    request_us: int = 0
+    tokens_us: int = 0
+    left_us: int = 0
+    asked_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A call that leaves, and what it takes; is_final: nothing is given back."""
+
+    key_id: str
+    request_us: int
+    tokens_us: int
+    asked_us: int
+    is_final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A call that was refused; told_us: how long to wait, asked_us: 0 where not for its tokens."""
+
+    key_id: str
+    told_us: int
+    asked_us: int
+
+
+class RateLines:
+    """The verbs; each raises what redis raises."""
+
+    def __init__(self, redis: Redis, lease_ms: int) -> None:
+        self._lease_ms = lease_ms
+        verbs = ("acquire", "depart", "give_back", "refuse", "renew")
+        self._scripts = {
+            verb: redis.register_script((_LUA / f"{verb}.lua").read_text("utf-8")) for verb in verbs
+        }
+
+    async def book(self, bookings: Sequence[Booking]) -> list[Answered]:
+        """Book calls in their order."""
+        keys, number = _numbered((one.key_id for one in bookings), ("rate", "leases"))
+        args: list[str | int] = [BURST_US, self._lease_ms]
+        for one in bookings:
+            args += (number(one.key_id), one.max_concurrency, one.request_us, one.expected_us)
+            args += (one.asked_us, one.wait_us, one.id)
+        answers: Any = await self._scripts["acquire"](keys=keys, args=args)
+        return [Answered(bool(granted), wait_us, bool(note)) for granted, wait_us, note in answers]
+
+    async def change(self, changes: Sequence[Change]) -> None:
+        """Correct what was booked."""
+        keys, number = _numbered((one.key_id for one in changes), ("rate", "leases"))
+        args: list[str | int] = []
+        for one in changes:
+            args += (number(one.key_id), one.lease, int(one.has_departed), one.request_us)
+            args += (one.tokens_us, one.left_us, one.asked_us)
+        await self._scripts["give_back"](keys=keys, args=args)
+
+    async def depart(self, departures: Sequence[Departure]) -> list[int]:
+        """Microseconds that each has to wait before it is sent; negative where it must ask again,
+        at the latest so long after.
+        """
+        keys, number = _numbered((one.key_id for one in departures), ("rate",))
+        args: list[str | int] = [BURST_US]
+        for one in departures:
+            args += (number(one.key_id), one.request_us, one.tokens_us, one.asked_us)
+            args.append(int(one.is_final))
+        waits: Any = await self._scripts["depart"](keys=keys, args=args)
+        return list(waits)
+
+    async def refuse(self, refusals: Sequence[Refusal]) -> None:
+        """Learn from refusals."""
+        keys, number = _numbered((one.key_id for one in refusals), ("rate",))
+        args: list[str | int] = []
+        for one in refusals:
+            args += (number(one.key_id), one.told_us, one.asked_us)
+        await self._scripts["refuse"](keys=keys, args=args)
+
+    async def renew(self, leases: Sequence[tuple[str, str]]) -> None:
+        """Keep leases: key id and permit of each."""
+        keys, number = _numbered((key_id for key_id, _ in leases), ("leases",))
+        args: list[str | int] = [self._lease_ms]
+        for key_id, permit in leases:
+            args += (number(key_id), permit)
+        await self._scripts["renew"](keys=keys, args=args)
+
+
+def _numbered(
+    key_ids: Iterable[str], parts: Sequence[str]
+) -> tuple[list[str], Callable[[str], int]]:
+    """The Redis keys of the distinct provider keys, and each one's 1-based number."""
+    numbers = {key_id: i for i, key_id in enumerate(dict.fromkeys(key_ids), start=1)}
+    names = [f"{PREFIX}{part}:{key_id}" for key_id in numbers for part in parts]
+    return names, numbers.__getitem__
