@@ -30,12 +30,13 @@ def fingerprint(request: Request) -> bytes:
         request.max_tokens,
         request.temperature,
         request.fallback_models,
-        request.preferred_models,
         None if weights is None else astuple(weights),
         None if limits == _NO_CONSTRAINTS else astuple(limits),
     )
     if request.response_format is not None or request.extras:
         told += orjson.dumps((request.response_format, sorted(request.extras.items())))
+    if request.preferred_models:
+        told += orjson.dumps({"preferred": request.preferred_models})
     if request.embed is not None:
         told += orjson.dumps(request.embed, option=orjson.OPT_SORT_KEYS)
     return _hashed(told)

@@ -14,7 +14,7 @@ from shared.settings import Settings
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     settings = Settings(_env_file=None, home=tmp_path_factory.mktemp("home"))
-    context = SimpleNamespace(settings=settings, access=None)  # the console keeps it for later
+    context = SimpleNamespace(settings=settings, access=None, tracing=None)  # no request comes
     return create_app(cast("ProducerContext", context)).openapi()
 
 
