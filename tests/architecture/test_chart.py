@@ -49,8 +49,31 @@ def test_every_part_runs_without_rights_and_is_disrupted_one_by_one() -> None:
         budget = things["PodDisruptionBudget", f"pm-{part}"]["spec"]
         selected = budget["selector"]["matchLabels"]
         assert selected.items() <= labels.items()
+    assert not [kind for kind, _ in rendered(disruption={"enabled": False}) if "Budget" in kind]
     hook = things["Job", "pm-migrate"]["metadata"]["annotations"]["helm.sh/hook"]
     assert hook == "pre-install,pre-upgrade"
+
+
+def test_every_part_that_stays_is_probed_where_it_answers_with_the_patience_of_the_values() -> None:
+    for name, container in containers(rendered(probes={"failureThreshold": 9})).items():
+        if name == "migrate":
+            continue
+        probe = container["livenessProbe"]
+        ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+        given = {each["name"]: each["value"] for each in container["env"]}
+        assert probe["failureThreshold"] == 9
+        assert probe["httpGet"]["port"] in ports
+        if name != "api":
+            assert given["PROMPTMILL_METRICS_PORT"] == str(ports["metrics"])
+
+
+def test_secrets_come_by_reference_alone() -> None:
+    things = rendered(existingSecret="mine")
+    for container in containers(things).values():
+        assert container["envFrom"] == [{"secretRef": {"name": "mine"}}]
+        assert not [each for each in container["env"] if "KEY" in each["name"]]
+    reference = things["TriggerAuthentication", "pm-overview"]["spec"]["secretTargetRef"][0]
+    assert (reference["name"], reference["key"]) == ("mine", "PROMPTMILL_ADMIN_KEY")
 
 
 def test_workers_are_scaled_on_the_backlog_that_the_api_tells() -> None:

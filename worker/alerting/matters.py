@@ -36,7 +36,7 @@ def budgets(windows: Sequence[Any]) -> Iterator[Matter]:
             if row.spent_nusd * 100 >= row.limit_nusd * percent:
                 name = ":".join(filter(None, (row.kind, row.project_id, row.period)))
                 message = (
-                    f"{row.project_id}: {percent} % of the {row.kind} budget are spent: "
+                    f"{row.project_id}: {percent} % of the {row.kind} budget is spent: "
                     f"{usd_from_nusd(row.spent_nusd)} of {usd_from_nusd(row.limit_nusd)} USD"
                 )
                 key = f"budget.threshold:{name}:{percent}:{row.limit_nusd}"

@@ -55,9 +55,7 @@ spec:
         - {name: http, containerPort: {{ .port }}}
       livenessProbe:
         httpGet: {path: /health/live, port: http}
-        periodSeconds: 10
-        timeoutSeconds: 5
-        failureThreshold: 6
+        {{- toYaml $root.Values.probes | nindent 8 }}
       readinessProbe:
         httpGet: {path: /health/ready, port: http}
         periodSeconds: 5
@@ -65,6 +63,11 @@ spec:
       {{- else if .metrics }}
       ports:
         - {name: metrics, containerPort: {{ $root.Values.metrics.port }}}
+      # Long enough for a start: it answers as soon as the process is built.
+      livenessProbe:
+        httpGet: {path: /metrics, port: metrics}
+        initialDelaySeconds: 30
+        {{- toYaml $root.Values.probes | nindent 8 }}
       {{- end }}
       {{- if .readyFile }}
       readinessProbe:
@@ -124,6 +127,7 @@ spec:
 {{- end }}
 
 {{- define "promptmill.disruption" -}}
+{{- if .root.Values.disruption.enabled }}
 apiVersion: policy/v1
 kind: PodDisruptionBudget
 metadata:
@@ -131,8 +135,9 @@ metadata:
   labels:
     {{- include "promptmill.labels" . | nindent 4 }}
 spec:
-  maxUnavailable: 1
+  maxUnavailable: {{ .root.Values.disruption.maxUnavailable }}
   selector:
     matchLabels:
       {{- include "promptmill.labels" . | nindent 6 }}
+{{- end }}
 {{- end }}

@@ -181,7 +181,7 @@ def test_budgets_held_jobs_queues_and_webhooks_are_told(
     with database.reading() as connection:
         assert sorted(row.kind for row in alerts.raised(connection)) == kinds
     messages = " ".join(json.loads(body)["message"] for body in board.texts("/hook"))
-    assert "80 % of the day budget are spent: 0.00000085 of 0.000001 USD" in messages
+    assert "80 % of the day budget is spent: 0.00000085 of 0.000001 USD" in messages
 
 
 def test_chunks_that_nobody_takes_are_a_matter() -> None:
