@@ -13,6 +13,10 @@ FIRST_SHARE: Final = 80
 """Percent of a limit from which on its spending is told."""
 
 _ALL: Final = 100
+_STATES: Final = {
+    KeyState.OPEN: " (its calls fail: none but a probe is sent for a while)",
+    KeyState.PAUSED: " (its account refuses us: somebody must mend it)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,8 @@ def circuits(keys: Mapping[str, KeyHealth]) -> Iterator[Matter]:
             sick.setdefault((key.rpartition(":")[0], health.state), []).append(health)
     for (provider, state), several in sorted(sick.items()):
         reason = next((health.reason for health in several if health.reason), "no reason told")
-        message = f"{provider}: {state.value}, keys: {len(several)}: {reason}"
+        what = _STATES.get(state, "")
+        message = f"{provider}: {state.value}{what}, keys: {len(several)}: {reason}"
         key = f"provider.{state.value}:{provider}"
         yield Matter(key, f"provider.{state.value}", "warning", message, lasts_s=30.0)
 
