@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from typing import Final
 
 import structlog
 
@@ -24,6 +25,7 @@ from shared.budget.ledger import Ledger
 from shared.clock import utc_now
 from shared.db.engine import Database
 from shared.db.repositories import workers
+from shared.db.repositories.errands import Errand, errands
 from shared.errors import PromptmillError, UnavailableError
 from shared.queue import bell
 from shared.queue.celery_app import make_celery_app
@@ -58,6 +60,14 @@ from worker.webhooks.sender import Sender
 log = structlog.get_logger(__name__)
 
 _POOL_SIZE = 16
+_OPEN: Final = frozenset({Errand.OPEN_BATCHES})
+_EVENTS: Final = frozenset({Errand.EVENTS})
+_PLANS: Final = frozenset({Errand.PLANS})
+_FEEDBACK: Final = frozenset({Errand.FEEDBACK})
+_ENDED: Final = frozenset({Errand.ENDED_BATCHES})
+_SPENDING: Final = _OPEN | _ENDED
+"""A chat may begin and end between two looks; it waits to be summed up all the same."""
+
 _STOP_WITHIN_S = 3.0
 
 
@@ -81,18 +91,30 @@ def rounds_of(
     half_a_window = PROJECT_WINDOW * settings.chunk_size // 2
     pruner = Pruner(database, retention_days=days, spool=settings.home_dir / "spool")
     return [
-        Round("job_rescuer", rescuer, 2.0, 0.5, rests=False),
-        Round("answer_sharer", AnswerSharer(database), 5.0, 0.2),
-        Round("batch_closer", BatchCloser(database), 2.0, 0.5),
-        Round("hold_releaser", HoldReleaser(database, ledger), 1.0, 1.0),
-        Round("job_stager", stager, 1.0, 0.2, rests=False, hurries_from=half_a_window),
-        Round("budget_announcer", BudgetAnnouncer(database), 2.0, 2.0),
-        Round("outbox_relay", OutboxRelay(database, tracing), 1.0, 0.1, rests=False, found=relayed),
-        Round("budget_allotter", BudgetAllotter(database), 1.0, 0.5),
-        Round("pilot_judge", PilotJudge(database), 1.0, 0.5),
-        Round("cost_learner", CostLearner(database), 5.0, 1.0),
-        Round("feedback_learner", FeedbackLearner(database), 5.0, 1.0),
-        Round("outcome_summer", OutcomeSummer(database), 5.0, 1.0),
+        Round("job_rescuer", rescuer, 2.0, 0.5, rests=False, errands=_OPEN),
+        Round("answer_sharer", AnswerSharer(database), 5.0, 0.2, errands=_OPEN),
+        Round("batch_closer", BatchCloser(database), 2.0, 0.5, errands=_OPEN),
+        Round("hold_releaser", HoldReleaser(database, ledger), 1.0, 1.0, errands=_OPEN),
+        Round(
+            "job_stager", stager, 1.0, 0.2, rests=False, hurries_from=half_a_window, errands=_OPEN
+        ),
+        Round(
+            "budget_announcer", BudgetAnnouncer(database), 2.0, 2.0, errands=_SPENDING, quiet_s=10.0
+        ),
+        Round(
+            "outbox_relay",
+            OutboxRelay(database, tracing),
+            1.0,
+            0.1,
+            rests=False,
+            found=relayed,
+            errands=_EVENTS,
+        ),
+        Round("budget_allotter", BudgetAllotter(database), 1.0, 0.5, errands=_OPEN),
+        Round("pilot_judge", PilotJudge(database), 1.0, 0.5, errands=_OPEN),
+        Round("cost_learner", CostLearner(database), 5.0, 1.0, errands=_PLANS),
+        Round("feedback_learner", FeedbackLearner(database), 5.0, 1.0, errands=_FEEDBACK),
+        Round("outcome_summer", OutcomeSummer(database), 5.0, 1.0, errands=_ENDED),
         Round("alerter", Alerter(database, client, publisher, channels_of(settings)), 5.0, 5.0),
         Round("ledger_reconciler", reconciler, 30.0, 30.0),
         Round("pruner", pruner, 3600.0, 3600.0),
@@ -132,7 +154,7 @@ class Maintenance:
             tracing=self._tracing,
         )
         figures = self._figures
-        rounds = Rounds(everyone, lambda: self._leadership.leads, figures)
+        rounds = Rounds(everyone, lambda: self._leadership.leads, figures, look_out=self._errands)
         served = serve_own(self._settings.metrics_port, figures.tallies)
         deliveries = threading.Thread(target=self._deliver, name="dispatcher", daemon=True)
         bell_rope = (connect(self._settings), lambda: rounds.call("job_stager"), self._stopped)
@@ -169,6 +191,10 @@ class Maintenance:
             self._leadership.resign()
             self._database.close()
         return 0
+
+    def _errands(self) -> frozenset[Errand]:
+        with self._database.reading() as connection:
+            return errands(connection)
 
     def _told_to_stop(self, within_s: float) -> bool:
         try:

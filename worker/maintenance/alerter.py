@@ -61,6 +61,8 @@ class Alerter:
     def run_once(self, now: datetime) -> int:
         """Returns how many tellings arrived."""
         present = {matter.key: matter for matter in self._look(now)}
+        if not present and not self._anything_known():  # most looks end here, without a lock
+            return 0
         with self._database.transaction() as connection:
             known = {row.key: row for row in alerts.everything(connection)}
             for key, matter in present.items():
@@ -71,6 +73,10 @@ class Alerter:
             for key in known.keys() - present.keys():
                 _gone(connection, known[key], now)
         return self._tell(now)
+
+    def _anything_known(self) -> bool:
+        with self._database.reading() as connection:
+            return bool(alerts.everything(connection))
 
     def _look(self, now: datetime) -> list[Matter]:
         with self._database.snapshot() as connection:

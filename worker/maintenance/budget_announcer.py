@@ -4,7 +4,7 @@ What was announced is remembered with the limit, in the transaction that writes 
 limit has its own thresholds, and a crash announces nothing twice and nothing never. Spent is what
 the cost rows say, not what is reserved.
 
-Horizon: 2 s.
+Horizon: 2 s; 10 s for a limit that is lowered while nothing runs.
 """
 
 from collections.abc import Iterator

@@ -2,7 +2,8 @@
 
 A repairer that fails is logged and tried again; it stops no other. One that looked long and found
 nothing rests a hundred times as long as it looked, so that idle repairers cost next to nothing,
-however large the tables are.
+however large the tables are. One that names its errands looks every `quiet_s` only while there are
+none: one look a second, for all of them, tells which there are and calls whom they concern.
 """
 
 import threading
@@ -15,6 +16,7 @@ from typing import Protocol
 import structlog
 
 from shared.clock import utc_now
+from shared.db.repositories.errands import Errand
 from shared.errors import UnavailableError
 from worker.figures import MaintenanceFigures
 
@@ -38,7 +40,7 @@ class Repairer(Protocol):
 class Round:
     """A repairer and how often it looks: every `idle_s`, and every `busy_s` while it finds
     something, at least `hurries_from`. One that bounds its own looking needs no rest. `found` is
-    called when it found something.
+    called when it found something. errands: without one of these there is nothing for it to do.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Round:
     rests: bool = True
     hurries_from: int = 1
     found: Callable[[], None] | None = None
+    errands: frozenset[Errand] = frozenset()
+    quiet_s: float = _LONGEST_REST_S
 
 
 def pause_after(round_: Round, repaired: int, took_s: float) -> float:
@@ -68,8 +72,14 @@ class Rounds:
         figures: MaintenanceFigures,
         *,
         clock: Callable[[], datetime] = utc_now,
+        look_out: Callable[[], frozenset[Errand]] | None = None,
+        look_out_every_s: float = 1.0,
     ) -> None:
+        """look_out: tells which errands there are; None: there may be all, always."""
         self._rounds = rounds
+        self._look_out = look_out
+        self._look_out_every_s = look_out_every_s
+        self._errands = frozenset(Errand)
         self._leads = leads
         self._figures = figures
         self._clock = clock
@@ -79,6 +89,9 @@ class Rounds:
             threading.Thread(target=self._run, args=(round_,), name=round_.name, daemon=True)
             for round_ in rounds
         ]
+        if look_out is not None:
+            watching = threading.Thread(target=self._watch, name="look_out", daemon=True)
+            self._threads.append(watching)
 
     def start(self) -> None:
         """Begin."""
@@ -105,7 +118,28 @@ class Rounds:
         while not self._stopped.wait(_SHORTEST_PAUSE_S):
             called.clear()
             pause = self._look(round_) if self._leads() else _FAILURE_PAUSE_S
+            if self._leads() and round_.errands and not round_.errands & self._errands:
+                pause = max(pause, round_.quiet_s)
             called.wait(pause)
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(self._look_out_every_s):
+            if self._leads():
+                before, self._errands = self._errands, self._what_there_is()
+                come = self._errands - before
+                for round_ in self._rounds:
+                    if round_.errands & come:
+                        self.call(round_.name)
+
+    def _what_there_is(self) -> frozenset[Errand]:
+        """All, where the database does not tell: each repairer then sees that for itself."""
+        try:
+            return self._look_out() if self._look_out is not None else frozenset(Errand)
+        except UnavailableError:
+            return frozenset(Errand)
+        except Exception:
+            log.exception("the look-out stumbled")
+            return frozenset(Errand)
 
     def _look(self, round_: Round) -> float:
         began = time.monotonic()

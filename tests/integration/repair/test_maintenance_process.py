@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from shared.db.engine import Database
 from shared.db.repositories import leaderships
+from shared.db.repositories.errands import Errand
 from shared.db.tables import leaderships as leaderships_table
 from shared.errors import UnavailableError
 from shared.settings import Settings
@@ -225,6 +226,49 @@ def test_an_idle_repairer_that_looks_long_rests_a_hundred_times_as_long():
     assert pause_after(round_, 0, 0.001) == 1.0
     assert pause_after(round_, 0, 0.05) == 5.0
     assert pause_after(round_, 0, 60.0) == 30.0
+
+
+def test_a_repairer_without_an_errand_is_quiet_until_there_is_one():
+    worker, looked = Working(), threading.Semaphore(0)
+    there_is: set[Errand] = set()
+
+    def look_out() -> frozenset[Errand]:
+        looked.release()
+        return frozenset(there_is)
+
+    wanted = frozenset({Errand.EVENTS})
+    rounds = Rounds(
+        [Round("worker", worker, 3600.0, 0.0, errands=wanted, quiet_s=3600.0)],
+        lambda: True,
+        MaintenanceFigures(),
+        look_out=look_out,
+        look_out_every_s=0.01,
+    )
+    rounds.start()
+    assert worker.asked.acquire(timeout=PATIENCE_S)
+    for _ in range(3):  # by the second look-out it is known that there is nothing
+        assert looked.acquire(timeout=PATIENCE_S)
+    while worker.asked.acquire(blocking=False):
+        pass
+    there_is.add(Errand.EVENTS)
+    assert worker.asked.acquire(timeout=PATIENCE_S)
+    rounds.stop(PATIENCE_S)
+
+
+def test_a_look_out_that_cannot_tell_lets_everybody_look():
+    worker = Working()
+
+    def look_out() -> frozenset[Errand]:
+        raise UnavailableError("no database")
+
+    everyone = [Round("worker", worker, 0.01, 0.01, errands=frozenset({Errand.EVENTS}))]
+    rounds = Rounds(
+        everyone, lambda: True, MaintenanceFigures(), look_out=look_out, look_out_every_s=0.01
+    )
+    rounds.start()
+    for _ in range(5):
+        assert worker.asked.acquire(timeout=PATIENCE_S)
+    rounds.stop(PATIENCE_S)
 
 
 def test_a_repairer_that_finds_little_may_take_its_time():
