@@ -89,17 +89,16 @@ def questions(grown: Grown) -> dict[str, Question]:
         "batches: counts of one": lambda c: batches.counts(c, _row(c, number)),
         "results: a page": lambda c: list(results.pieces(c, done, after_line=10, limit=100)),
         "requests: a page": lambda c: requests.ended(
-            c, [(done_job, newest_job)], wanted={}, search=None, limit=50
+            c, [(done_job, newest_job)], wanted={}, limit=50
         ),
         "requests: a later page": lambda c: requests.ended(
             c,
             [(done_job, job_id_of(done, 100))],
             wanted={"status": "failed"},
-            search=None,
             limit=50,
         ),
-        "requests: searched": lambda c: requests.ended(
-            c, [(done_job, job_id_of(done, 5000))], wanted={}, search="nobody says", limit=50
+        "requests: searched": lambda c: requests.saying(
+            c, [(done_job, job_id_of(done, 5000))], "nobody says this", 50
         ),
         "files: a page": lambda c: files.page(c, PROJECT, now, limit=50),
         "files: to be removed": lambda c: files.removable(c, now, 200),

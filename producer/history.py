@@ -25,7 +25,8 @@ LONGEST_SEARCH: Final = 200
 """Characters."""
 _LOOK_S: Final = 0.6
 """How long a page looks; what it has begun it ends."""
-_GROUP_BATCHES: Final = 200
+_CANDIDATES: Final = 200
+_GROUP_BATCHES: Final = 500
 _GROUP_JOBS: Final = 5000
 
 
@@ -144,7 +145,7 @@ def _part(batches: Sequence[tuple[int, int]], before: int | None, *, splits: boo
     number, total = batches[0]
     end = job_id_of(number + 1, 0)
     if before is not None and before < end:
-        end, total = before, line_of(before - 1)
+        end, total = before, min(total, line_of(before - 1))
     if splits and total > _GROUP_JOBS:
         first = job_id_of(number, total - _GROUP_JOBS + 1)
         return _Part([(first, end - 1)], _GROUP_JOBS, first)
@@ -169,21 +170,19 @@ def _side_by_side(numbers: Sequence[int]) -> list[Span]:
 
 def _matching(
     connection: Connection, spans: Sequence[Span], wanted: Wanted, limit: int
-) -> list[Any]:
-    """The database finds what is looked for anywhere in a request, in its field names too; here
-    stays what says it.
-    """
-    search = wanted.search
+) -> Sequence[Any]:
+    if wanted.search is None:
+        return requests.ended(connection, spans, wanted=wanted.values, limit=limit)
+    search = wanted.search.casefold()
     found: list[Any] = []
-    while True:
-        rows = requests.ended(
-            connection, spans, wanted=wanted.values, search=search, limit=limit - len(found)
-        )
-        found += [row for row in rows if search is None or _says(row, search.casefold())]
-        if not rows or len(found) == limit or search is None:
-            return found
-        last = rows[-1].job_id - 1
-        spans = [(first, min(end, last)) for first, end in spans if first <= last]
+    while ids := requests.saying(connection, spans, wanted.search, _CANDIDATES):
+        # The database finds it in the names of fields, too; here stays what says it.
+        rows = requests.ended_of(connection, ids, wanted.values)
+        found += [row for row in rows if _says(row, search)]
+        if len(ids) < _CANDIDATES or len(found) >= limit:
+            break
+        spans = [(first, min(last, ids[-1] - 1)) for first, last in spans if first < ids[-1]]
+    return found[:limit]
 
 
 def _says(row: Any, search: str) -> bool:

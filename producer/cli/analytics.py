@@ -121,6 +121,10 @@ def requests(
     provider: Annotated[str | None, typer.Option(help="Whose model it is.")] = None,
     tier: Annotated[str | None, typer.Option(help="cheap, mid or high.")] = None,
     task_type: Annotated[str | None, typer.Option(help="What they were taken for.")] = None,
+    search: Annotated[
+        str | None, typer.Option(help="What stands in the prompt or the custom_id.")
+    ] = None,
+    batch: Annotated[str | None, typer.Option(help="Of this batch only.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="The most that are shown.")] = 50,
     project: _Project = None,
     as_json: AsJson = False,
@@ -129,7 +133,9 @@ def requests(
     """Single requests that ended, newest first."""
     filters = {"status": status, "model": model, "provider": provider, "tier": tier}
     with connected() as mill:
-        found = mill.requests(project, **filters, task_type=task_type)
+        found = mill.requests(
+            project, **filters, task_type=task_type, search=search, batch_id=batch
+        )
         rows = list(islice(found, limit))
     _print({"object": "list", "data": rows}, as_json, as_csv, _tell_requests)
 

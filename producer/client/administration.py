@@ -73,8 +73,8 @@ class Administration:
         return await self._of_period("hints", first, last, project)
 
     def requests(self, /, project: str | None = None, **filters: str | None) -> Listing[Json]:
-        """Requests that ended, newest first; of a `status`, `model`, `provider`, `tier` or
-        `task_type`.
+        """Requests that ended, newest first; of a `status`, `model`, `provider`, `tier`,
+        `task_type` or `batch_id`; `search`: what stands in their prompt or custom_id.
         """
         where = path("analytics", "requests")
         return self._things(where, lambda item: item, None, project=project, **filters)

@@ -232,5 +232,6 @@ def test_a_key_sees_its_own_project_only_and_does_only_what_its_scopes_allow(
         look.open("/budgets")
         expect(page.get_by_role("button", name="Set limits")).to_have_count(0)
         look.open("/providers")
+        expect(page.locator("tbody tr").first).to_be_visible()  # all scripts of the page are here
         mill.http.delete(f"/v1/keys/{made['id']}").raise_for_status()
         expect(page.get_by_label("API key")).to_be_visible()  # the open page leads there by itself

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, or_, select
 
 from shared.db.tables import batches, jobs, results
 from shared.domain.job import LINE_BITS
@@ -68,70 +68,71 @@ def last_before(connection: Connection, moment: datetime) -> int:
 
 
 def ended(
-    connection: Connection,
-    spans: Sequence[Span],
-    *,
-    wanted: Mapping[str, Any],
-    search: str | None,
-    limit: int,
+    connection: Connection, spans: Sequence[Span], *, wanted: Mapping[str, Any], limit: int
 ) -> Sequence[Any]:
     """Ended jobs of these spans, which are given and read from the last to the first; wanted:
-    values of FILTERS; search: what stands in the custom_id, or anywhere in the request, in capitals
-    or not. Rows hold batch_id, project_id, custom_id and, where they were searched, request beside
-    the figures of the result.
+    values of FILTERS. Rows hold batch_id, project_id and custom_id beside the result's figures.
     """
     rows: list[Any] = []
     for first, last in spans:
         if len(rows) < limit:
-            rows += _ended_between(connection, first, last, wanted, search, limit - len(rows))
+            # One walk back along the results' key, which stops at the limit: of several batches at
+            # once all results would be read and sorted.
+            within = results.c.job_id.between(first, last)
+            query = _ended(within, wanted).limit(limit - len(rows))
+            rows += connection.execute(query).all()
     return rows
 
 
-def _ended_between(
-    connection: Connection,
-    first: int,
-    last: int,
-    wanted: Mapping[str, Any],
-    search: str | None,
-    limit: int,
+def ended_of(
+    connection: Connection, job_ids: Sequence[int], wanted: Mapping[str, Any]
 ) -> Sequence[Any]:
-    # One walk back along the results' key, which stops at the limit: of several batches at once all
-    # results would be read and sorted. The names are looked up one by one: joined by merging, they
-    # would be read of all jobs that have not ended, too.
-    custom_id: ColumnElement[Any] = (
-        select(jobs.c.custom_id).where(jobs.c.id == results.c.job_id).scalar_subquery()
-    )
+    """Those of these jobs that have ended, with their `request` beside the rest."""
+    request = select(jobs.c.request).where(jobs.c.id == results.c.job_id).scalar_subquery()
+    query = _ended(results.c.job_id.in_(job_ids), wanted).add_columns(request.label("request"))
+    return connection.execute(query).all()
+
+
+def saying(connection: Connection, spans: Sequence[Span], search: str, limit: int) -> Sequence[int]:
+    """Ids of jobs of these spans, the last first, with this in their custom_id or anywhere in their
+    request, in capitals or not. Reads all jobs of the spans, and nothing else: joined with their
+    results they would be read anew for each.
+    """
+    # In the request's JSON quotes and line ends are escaped, and so must be what is looked for.
+    escaped = orjson.dumps(search).decode()[1:-1]
+    found: list[int] = []
+    for first, last in spans:
+        if len(found) < limit:
+            query = (
+                select(jobs.c.id)
+                .where(
+                    jobs.c.id.between(first, last),
+                    or_(
+                        jobs.c.request.icontains(escaped, autoescape=True),
+                        jobs.c.custom_id.icontains(search, autoescape=True),
+                    ),
+                )
+                .order_by(jobs.c.id.desc())
+                .limit(limit - len(found))
+            )
+            found += connection.execute(query).scalars()
+    return found
+
+
+def _ended(which: ColumnElement[bool], wanted: Mapping[str, Any]) -> Select[Any]:
+    # The names are looked up one by one: joined by merging, they would be read of all jobs that
+    # have not ended, too.
+    custom_id = select(jobs.c.custom_id).where(jobs.c.id == results.c.job_id)
     number = results.c.job_id.op(">>")(literal_column(str(LINE_BITS)))
-    if search is not None:
-        custom_id = jobs.c.custom_id
-    query = (
+    return (
         select(
             *(results.c[name] for name in _REQUEST),
-            custom_id.label("custom_id"),
-            *([jobs.c.request] if search is not None else []),
+            custom_id.scalar_subquery().label("custom_id"),
             batches.c.id.label("batch_id"),
             batches.c.project_id,
         )
         .select_from(results)
         .join(batches, batches.c.number == number)
-        .where(
-            results.c.job_id.between(first, last),
-            *(results.c[name] == value for name, value in wanted.items()),
-        )
+        .where(which, *(results.c[name] == value for name, value in wanted.items()))
         .order_by(results.c.job_id.desc())
-        .limit(limit)
-    )
-    if search is not None:
-        query = query.join(jobs, jobs.c.id == results.c.job_id).where(
-            jobs.c.id.between(first, last), _holds(search)
-        )
-    return connection.execute(query).all()
-
-
-def _holds(search: str) -> ColumnElement[bool]:
-    # In the request's JSON quotes and line ends are escaped, and so must be what is looked for.
-    escaped = orjson.dumps(search).decode()[1:-1]
-    return or_(
-        jobs.c.request.icontains(escaped, autoescape=True),
-        jobs.c.custom_id.icontains(search, autoescape=True),
     )
