@@ -128,12 +128,12 @@ def read_a_story(look: Look, mill: WholeMill, batch_id: str) -> None:
     expect(page.locator("section", has_text="Answer").first.locator(".pm-text")).not_to_be_empty()
     expect(page.get_by_role("list", name="Ladder")).to_contain_text("cheap")
     expect(page.locator("section", has_text="Attempts")).to_contain_text("billed")
-    thumb = page.get_by_role("group", name="Is the answer right?").get_by_role("button", name="No")
+    look.picture("console-job")
+    thumb = page.get_by_role("group", name="Is the answer right?").get_by_role("button", name="Yes")
     thumb.click()
     expect(thumb).to_have_attribute("aria-pressed", "true")
-    look.picture("console-job")
     said = mill.http.get(f"/v1/jobs/{page.url.rpartition('/')[2]}").raise_for_status().json()
-    assert said["feedback"] == 0
+    assert said["feedback"] == 1
     look.open("/requests?status=completed")
     page.get_by_label("Words of the prompt, custom_id, or an id").fill("say THIS:")
     page.get_by_role("button", name="Find").click()
