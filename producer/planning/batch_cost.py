@@ -14,10 +14,13 @@ from math import exp, log, sqrt
 from typing import Final
 
 from producer.planning.line_costs import CallCost, Group, LineCost
+from shared.deciding.expectations import Expectation
 
 _Z95: Final = 1.6448536
 # How much of a batch's deviation all its groups share: between none (each by itself) and all.
 _SHARED: Final = 0.5
+# How much of what is not known of a kind of answer is so for all models.
+_ALIKE: Final = 0.7
 # Of a logarithm: beyond it nothing is known but the order of magnitude.
 _LARGEST: Final = 4.0
 _FARTHEST: Final = 12.0
@@ -87,7 +90,7 @@ def _in_common(seen: Iterable[LineCost]) -> tuple[float, float]:
     between = {group: expected[group].between * cost for group, cost in taken.items()}
     together = sum(between.values()) ** 2
     apart = sum(cost**2 for cost in between.values())
-    unknown = sum((expected[group].doubt * cost) ** 2 for group, cost in taken.items())
+    unknown = _unknown(taken, expected)
     weak = sum((expected[group].weak_doubt * cost) ** 2 for group, cost in climbed.items())
     shared = _SHARED * together + (1.0 - _SHARED) * apart
     total = shared + unknown + weak
@@ -97,6 +100,18 @@ def _in_common(seen: Iterable[LineCost]) -> tuple[float, float]:
     known = sum(expected[group].degrees * cost for group, cost in between.items()) / weights
     # Only the part that is estimated from batches has so few degrees of freedom.
     return total, known * (total / shared) ** 2
+
+
+def _unknown(taken: dict[Group, float], expected: dict[Group, Expectation]) -> float:
+    """The variance of what is not known of the length of answers, most of it alike for all models."""
+    by_kind: dict[str, float] = defaultdict(float)
+    apart = 0.0
+    for group, cost in taken.items():
+        off = expected[group].doubt * cost
+        by_kind[expected[group].group] += off
+        apart += off**2
+    together = sum(off**2 for off in by_kind.values())
+    return _ALIKE * together + (1.0 - _ALIKE) * apart
 
 
 def _of_sampling(seen: list[LineCost], lines: int) -> float:

@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from producer.planning.duration import Room
 from producer.planning.pilots import pilot_of
-from producer.planning.plan import Forecast, Sample, forecast
+from producer.planning.plan import Forecast, Sample, forecast, with_pilot
 from producer.previewing import Preview
 from shared.catalog.keys import resolve_keys
 from shared.catalog.spec import Catalog
@@ -81,9 +80,8 @@ class Forecaster:
         found = forecast(sample, terms, cap, most=LOOKED_AT)
         if batch is None or batch.optimise is not None or not self._is_piloted(batch, sample):
             return found
-        return replace(
-            found, pilot=pilot_of(sample.kept, sample.seen, batch.max_quality_loss, terms)
-        )
+        pilot = pilot_of(sample.kept, sample.seen, batch.max_quality_loss, terms)
+        return with_pilot(found, pilot, sample, terms, LOOKED_AT)
 
     def _is_piloted(self, batch: BatchRow, sample: Sample) -> bool:
         if batch.pilot is not None:

@@ -18,13 +18,16 @@ from producer.planning.duration import seconds_for
 from producer.planning.line_costs import LineCost, line_cost
 from producer.planning.pilots import Pilot
 from producer.planning.terms import Terms
+from shared.deciding.constraints import Piloting
 from shared.deciding.prepared_routes import PreparedRoutes
 from shared.domain.decisions import UNCLASSIFIED, Classification, NoRoute, Route
-from shared.domain.inference import Request
+from shared.domain.inference import Request, Tier
 from shared.domain.money import usd_from_nusd
 
 EXAMINED: Final = 4_096
 """Lines of a file that a plan looks at, at most."""
+_PILOT_AT_MOST: Final = 1.5
+"""What a pilot's comparisons hardly cost more than they are expected to."""
 SHOWN: Final = 100
 """Lines of a kind that are told one by one."""
 
@@ -127,6 +130,41 @@ def forecast(
     policy = replace(terms.policy, gain_per_usd=spread.allotment.gain_per_usd)
     told = _told(sample, replace(terms, policy=policy), most)
     return Forecast(told | {"allotment": spread.told()}, spread)
+
+
+def with_pilot(found: Forecast, pilot: Pilot, sample: Sample, terms: Terms, most: int) -> Forecast:
+    """The forecast of a batch with a pilot, whose lines are asked of every tier. For the rest the
+    usual routing is expected; where a limit on the loss is set, the strongest tier may get it all.
+    """
+    figures = dict(found.told["cost_nusd"])
+    if pilot.max_quality_loss is not None:
+        strongest = replace(terms.policy, piloting=Piloting(otherwise=Tier.HIGH))
+        told = _told(sample, replace(terms, policy=strongest), most)["cost_nusd"]
+        figures |= {name: max(figures[name], told[name]) for name in ("p95", "worst")}
+    extra, worst = _compared(pilot, sample, terms)
+    figures["p50"] += round(extra)
+    figures["p95"] += round(_PILOT_AT_MOST * extra)
+    figures["worst"] = max(figures["p95"], figures["worst"] + worst)
+    texts = {name: usd_from_nusd(nusd) for name, nusd in figures.items()}
+    return replace(found, told=found.told | {"cost_nusd": figures, "cost_usd": texts}, pilot=pilot)
+
+
+def _compared(pilot: Pilot, sample: Sample, terms: Terms) -> tuple[float, int]:
+    """What asking every tier costs beyond the usual: expected, and at most."""
+    routes = PreparedRoutes(terms.catalog)
+    every_tier = replace(terms, policy=replace(terms.policy, piloting=Piloting(asks_all=True)))
+    extra, worst = 0.0, 0
+    for line in sample.kept:
+        if line.line not in pilot.lines:
+            continue
+        classification, usual = _decide(line.request, terms, routes)
+        asked = routes.route(line.request, classification, every_tier.policy)
+        if isinstance(usual, Route) and isinstance(asked, Route):
+            one = _cost(line.request, classification, usual, terms)
+            all_of_them = _cost(line.request, classification, asked, every_tier)
+            extra += sum(call.mean_nusd for call in all_of_them.calls) - one.mean_nusd
+            worst += all_of_them.worst_nusd - one.worst_nusd
+    return max(0.0, extra), max(0, worst)
 
 
 def _told(sample: Sample, terms: Terms, most: int) -> dict[str, Any]:

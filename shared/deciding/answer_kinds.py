@@ -14,6 +14,7 @@ between is material. A model need not obey: what it wrote is learned for the kin
 import re
 from dataclasses import dataclass, replace
 from hashlib import blake2s
+from math import log
 from typing import Final
 
 from shared.deciding.estimation import EXPECTED_OUTPUT_TOKENS
@@ -32,6 +33,8 @@ _DOUBT_OF_TASK: Final = 0.8
 _DOUBT_OF_WORDS: Final = 0.6
 _DOUBT_OF_PHRASE: Final = 1.2
 
+_FARTHEST: Final = 1.6  # standard deviations
+
 LIMITED: Final = "limit:"
 TASKS: Final = frozenset(task_type.value for task_type in TaskType)
 _OF_WORDS: Final = "words:"
@@ -39,7 +42,7 @@ _OF_WORDS: Final = "words:"
 _PHRASES: Final = (
     (
         "word",
-        5.0,
+        12.0,  # with what some models put around it
         re.compile(
             r"\b(?:only|just|exactly|simply)\b[^.\n]{0,30}?\b(?:the|a|one|single) "
             r"(?:\w+ )?(?:letter|number|digit|word|option|choice|label|category|name)\b"
@@ -82,6 +85,11 @@ def is_mark(kind: str) -> bool:
     return kind.startswith(MARKS)
 
 
+def limit_of(kind: str) -> float:
+    """The limits that make this kind, in tokens: the least of them; the greatest is twice that."""
+    return 0.5 * 2.0 ** int(kind.split(":")[1])
+
+
 def usual_tokens(kind: str) -> float | None:
     """How long answers of the kind of this name usually are; None where its name does not tell."""
     if kind in TASKS:
@@ -105,15 +113,15 @@ def kind_of(request: Request, task_type: TaskType) -> AnswerKind:
 
 def _asked(request: Request, text: str, task_type: TaskType) -> AnswerKind:
     read = text if len(text) < 2 * _READ_CHARS else f"{text[:_READ_CHARS]}\n{text[-_READ_CHARS:]}"
+    usual = kind_of_task(task_type)
     if (wished := _WORDS.search(read)) is not None:
         words = min(_MOST_WORDS, int(wished[1].replace(",", "")))
         if words > 1:
             name = f"{_OF_WORDS}{words.bit_length()}"
-            return AnswerKind(name, words * _TOKENS_PER_WORD, _DOUBT_OF_WORDS)
+            return _wished(name, words * _TOKENS_PER_WORD, _DOUBT_OF_WORDS, usual)
     for name, tokens, phrase in _PHRASES:
         if phrase.search(read) is not None:
-            return AnswerKind(name, tokens, _DOUBT_OF_PHRASE)
-    usual = kind_of_task(task_type)
+            return _wished(name, tokens, _DOUBT_OF_PHRASE, usual)
     limit = request.max_tokens
     if limit is not None and 0 < limit < _SMALL_SHARE * usual.tokens:
         name = f"{LIMITED}{limit.bit_length()}:{task_type}"
@@ -121,6 +129,14 @@ def _asked(request: Request, text: str, task_type: TaskType) -> AnswerKind:
     if request.wants_json:
         return AnswerKind("json", usual.tokens, _DOUBT_OF_TASK)
     return usual
+
+
+def _wished(name: str, tokens: float, doubt: float, usual: AnswerKind) -> AnswerKind:
+    """Of a wish for a length it is not known at first whether the model heeds it, and whether it
+    thinks at length before: the usual length of the task must lie within what is expected.
+    """
+    unheeded = abs(log(usual.tokens / tokens)) / _FARTHEST
+    return AnswerKind(name, tokens, max(doubt, unheeded))
 
 
 def _marks(request: Request, text: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from math import exp, inf, log, sqrt
 from typing import Final
 
-from shared.deciding.answer_kinds import AnswerKind, is_mark
+from shared.deciding.answer_kinds import AnswerKind, is_mark, limit_of
 from shared.deciding.cost_tallies import Tally
 from shared.deciding.habits import WEAK_WEIGHT, Habits
 from shared.domain.inference import Tier
@@ -105,8 +105,7 @@ class Expectations:
         own, others = self._own_and_others(model, kind.name)
         between, degrees = self._between
         if kind.limits is not None and own.batches + others.batches < _KNOWN:
-            # The limit cuts what is expected without it.
-            return replace(self._plain(model, tier, kind.limits), group=kind.name)
+            return self._limited(self._plain(model, tier, kind.limits), kind)
         middle, doubt = _posterior(self._habits.length(kind), others, between**2)
         middle, doubt = _posterior((middle, doubt + _DOUBT_BETWEEN_MODELS**2), own, between**2)
         weak, weak_doubt = _share(self._habits.weak(model, tier, kind.name), own)
@@ -129,6 +128,17 @@ class Expectations:
             tokens_per_byte=tokens / (_BYTES_WEIGHT + sum(tally.input_bytes for tally in read)),
             latency_s=_latency(own),
         )
+
+    def _limited(self, unlimited: Expectation, kind: AnswerKind) -> Expectation:
+        """What a small limit leaves: it cuts what is expected without it, unless other limits were
+        heeded in the project.
+        """
+        told = replace(unlimited, group=kind.name)
+        if not self._habits.heeds_limits(kind.name):
+            return told
+        least = limit_of(kind.name)
+        length = min(unlimited.output_tokens, 1.5 * least)
+        return replace(told, output_tokens=length, longest=min(length, least))
 
     def _marked(self, plain: Expectation, model: str, mark: str) -> Expectation:
         """What the template says, over what its kind says."""

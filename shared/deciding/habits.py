@@ -19,6 +19,9 @@ _KINDS_APART: Final = 1.5
 # Of a logarithm, squared: so far may answers lie from what was asked for, and still heed it.
 _HEEDED: Final = 0.25
 _DOUBT_UNHEEDED: Final = 0.8
+_DOUBT_HEEDED: Final = 0.7
+# Of the answers under small limits: where more are weak than this, the limits cut them off.
+_CUT_OFF: Final = 0.4
 # The share of weak answers before any was seen, and how many answers that is worth.
 _WEAK: Final = {Tier.CHEAP: 0.12, Tier.MID: 0.06, Tier.HIGH: 0.03}
 WEAK_WEIGHT: Final = 8.0
@@ -49,7 +52,20 @@ class Habits:
             return log(kind.tokens) + self._common(kind.name), kind.doubt**2
         if not self._heeds and usual_tokens(kind.name) is not None:
             return self._middle, _DOUBT_UNHEEDED**2
-        return log(kind.tokens), kind.doubt**2
+        known = _DOUBT_HEEDED if self._told.keys() - TASKS else kind.doubt
+        return log(kind.tokens), min(known, kind.doubt) ** 2
+
+    def heeds_limits(self, kind: str) -> bool:
+        """Whether so few answers under other limits than this kind's are weak that limits seem to
+        be heeded rather than to cut answers off.
+        """
+        seen = _added(
+            tally
+            for name, own in self._seen.items()
+            if name.startswith(LIMITED) and name != kind
+            for tally in own.values()
+        )
+        return seen.answers >= WEAK_WEIGHT and seen.weak <= _CUT_OFF * seen.answers
 
     def weak(self, model: str, tier: Tier, kind: str) -> float:
         """The usual share of weak answers of a model, by its answers of other kinds and by other

@@ -39,6 +39,22 @@ def test_a_pilots_lines_are_of_all_kinds_in_proportion_and_the_only_ones_that_ma
     assert len(due) == 100
 
 
+def test_the_prediction_of_a_batch_with_a_pilot_has_its_comparisons_in_it(
+    api: httpx.Client, context: ProducerContext
+):
+    def predicted(**options: str) -> dict[str, int]:
+        batch = made(api, b"".join(EASY), **options)["id"]
+        report = api.get(f"/v1/batches/{batch}/report").json()
+        return dict(report["predicted"]["cost_nusd"])
+
+    usual, piloted = predicted(), predicted(pilot="true")
+    limited = predicted(max_quality_loss="0.06")
+    assert piloted["p50"] > 2 * usual["p50"], "a third of its lines is asked of dear models, too"
+    assert piloted["p95"] > usual["p95"]
+    assert piloted["worst"] >= usual["worst"]
+    assert limited["p95"] > 2 * piloted["p95"], "the strongest tier may get it all"
+
+
 def test_a_limit_on_the_loss_asks_for_as_many_lines_as_show_it(
     api: httpx.Client, context: ProducerContext
 ):

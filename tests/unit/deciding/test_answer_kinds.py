@@ -19,9 +19,9 @@ def kind(prompt: str, max_tokens: int | None = None) -> AnswerKind:
 @pytest.mark.parametrize(
     ("prompt", "name", "tokens"),
     [
-        ("Which is it? Answer with only the letter.", "word", 5),
-        ("Classify this review. Answer with one word: positive or negative.", "word", 5),
-        ("Is water wet? Reply yes or no.", "word", 5),
+        ("Which is it? Answer with only the letter.", "word", 12),
+        ("Classify this review. Answer with one word: positive or negative.", "word", 12),
+        ("Is water wet? Reply yes or no.", "word", 12),
         ("Summarise this in one sentence.", "sentence", 35),
         ("Describe it in two short sentences.", "sentences", 75),
         ("Write a 500-word essay about tides.", "words:9", 675),

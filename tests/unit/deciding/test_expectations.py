@@ -148,9 +148,10 @@ def test_a_kind_that_was_not_seen_is_expected_as_others_of_the_project_were():
 
 def test_where_wishes_for_a_length_are_not_heeded_the_next_is_not_believed():
     word, sentence = (asked_for(text) for text in ("Answer yes or no.", "Say it in one sentence."))
-    heeded = known(("m", after(*[batch(mean=6)] * 3)), kind=word.name)
+    heeded = known(("m", after(*[batch(mean=9)] * 3)), kind=word.name)
     ignored = known(("m", after(*[batch(mean=200)] * 3)), kind=word.name)
     assert of(heeded, kind=sentence).output_tokens == pytest.approx(sentence.tokens, rel=0.1)
+    assert of(heeded, kind=sentence).doubt < of(Expectations(), kind=sentence).doubt
     assert of(ignored, kind=sentence).output_tokens == pytest.approx(200, rel=0.3)
 
 
@@ -166,3 +167,6 @@ def test_what_a_small_limit_leaves_follows_from_what_is_written_without_it():
     expected, mean, _ = answer_within(of(learned, kind=short), 16)
     assert mean == pytest.approx(10, rel=0.2)
     assert expected.weak < 0.1
+    other = asked_for("Write a function.", max_tokens=40)
+    assert of(learned, kind=other).output_tokens < 64
+    assert answer_within(of(learned, kind=other), 40)[0].weak < 0.3
