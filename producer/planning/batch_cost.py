@@ -103,7 +103,7 @@ def _in_common(seen: Iterable[LineCost]) -> tuple[float, float]:
 
 
 def _unknown(taken: dict[Group, float], expected: dict[Group, Expectation]) -> float:
-    """The variance of what is not known of the length of answers, most of it alike for all models."""
+    """The variance of what is not known of how long answers are, mostly alike for all models."""
     by_kind: dict[str, float] = defaultdict(float)
     apart = 0.0
     for group, cost in taken.items():
