@@ -7,11 +7,13 @@ all of them. Nothing is called: scores, answers and costs are the recorded ones.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Final
 
-from producer.evaluating.cascades import cheapest_ways
+from producer.evaluating.cascades import cheapest_ways, in_play
 from producer.evaluating.frontier import Case, Curve, Point, curve
 from producer.evaluating.outcomes import Outcome, Recorded
+from producer.evaluating.verdict import oracle_cost, summed_up
 from shared.deciding.classification.classifier import Classifier
 from shared.deciding.classification.difficulty import difficulty_of
 from shared.deciding.classification.features import read_features
@@ -72,7 +74,26 @@ def cast(
         raise UsageError("name the weak and the strong model (--weak, --strong), or give costs")
     if {weak, strong} & set(peers):
         raise UsageError("a peer is neither the weak nor the strong model", param="peer")
-    return Cast(weak, strong, tuple(peers))
+    return Cast(weak, strong, tuple(peers) or _peer_of(outcomes, found, weak, strong))
+
+
+def _peer_of(
+    outcomes: Sequence[Outcome], found: Sequence[Single], weak: str, strong: str
+) -> tuple[str, ...]:
+    """Where none is named: the cheapest other model, if each prompt has its and the weak one's
+    answer, and asking both costs less than the strong one.
+    """
+    costs = {single.model: single.cost_nusd or 0 for single in found if single.cost_nusd}
+    if not {weak, strong} <= costs.keys():
+        return ()
+    answered = [
+        (cost, name)
+        for name, cost in costs.items()
+        if name not in {weak, strong}
+        and cost + costs[weak] < costs[strong]
+        and all(outcome.models[n].is_answered for outcome in outcomes for n in (name, weak))
+    ]
+    return (min(answered)[1],) if answered else ()
 
 
 def evaluate(
@@ -109,9 +130,33 @@ def evaluate(
         both = [doubt + 0.5 * need for doubt, need in zip(doubts, needs, strict=True)]
         curves["agreement, then policy"] = curve(checked, both)
         settings["agreement"] = _where(checked, [doubt > 0 for doubt in doubts])
-    return _told(outcomes, cast, curves, settings, target) | {
+    told = _told(outcomes, cast, curves, settings, target) | {
         "left_out": asked - len(outcomes),
+        "compares": _compares(outcomes),
         "chosen": cheapest_ways(outcomes, needs, cast.strong, target),
+    }
+    names = in_play(outcomes, cast.strong) if told["is_priced"] else []
+    return told | summed_up(told, target, oracle_cost(outcomes, names, cast.strong, target))
+
+
+def _compares(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """How well answers can be compared: of those recorded, how many could be read; of pairs that
+    are both right, how many say the same. Low figures mean that answers are spelled in ways that
+    are not understood: then give what they come to as `parsed`.
+    """
+    answered = read = both = same = 0
+    for outcome in outcomes:
+        said = [one for one in outcome.models.values() if one.is_answered]
+        answered += len(said)
+        read += sum(one.answer_key is not None for one in said)
+        right = [one.answer_key for one in said if one.score == 1.0]
+        for one, other in combinations(right, 2):
+            both += 1
+            same += one is not None and one == other
+    return {
+        "answers": answered,
+        "read": round(read / answered, 4) if answered else None,
+        "right_pairs_alike": round(same / both, 4) if both else None,
     }
 
 

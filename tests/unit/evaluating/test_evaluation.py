@@ -90,7 +90,7 @@ def test_any_answer_has_a_key_or_none(text: str) -> None:
         (b'{"scores": {"a": 1}}', "line 2: prompt"),
         (b'{"prompt": "x", "scores": {"a": 3}}', "line 2: scores.a"),
         (b'{"prompt": "x", "models": {"a": {"score": 1, "cost_nusd": -1}}}', "cost_nusd"),
-        (b'{"prompt": "x"}', "names no model"),
+        (b'{"prompt": "x"}', "names a model"),
     ],
 )
 def test_a_wrong_line_is_refused_with_its_number_and_field(line: bytes, named: str) -> None:
@@ -210,8 +210,9 @@ def test_the_chosen_cascade_is_told_by_prompts_it_was_not_chosen_by() -> None:
     assert blind["of_strong_cost"] > 0.75
     assert by_prompt["of_strong_cost"] > 0.7
     assert cascade["above_target"] + cascade["error_95"] > 0
-    assert cascade["ways"][0]["way"] == "small + peer, then large"
-    assert cascade["tried"] == 4
+    assert cascade["ways"][0]["asked"] == ["small", "peer"]
+    assert cascade["ways"][1]["way"] == "small -> peer -> large, answer of large"
+    assert cascade["calls"]["large"] == pytest.approx(0.25, abs=0.1)
 
 
 def test_few_prompts_or_no_costs_choose_nothing() -> None:
