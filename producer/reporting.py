@@ -8,6 +8,7 @@ from producer.planning.running import SoFar, in_the_end
 from shared.clock import utc_now
 from shared.db.engine import Database
 from shared.db.repositories import batch_plans, duplicates, results
+from shared.db.repositories import outcomes as checked
 from shared.db.repositories.batches import BatchRow
 from shared.domain.attempt import AttemptStatus
 from shared.domain.batch import shown
@@ -26,6 +27,7 @@ def report(database: Database, batch: BatchRow) -> dict[str, Any]:
         tasks = results.by_task_type(connection, batch.number)
         outcomes = results.by_outcome(connection, batch.number)
         climbing = results.climbing(connection, batch.number)
+        checks = checked.checks_in_batch(connection, batch.number)
         climb_cost = results.climb_cost_nusd(connection, batch.number)
         errors = results.by_error(connection, batch.number)
         above = results.above_reservation(connection, batch.number)
@@ -44,6 +46,12 @@ def report(database: Database, batch: BatchRow) -> dict[str, Any]:
             "climbs": int(climbing.climbs),
             "rescued": int(climbing.rescued),
             **_money("cost", climb_cost),
+        },
+        "agreement": {
+            "checks": checks.checks,
+            "agreed": checks.agreed,
+            **_money("cost", checks.cost_nusd),
+            **_money("saved", checks.saved_nusd),
         },
         "cache": {
             "hits": int(repeated.cache_hits),

@@ -197,10 +197,18 @@ class Story:
         self._check = verdict
         return answer
 
-    def paid_check(self, closing: Closing, verdict: Verdict) -> Closing:
-        """Count what that other answer cost; its price is to be written now, without its text."""
+    def paid_check(self, closing: Closing, verdict: Verdict, spared_nusd: int = 0) -> Closing:
+        """Count what that other answer cost; its price is to be written now, without its text.
+
+        spared_nusd: what the model that the job would have started with would have cost; kept with
+        the check where it started lower.
+        """
         self.paid(closing)
-        return closing._replace(verdict=verdict.to_dict() | {"of": self.answers[-1].model})
+        told = verdict.to_dict() | {"of": self.answers[-1].model}
+        if spared_nusd:
+            spared = spared_nusd if verdict.accepted else 0
+            told["saved_nusd"] = spared - self._paid_nusd
+        return closing._replace(verdict=told)
 
     @property
     def earlier_check(self) -> Verdict | None:

@@ -123,11 +123,22 @@ def show_report(report: dict[str, Any]) -> None:
         f"escalations: {escalations['climbs']} climbs, {escalations['rescued']} answers rescued, "
         f"{money(escalations['cost_nusd'])}"
     )
+    _show_checks(report)
     _show_repeated(report)
     _show_failures(report)
     _show_strongest(report)
     _show_predicted(report)
     _show_pilot(report)
+
+
+def _show_checks(report: dict[str, Any]) -> None:
+    """What checking by a second cheap answer cost and saved."""
+    told = report.get("agreement")
+    if told and told["checks"]:
+        say(
+            f"agreement: {told['checks']} checks, {told['agreed']} agreed, "
+            f"{money(told['cost_nusd'])}; saved by starting lower: {money(told['saved_nusd'])}"
+        )
 
 
 def _show_pilot(report: dict[str, Any]) -> None:

@@ -7,11 +7,11 @@ multiplier of the target, found backwards from the states in which all were aske
 prices around the target part of the prompts goes by each. Every call counts. One model for
 everything, routing by prompt, two that must agree, votes: all are among what is tried.
 
-Of so many plans the cheapest that reaches the target would look better than it is on the prompts it
-was chosen by. So the prompts are dealt into five parts; for each part the plan is chosen by the
-other four, with some of the standard error to spare, and only what it does on its own part is told. A
-kind's own prompts count fully, those of kinds like it less; what is seen too seldom goes by a rule:
-two that agree, else the strong model.
+Of so many plans the cheapest that reaches the target would look better than it is on the prompts
+it was chosen by. So the prompts are dealt into five parts; for each part the plan is chosen by the
+other four, with some of the standard error to spare, and only what it does on its own part is told.
+A kind's own prompts count fully, those of kinds like it less; what is seen too seldom goes by a
+rule: two that agree, else the strong model.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ _SELDOM: Final = 10.0
 """Prompts in a state below which a rule is safer than their sums."""
 _LIKE: Final = (0.15, 0.3, 1.0)
 """What a prompt of another kind counts, by how many of length and need are the same."""
-_SPARE: Final = 0.75
+_SPARE: Final = 0.6
 """Standard errors above the target that are wanted of the prompts that are chosen by."""
 _PRICES: Final = tuple(10.0 ** (place / 8.0) for place in range(32, 89))
 """Nano-dollars for a good answer: 0.00001 to 100 USD."""

@@ -118,7 +118,7 @@ def _ratio(request: Request, classification: Classification, routed: Route, term
         routed,
         terms.catalog.models,
         terms.expectations,
-        terms.policy.default_max_tokens,
+        terms.policy,
     )
     call = cost.calls[0]
     return call.given_nusd + call.taken_nusd

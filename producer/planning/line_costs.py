@@ -8,7 +8,9 @@ from typing import Final
 
 from shared.catalog.pricing import cost_nusd
 from shared.catalog.spec import ModelSpec
+from shared.deciding.agreement import chance_to_compare, differing, peer_for
 from shared.deciding.answer_kinds import kind_of, kind_of_task
+from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.cost_tallies import FRAME_BYTES
 from shared.deciding.estimation import demand_of, max_tokens_for, worst_cost_nusd
 from shared.deciding.expectations import Expectation, Expectations
@@ -91,20 +93,26 @@ def line_cost(
     route: Route,
     models: Mapping[str, ModelSpec],
     expectations: Expectations,
-    default_max_tokens: int,
+    policy: RoutingPolicy,
 ) -> LineCost:
-    """The cost of a request along its route, each rung asked where the one before was weak."""
+    """The cost of a request along its route, each rung asked where the one before was weak, or
+    where another model that checks the first answer differs.
+    """
     calls: list[CallCost] = []
-    reached, worst = 1.0, 0
+    reached, worst, first_weak = 1.0, 0, 0.0
     demand = demand_of(request, classification.task_type)
+    check = _check_of(request, classification, route, models, policy) if policy.agreement else None
     size = max(1, len(request.to_json()) - FRAME_BYTES)
     kind = kind_of_task(classification.task_type)
     if request.embed is None:
         kind = kind_of(request, classification.task_type)
-    for place, rung in enumerate(route.rungs[: route.max_climbs + 1]):
-        model = models[rung.models[0]]
-        limit = max_tokens_for(request, demand, model, default_max_tokens)
-        limit = default_max_tokens if limit is None else limit
+    firsts = [rung.models[0] for rung in route.rungs[: route.max_climbs + 1]]
+    if check is not None:
+        firsts.insert(1, check.peer)
+    for place, name in enumerate(firsts):
+        model = models[name]
+        limit = max_tokens_for(request, demand, model, policy.default_max_tokens)
+        limit = policy.default_max_tokens if limit is None else limit
         expected = expectations.of(model.name, model.tier, kind)
         given = demand.input_tokens
         if request.embed is None:
@@ -125,14 +133,57 @@ def line_cost(
                 given_nusd=nothing,
                 taken_nusd=per_token * mean,
                 spread_nusd=per_token * deviation / sqrt(demand.choices),
-                climbed=place > 0,
+                climbed=place > (check is not None),
                 tokens=given + mean * demand.choices,
                 latency_s=expected.latency_s or model.latency_s,
             )
         )
         worst += worst_cost_nusd(request, demand, model, limit)
-        reached *= expected.weak
+        if check is None or place > 1:
+            reached *= expected.weak
+        elif place == 0:
+            first_weak = expected.weak
+            reached = (1.0 - first_weak) * check.made
+        else:
+            reached = first_weak + (1.0 - first_weak) * check.climbs
+    # How a line's cost varies is told as if whoever makes a later call made all before it.
+    calls.sort(key=lambda call: -call.reached)
     return LineCost(tuple(calls), worst)
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """A second answer beside the first. made: the chance that an accepted answer is checked at
+    all; climbs: that it is followed by a stronger model's.
+    """
+
+    peer: str
+    made: float
+    climbs: float
+
+
+def _check_of(
+    request: Request,
+    classification: Classification,
+    route: Route,
+    models: Mapping[str, ModelSpec],
+    policy: RoutingPolicy,
+) -> _Check | None:
+    """Who would check the first answer, if anybody, as the worker decides it."""
+    made = chance_to_compare(request, classification.task_type)
+    if made == 0.0 or route.max_climbs < 1 or len(route.rungs) < 2:  # noqa: PLR2004  none above
+        return None
+    first, *others = (models[name] for name in route.rungs[0].models if name in models)
+    stronger = models[route.rungs[1].models[0]]
+    demand = demand_of(request, classification.task_type)
+    whom = (first, others, stronger)
+    limit = policy.default_max_tokens
+    peer = peer_for(request, classification, demand, whom, limit, policy.learned)
+    if peer is None:
+        return None
+    differs = differing(first, classification, policy.learned)
+    # What had to be checked and cannot be compared climbs as well.
+    return _Check(peer, made, made * differs + (1.0 - made) * route.is_checked)
 
 
 def answer_within(expected: Expectation, limit: int) -> tuple[Expectation, float, float]:

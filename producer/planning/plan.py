@@ -215,7 +215,7 @@ def _cost(request: Request, classification: Classification, route: Route, terms:
         route,
         terms.catalog.models,
         terms.expectations,
-        terms.policy.default_max_tokens,
+        terms.policy,
     )
 
 

@@ -12,8 +12,9 @@ from typing import Final
 
 from shared.catalog.spec import ModelSpec
 from shared.deciding.comparing import answer_key, is_stated
+from shared.deciding.constraints import NOTHING_LEARNED, Candidate, Learned
 from shared.deciding.estimation import Demand, max_tokens_for, rough_cost_nusd
-from shared.deciding.success import success_of
+from shared.deciding.success import success, success_of
 from shared.domain.decisions import Classification, Verdict
 from shared.domain.inference import Request, TaskType
 
@@ -22,6 +23,14 @@ JUDGE: Final = "agreement"
 
 _AGREES: Final = (0.76, 0.14)
 _OPEN: Final = frozenset({TaskType.CREATIVE, TaskType.CODING})
+_COMPARABLE: Final = {
+    TaskType.COMPLEX_REASONING: 0.9,
+    TaskType.SIMPLE_QA: 0.7,
+    TaskType.ANALYSIS: 0.3,
+}
+"""Of answers, the share that can be compared, by a guess: for plans, before any was seen."""
+_LOWER: Final = frozenset({TaskType.SIMPLE_QA, TaskType.COMPLEX_REASONING})
+_AS_GOOD: Final = 0.02
 _DOUBTED: Final = 0.6
 """What an answer is still worth when another model says something else."""
 
@@ -49,6 +58,7 @@ def peer_for(
     demand: Demand,
     models: tuple[ModelSpec, Sequence[ModelSpec], ModelSpec],
     default_max_tokens: int,
+    learned: Learned = NOTHING_LEARNED,
 ) -> str | None:
     """Who checks the first model's answer; None where it does not pay.
 
@@ -69,9 +79,61 @@ def peer_for(
     if not priced or own is None or climb is None:
         return None
     price, peer = min(priced)
-    chance = success_of(first, classification.task_type, classification.difficulty)
-    differs = 1.0 - chance * _AGREES[0] - (1.0 - chance) * _AGREES[1]
+    differs = differing(first, classification, learned)
     return peer if own + price + differs * climb < climb else None
+
+
+def differing(
+    first: ModelSpec, classification: Classification, learned: Learned = NOTHING_LEARNED
+) -> float:
+    """The chance that another cheap model says something else than this one."""
+    kind = classification.task_type
+    shift = learned.shift(first.name, kind)
+    chance = success_of(first, kind, classification.difficulty, shift)
+    return 1.0 - chance * _AGREES[0] - (1.0 - chance) * _AGREES[1]
+
+
+def chance_to_compare(request: Request, task_type: TaskType) -> float:
+    """How likely the answer can be compared at all, before it was seen."""
+    if request.choices > 1 or request.embed is not None or request.stream:
+        return 0.0
+    return 1.0 if request.wants_json else _COMPARABLE.get(task_type, 0.0)
+
+
+def starting_lower(request: Request, task_type: TaskType) -> tuple[bool, bool]:
+    """Whether a request may start below what it needs, to be checked by agreement; and whether its
+    answers vary, so that the same model may be asked twice.
+    """
+    fits = chance_to_compare(request, task_type) > 0.0 and not request.wants_tools
+    return fits and (request.wants_json or task_type in _LOWER), request.temperature != 0
+
+
+def pays_lower(
+    candidates: Sequence[Candidate],
+    usual: Candidate,
+    classification: Classification,
+    *,
+    may_repeat: bool,
+) -> bool:
+    """Whether the first of these and another of them, and the usual model as often as they will
+    differ, cost less than the usual model alone; and are as good: an answer that two agree on is
+    right as often as the usual model's, or nearly. candidates: of a weaker tier, the best first.
+    """
+    first = candidates[0]
+    others = [c.expected_nusd for c in candidates[1:]]
+    if not others and not may_repeat:
+        return False
+    chance = success(first, classification)
+    right, wrong = chance * _AGREES[0], (1.0 - chance) * _AGREES[1]
+    agree = right + wrong
+    spent = first.expected_nusd + min(others, default=first.expected_nusd)
+    is_cheaper = spent + (1.0 - agree) * usual.expected_nusd < usual.expected_nusd
+    return is_cheaper and right >= (success(usual, classification) - _AS_GOOD) * agree
+
+
+def unchecked(first: Verdict, why: str) -> Verdict:
+    """The verdict on an accepted answer that had to be checked and could not be."""
+    return Verdict(accepted=False, score=_DOUBTED, reasons=(why, *first.reasons), judge=JUDGE)
 
 
 def verdict_of(first: Verdict, own: str, other: str | None, peer: str) -> Verdict:

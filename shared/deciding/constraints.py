@@ -60,7 +60,8 @@ class RoutingPolicy:
     whether a cheaper rung may be used when the budget cannot carry the routed one. gain_per_usd: of
     a batch whose budget is allotted as a whole, what a further dollar must bring (`allotting`).
     piloting: of a batch with a pilot. learned: from the project's own outcomes. agreement: whether
-    a second cheap answer is asked for where that pays (`agreement`).
+    a second cheap answer is asked for where that pays (`agreement`); starts_lower: whether prompts
+    whose answers can be compared start below the tier they need, where that pays as well.
     """
 
     preferences: Preferences = field(default_factory=Preferences)
@@ -73,6 +74,7 @@ class RoutingPolicy:
     piloting: Piloting | None = None
     learned: Learned = NOTHING_LEARNED
     agreement: bool = False
+    starts_lower: bool = False
     preferred_models: tuple[str, ...] = ()
     fallback_models: tuple[str, ...] = ()
     max_latency_s: float | None = None

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from shared.catalog.spec import Catalog
+from shared.deciding.agreement import starting_lower
 from shared.deciding.constraints import RoutingPolicy, needed_capabilities
 from shared.deciding.estimation import Demand, demand_of
 from shared.deciding.routing import described, route
@@ -67,6 +68,7 @@ class PreparedRoutes:
             request.fallback_models,
             request.preferred_models,
             needed_capabilities(request),
+            policy.starts_lower and starting_lower(request, classification.task_type),
         )
         found = ladders.get(key)
         if found is None:
@@ -78,7 +80,9 @@ class PreparedRoutes:
             return found
         # The first reason tells of this prompt; the rest is the ladder's.
         reasons = (described(classification), *found.reasons)
-        return Route(found.mode, found.rungs, reasons, found.excluded, found.max_climbs)
+        return Route(
+            found.mode, found.rungs, reasons, found.excluded, found.max_climbs, found.is_checked
+        )
 
     def _of(self, policy: RoutingPolicy) -> _Ladders:
         # The jobs of a chunk share one policy object: it need not be hashed for each.

@@ -14,6 +14,9 @@ _PLAIN: Final = (
 )  # fmt: skip
 _MODELS: Final = ("allowed_models", "preferred_models", "fallback_models")
 
+AUTO: Final = "auto"
+"""The wish for agreement that also lets prompts start lower where two cheap calls pay."""
+
 
 def policy_of(defaults: RoutingSettings, wishes: Mapping[str, Any]) -> RoutingPolicy:
     """The policy from the catalog's [routing] table and a project's `routing` object: any of
@@ -32,6 +35,8 @@ def _fields(wishes: Mapping[str, Any]) -> dict[str, Any]:
     kept |= {name: tuple(wishes[name]) for name in _MODELS if wishes.get(name) is not None}
     if wishes.get("preferences"):
         kept["preferences"] = Preferences(**wishes["preferences"])
+    if kept.get("agreement") == AUTO:
+        kept |= {"agreement": True, "starts_lower": True}
     if wishes.get("max_cost_usd") is not None:
         kept["max_cost_nusd"] = nusd_from_usd(wishes["max_cost_usd"])
     return kept

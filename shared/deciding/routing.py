@@ -10,6 +10,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from shared.catalog.spec import Catalog
+from shared.deciding.agreement import pays_lower, starting_lower
 from shared.deciding.allotting import choose, options_of
 from shared.deciding.constraints import Candidate, Piloting, RoutingPolicy, Sifted, rank, sift
 from shared.deciding.estimation import Demand, demand_of
@@ -146,7 +147,8 @@ def _chosen(
         return _allotted(sifted, classification, policy, policy.gain_per_usd)
     if policy.piloting is not None:
         return _piloted(sifted, classification, weights, policy, policy.piloting)
-    return _auto(sifted, classification, weights, policy)
+    usual = _auto(sifted, classification, weights, policy)
+    return _lower(usual, request, sifted, (classification, weights, policy))
 
 
 def _piloted(
@@ -205,6 +207,38 @@ def _auto(
     has = "is" if why == "preferred" else "has"
     reasons.append(f"{order[0].model.name} {has} {why}{_learned_of(order[0])}")
     return _climbing(Mode.AUTO, order[0], sifted, (classification, weights, policy), reasons)
+
+
+def _lower(
+    usual: Route,
+    request: Request,
+    sifted: Sifted,
+    by: tuple[Classification, Preferences, RoutingPolicy],
+) -> Route:
+    """The route from the weakest tier on, where two answers of it that agree are as good and
+    cheaper; else the usual one.
+    """
+    classification, weights, policy = by
+    if not policy.starts_lower:
+        return usual
+    fits, may_repeat = starting_lower(request, classification.task_type)
+    start = rank(usual.rungs[0].tier)
+    below = [c for c in sifted.candidates if rank(c.model.tier) < start]
+    if not fits or not below or policy.max_climbs < 1:
+        return usual
+    least = min(rank(c.model.tier) for c in below)
+    weakest = [c for c in below if rank(c.model.tier) == least]
+    first = ranked(weakest, classification, weights)
+    named = next(c for c in sifted.candidates if c.model.name == usual.first_model)
+    if not pays_lower(first, named, classification, may_repeat=may_repeat):
+        return usual
+    rung = Rung(first[0].model.tier, tuple(c.model.name for c in first))
+    why = f"starts at tier {rung.tier.value}: two answers that agree cost less than one"
+    rungs = (rung, *usual.rungs)
+    climbs = min(policy.max_climbs, len(rungs) - 1)
+    return replace(
+        usual, rungs=rungs, reasons=(*usual.reasons, why), max_climbs=climbs, is_checked=True
+    )
 
 
 def _learned_of(candidate: Candidate) -> str:

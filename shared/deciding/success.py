@@ -31,10 +31,14 @@ def success(candidate: Candidate, classification: Classification) -> float:
     return _chance(quality, candidate.model.tier, need_in_steps(classification))
 
 
-def success_of(model: ModelSpec, task_type: TaskType, difficulty: float) -> float:
-    """The same of prompts of this difficulty (0..1), before anything was learned."""
+def success_of(
+    model: ModelSpec, task_type: TaskType, difficulty: float, learned: float = 0.0
+) -> float:
+    """The same of prompts of this difficulty (0..1). learned: what own outcomes add to the model's
+    quality; none before anything was learned.
+    """
     need = need_of_task(task_type, difficulty)
-    return _chance(quality_of(model, task_type), model.tier, need)
+    return _chance(quality_of(model, task_type) + learned, model.tier, need)
 
 
 def _chance(quality: float, tier: Tier, need: float) -> float:

@@ -101,7 +101,8 @@ class Route:
 
     rungs[0].models[0] is asked first; further models of a rung are fallbacks for a sick provider;
     further rungs are climbed for weak answers, at most `max_climbs` times. `excluded` gives for
-    each model that a hard constraint ruled out the reason.
+    each model that a hard constraint ruled out the reason. `is_checked`: the first rung is below
+    what the prompt needs, so its answer is good only where another model's agrees.
     """
 
     mode: Mode
@@ -109,6 +110,7 @@ class Route:
     reasons: tuple[str, ...] = ()
     excluded: tuple[tuple[str, str], ...] = ()
     max_climbs: int = 2
+    is_checked: bool = False
 
     @property
     def first_model(self) -> str:
@@ -125,6 +127,7 @@ class Route:
             "reasons": list(self.reasons),
             "excluded": dict(self.excluded),
             "max_climbs": self.max_climbs,
+            **({"checked": True} if self.is_checked else {}),
         }
 
     @classmethod
@@ -136,6 +139,7 @@ class Route:
             reasons=tuple(stored["reasons"]),
             excluded=tuple(stored["excluded"].items()),
             max_climbs=stored["max_climbs"],
+            is_checked=stored.get("checked", False),
         )
 
 

@@ -1,6 +1,6 @@
 """How a project routes, and trials of another policy."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from pydantic import (
@@ -69,7 +69,7 @@ class Wishes(TaskWishes):
     max_climbs: Annotated[StrictInt, Field(ge=0, le=2)] | None = None
     default_max_tokens: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = None
     allow_downgrade: StrictBool | None = None
-    agreement: StrictBool | None = None
+    agreement: Literal[True, False, "auto"] | None = None
     by_task_type: dict[TaskType, TaskWishes] | None = None
 
     def named(self) -> dict[str, Any]:

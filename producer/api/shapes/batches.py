@@ -209,6 +209,20 @@ class EscalationsShape(Shape):
     cost_usd: UsdText
 
 
+class AgreementShape(Shape):
+    """Second answers that were bought to check first ones by."""
+
+    checks: int
+    agreed: int
+    cost_nusd: Nusd
+    cost_usd: UsdText
+    saved_nusd: int = Field(
+        description="By jobs that started lower for it: what the usual model would have cost where "
+        "both agreed, less all that was paid until then; below 0 where they mostly differ."
+    )
+    saved_usd: str
+
+
 class ErrorKindShape(Shape):
     """One kind of failed attempt."""
 
@@ -347,6 +361,7 @@ class ReportShape(Shape):
     by_model: list[ModelCostShape]
     by_task_type: list[TaskCostShape]
     escalations: EscalationsShape
+    agreement: AgreementShape
     cache: CacheReportShape
     deduplication: DeduplicationShape
     attempts_without_answer: WithoutAnswerShape

@@ -34,7 +34,7 @@ class PolicyShape(TaskPolicyShape):
     max_climbs: int | None = None
     default_max_tokens: int | None = None
     allow_downgrade: bool | None = None
-    agreement: bool | None = None
+    agreement: Literal[True, False, "auto"] | None = None
     by_task_type: dict[TaskType, TaskPolicyShape] | None = None
 
 

@@ -2,11 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     ColumnElement,
     Connection,
     Row,
@@ -102,6 +104,52 @@ def judged_in_batch(connection: Connection, number: int, total: int) -> Outcomes
             _judged(row)
         )
     return dict(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """Answers of a batch that were bought to check others by, and what they came to.
+
+    saved_nusd: of jobs that started lower for it, what the usual model would have cost where both
+    agreed, less all that was paid until then.
+    """
+
+    checks: int = 0
+    agreed: int = 0
+    cost_nusd: int = 0
+    saved_nusd: int = 0
+
+
+def checks_in_batch(connection: Connection, number: int) -> Checks:
+    """The sums over a batch's checks by agreement."""
+    accepted, saved = _said(connection, "accepted"), _said(connection, "saved_nusd")
+    rows = (
+        select(
+            accepted.label("accepted"),
+            attempts.c.cost_nusd,
+            cast(saved, BigInteger).label("saved_nusd"),
+        )
+        .where(
+            attempts.c.job_id.between(*id_range(number)),
+            attempts.c.purpose == Purpose.JUDGE,
+            attempts.c.verdict.is_not(None),
+            _said(connection, "judge") == JUDGE,
+        )
+        .subquery()
+    )
+    query = select(
+        rows.c.accepted,
+        func.count().label("checks"),
+        func.sum(rows.c.cost_nusd).label("cost_nusd"),
+        func.coalesce(func.sum(rows.c.saved_nusd), 0).label("saved_nusd"),
+    ).group_by(rows.c.accepted)
+    found = connection.execute(query).all()
+    return Checks(
+        sum(row.checks for row in found),
+        sum(row.checks for row in found if row.accepted in {1, "true"}),
+        sum(int(row.cost_nusd) for row in found),
+        sum(int(row.saved_nusd) for row in found),
+    )
 
 
 def compared_in_batch(connection: Connection, number: int) -> Sequence[Any]:

@@ -24,6 +24,8 @@ def test_wishes_are_set_one_by_one_and_left_to_the_catalog_by_null(api: httpx.Cl
     wishes = {"agreement": True, "allowed_models": [MODEL], "preferences": {"cost": 1}}
     told = api.put("/v1/routing", json=wishes).json()
     assert told["policy"] == wishes | {"preferences": {"cost": 1, "latency": 0, "quality": 0}}
+    auto = api.put("/v1/routing", json={"agreement": "auto"}).json()
+    assert auto["policy"]["agreement"] == "auto"
     told = api.put("/v1/routing", json={"agreement": None, "max_climbs": 1}).json()
     assert set(told["policy"]) == {"allowed_models", "preferences", "max_climbs"}
     assert api.get("/v1/routing").json() == told

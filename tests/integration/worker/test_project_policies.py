@@ -17,6 +17,8 @@ from worker.maintenance.cost_learner import CostLearner
 
 SUMS = ("What is 12 + 30?", "What is 13 + 30?", "Write a poem about the sea.")
 
+HARD = "Prove step by step, for every integer n, with full rigour, and then compute the value:"
+
 
 def run(mill: Mill, prompts: Sequence[str], first: int = 9, **routing: Any) -> list[int]:
     ids = mill.batch([asking(prompt) for prompt in prompts])
@@ -95,6 +97,37 @@ def test_a_worker_that_died_after_a_check_buys_neither_answer_again(
         assert [made.model for made in mill.attempts()] == ["tiny", "other-tiny"]
         (again,) = mill.results()
         assert (again.body, again.cost_nusd) == (row.body, row.cost_nusd)
+
+
+def test_jobs_that_can_be_checked_start_lower_where_two_cheap_answers_cost_less_than_one(
+    tmp_path: Path, database_url: str, redis_url: str, simulator: SimulatorServer
+):
+    weak = {"match": {"model": "other-tiny", "contains": "13 + "}, "fault": "weak"}
+    simulator.set_scenario({"rules": [weak]})
+    with running_mill(tmp_path, database_url, redis_url, simulator) as mill:
+        prompts = [f"{HARD} What is {n} + 30?" for n in (12, 13)]
+        same, other = run(mill, prompts, agreement="auto")
+        made = {job: [row.model for row in mill.attempts() if row.job_id == job]
+                for job in (same, other)}  # fmt: skip
+        first, second = mill.results()
+        assert first.decision["route"]["checked"]
+        # Where they differ, the job goes where it would have gone at once: no tier in between.
+        usual = first.decision["route"]["ladder"][1]["models"][0]
+        assert usual == "middle"
+        assert made[same] == ["tiny", "other-tiny"]
+        assert (first.model, first.climbs) == ("tiny", 0)
+        assert made[other] == ["tiny", "other-tiny", usual]
+        assert (second.model, second.climbs, second.rescued) == (usual, 1, True)
+        with mill.database.reading() as connection:
+            told = outcomes.checks_in_batch(connection, mill.number)
+        spent = [row for row in mill.attempts() if row.model != usual]
+        assert (told.checks, told.agreed) == (2, 1)
+        assert told.cost_nusd == sum(row.cost_nusd for row in spent if row.purpose == "judge")
+        # What the middle model would have cost once, less what the cheap ones cost twice.
+        kept = next(row for row in spent if row.job_id == same)
+        spared = kept.input_tokens * 2_000 + kept.output_tokens * 12_000
+        assert told.saved_nusd == spared - sum(row.cost_nusd for row in spent)
+        assert simulator.bill()["total_nusd"] == sum(row.cost_nusd for row in mill.attempts())
 
 
 def test_a_trial_runs_each_job_by_the_policy_of_its_arm(

@@ -6,9 +6,11 @@ import pytest
 
 from shared.deciding.agreement import key_for, peer_for, verdict_of
 from shared.deciding.estimation import demand_of
-from shared.domain.decisions import Classification, Verdict
+from shared.deciding.project_policy import policy_of
+from shared.deciding.routing import route
+from shared.domain.decisions import Classification, Route, Verdict
 from shared.domain.inference import Request, TaskType, Tier
-from tests.unit.deciding.conftest import model
+from tests.unit.deciding.conftest import catalog_of, model
 
 ASKED = Request(messages=({"role": "user", "content": "What is 6 times 7?"},))
 QUESTION = Classification(TaskType.SIMPLE_QA, 0.3, 0.9)
@@ -57,6 +59,38 @@ def test_the_cheapest_other_model_of_the_tier_is_asked_else_the_same_where_it_va
 def test_two_cheap_calls_that_cost_as_much_as_the_strong_one_do_not_pay():
     assert peer(OTHER, strong=model("middle", Tier.MID, 200, 0.8)) is None
     assert peer(OTHER, strong=model("middle", Tier.MID, 1_000, 0.8)) == "other"
+
+
+def test_a_prompt_starts_lower_only_where_two_that_agree_are_as_good_and_cheaper():
+    hard = Classification(TaskType.COMPLEX_REASONING, 0.55, 0.95)
+    middle = model("middle", Tier.MID, 1_000, 0.75)
+    catalog = catalog_of(FIRST, OTHER, middle, STRONG)
+    policy = policy_of(catalog.routing, {"agreement": "auto"})
+
+    def routed(request: Request = ASKED, kind: Classification = hard, **models: object) -> Route:
+        found = route(request, kind, catalog_of(*models.values()) if models else catalog, policy)  # type: ignore[arg-type]
+        assert isinstance(found, Route)
+        return found
+
+    low = routed()
+    assert low.is_checked
+    assert [rung.models for rung in low.rungs] == [("small", "other"), ("middle",), ("large",)]
+    assert low.max_climbs == 2
+    assert "two answers that agree" in low.reasons[-1]
+    assert Route.from_dict(low.to_dict()) == low
+    # Not what cannot be compared, nor what is streamed, nor where two calls cost as much as one.
+    writing = replace(hard, task_type=TaskType.CREATIVE)
+    assert not routed(kind=writing).is_checked
+    assert not routed(replace(ASKED, stream=True)).is_checked
+    near = model("middle", Tier.MID, 150, 0.75)
+    assert not routed(first=FIRST, other=OTHER, near=near).is_checked
+    # Nor where the weak are too weak for their agreement to say enough.
+    poor = [model(name, Tier.CHEAP, 100, 0.05) for name in ("poor", "poorer")]
+    assert not routed(one=poor[0], other=poor[1], middle=middle).is_checked
+    # Without the wish nothing changes.
+    usual = route(ASKED, hard, catalog, policy_of(catalog.routing, {"agreement": True}))
+    assert isinstance(usual, Route)
+    assert usual.first_model == "middle"
 
 
 def test_what_differs_or_cannot_be_read_is_doubted():
