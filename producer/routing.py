@@ -8,6 +8,7 @@ from shared.catalog.spec import Catalog
 from shared.db.engine import Database
 from shared.db.repositories import projects, trials
 from shared.deciding.trials import Arm, Sums, better, difference
+from shared.domain.inference import Tier
 from shared.errors import NotFoundError, UsageError
 
 
@@ -97,6 +98,17 @@ class Routing:
                         code="model_not_found",
                         param=f"{at}{field}",
                     )
+        asked = {
+            "classify_with": wishes.get("classify_with"),
+            "rubric.judge": (wishes.get("rubric") or {}).get("judge"),
+        }
+        for field, name in asked.items():
+            if name is not None and name not in {*self._catalog.models, *Tier}:
+                raise UsageError(
+                    f"no model and no tier is called {name[:100]!r}",
+                    code="model_not_found",
+                    param=f"{at}{field}",
+                )
         for task_type, own in (wishes.get("by_task_type") or {}).items():
             self._check(own, f"{at}by_task_type.{task_type}.")
 

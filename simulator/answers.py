@@ -14,6 +14,7 @@ from simulator.arithmetic import work_out
 from simulator.code_answers import broken_code, code_for, wants_code
 from simulator.exchange import Ask
 from simulator.json_answers import fitting_object
+from simulator.judgements import judgement
 
 _HEAD_CHARS: Final = 4000
 _CAPITALS: Final = {
@@ -58,6 +59,8 @@ def answer(ask: Ask, seed: int) -> str:
     """The good answer to a request, drawn from `seed`."""
     if ask.json_mode or ask.schema is not None:
         return fitting_object(ask.schema, ask.prompt, seed)
+    if (judged := judgement(ask.prompt, looks_hard)) is not None:
+        return judged
     head = ask.prompt[:_HEAD_CHARS]
     if wants_code(head):
         return code_for(head, seed)

@@ -13,6 +13,7 @@ from shared.catalog.spec import Catalog
 from shared.deciding.estimation import max_tokens_for
 from shared.domain.attempt import Purpose
 from shared.domain.decisions import Rung
+from shared.domain.inference import Request
 from worker.metering import Meter
 from worker.outcome import (
     Answered,
@@ -28,6 +29,7 @@ from worker.retry_policy import retry_if_worth_it, stop_as_decided, wait_as_deci
 from worker.story import Story
 
 _CHANGED_CATALOG_S = 60.0
+_ASIDE_TOKENS = 256
 
 Exhaustion = Failed | MoneyRefused | Busy | ClaimLost
 """Why a rung gave no answer: the outcome that says most about it."""
@@ -78,6 +80,16 @@ class Asking:
         if isinstance(prepared, Busy):
             return prepared
         return await self._try(story, prepared, index, Purpose.JUDGE)
+
+    async def aside(
+        self, story: Story, name: str, request: Request, purpose: Purpose, index: int
+    ) -> AttemptOutcome:
+        """One call of our own beside the job's, tried once and heard by nobody."""
+        try:
+            prepared = self._caller.prepare(name, request, request.max_tokens or _ASIDE_TOKENS)
+        except NotSent as error:
+            return Busy(_CHANGED_CATALOG_S, error.message, down=True)
+        return await self._try(story, prepared, index, purpose, is_heard=False)
 
     async def _ask_model(self, story: Story, name: str, index: int) -> AttemptOutcome:
         """One model with its retries. Failed tries are paid for here; an answer is not yet."""
@@ -132,7 +144,13 @@ class Asking:
             return Busy(_CHANGED_CATALOG_S, error.message, down=True)
 
     async def _try(
-        self, story: Story, prepared: PreparedCall, index: int, purpose: Purpose | None = None
+        self,
+        story: Story,
+        prepared: PreparedCall,
+        index: int,
+        purpose: Purpose | None = None,
+        *,
+        is_heard: bool = True,
     ) -> AttemptOutcome:
         """One attempt; a failed one is paid for.
 
@@ -149,7 +167,7 @@ class Asking:
             ordinal=ordinal,
             rung=index,
             purpose=purpose,
-            listener=story.listener_to(prepared.model.name),
+            listener=story.listener_to(prepared.model.name) if is_heard else None,
             trace=trace,
         )
         if trace is not None:

@@ -56,6 +56,7 @@ from shared.webhooks.events import job_completed
 from worker.agreeing import Agreeing
 from worker.answer_cache import AnswerCache, Caching, KeptAnswer
 from worker.asking import Asking, Exhaustion
+from worker.asking_aside import AskingAside
 from worker.figures import WorkerFigures
 from worker.metering import Meter, Payer
 from worker.outcome import (
@@ -154,6 +155,7 @@ class Pipeline:
         self._classifiers = classifiers
         self._asking = asking
         self._agreeing = Agreeing(catalog, asking, meter)
+        self._aside = AskingAside(catalog, asking, meter)
         self._meter = meter
         self._speaker = speaker
         self._cache = cache
@@ -198,9 +200,9 @@ class Pipeline:
                 return
             story = self._begin(job, request, batch, earlier)
             story.kept_as = key
-        if trace is not None:
-            story.trace = trace
-            trace.decided(story.classification, story.routed)
+        if story.policy.classify_with is not None:
+            await self._name_guessed(story, earlier)
+        self._tell(trace, story)
         if isinstance(story.routed, NoRoute):
             await self._fail(story, story.routed.code, story.routed.message)
             return
@@ -213,8 +215,8 @@ class Pipeline:
                     await self._stop(story, outcome)
                     return
                 answer = self._weigh(story, reached, outcome)
-            if story.policy.agreement:
-                answer = await self._agreeing.checked(story, answer)
+            if story.policy.agreement or story.policy.rubric is not None:
+                answer = await self._judge_further(story, answer)
             step = self._next_step(story, answer)
             if isinstance(step, Accept):
                 await self._finish(story, step.reason)
@@ -296,6 +298,28 @@ class Pipeline:
         story.caching = batch.caching
         story.voice = self._voice(job, batch)
         return story
+
+    async def _name_guessed(self, story: Story, earlier: Sequence[Any]) -> None:
+        """Route by what a model says the prompt is, where the classifier only guessed."""
+        told = await self._aside.classified(story, earlier)
+        if told is not None:
+            demand = demand_of(story.request, told.task_type)
+            routed = self._routes.route(story.request, told, story.policy, demand)
+            story.named(told, demand, routed)
+
+    @staticmethod
+    def _tell(trace: JobTrace | None, story: Story) -> None:
+        if trace is not None:
+            story.trace = trace
+            trace.decided(story.classification, story.routed)
+
+    async def _judge_further(self, story: Story, answer: Answer) -> Answer:
+        """What the checks accepted, as a second answer or the rubric's judge sees it."""
+        if story.policy.agreement:
+            answer = await self._agreeing.checked(story, answer)
+        if story.policy.rubric is not None:
+            answer = await self._aside.graded(story, answer, story.policy.rubric)
+        return answer
 
     def _voice(self, job: ClaimedJob, batch: BatchContext) -> Voice | None:
         if not batch.is_awaited:

@@ -19,6 +19,7 @@ from shared.deciding.agreement import JUDGE
 from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.escalation import best_of
 from shared.deciding.estimation import Demand
+from shared.deciding.rubric import JUDGE as RUBRIC
 from shared.domain.attempt import AttemptStatus, Purpose
 from shared.domain.decisions import Classification, Mode, NoRoute, Route, Rung, Verdict
 from shared.domain.inference import Request, Usage
@@ -84,7 +85,9 @@ class Story:
         self._uncertain: int = sum(row.status == AttemptStatus.UNCONFIRMED for row in earlier)
         self._unpaid: Answer | None = None
         self._check: Verdict | None = None
-        self._earlier_check = _check_of(earlier)
+        self._earlier_check = _check_of(earlier, JUDGE)
+        self._earlier_grade = _check_of(earlier, RUBRIC)
+        self.was_graded = False
         self.trial: Mapping[str, str] | None = None
         self.is_announced = False
         self.family: Family | None = None
@@ -214,6 +217,23 @@ class Story:
     def earlier_check(self) -> Verdict | None:
         """The verdict by agreement that a former claim bought."""
         return self._earlier_check
+
+    @property
+    def earlier_grade(self) -> Verdict | None:
+        """The verdict by the project's rubric that a former claim bought."""
+        return self._earlier_grade
+
+    def graded(self, verdict: Verdict) -> Answer:
+        """The latest answer with the verdict that the rubric's judge gave."""
+        answer = replace(self.answers[-1], verdict=verdict)
+        self.answers[-1] = answer
+        self.was_graded = True
+        return answer
+
+    def named(self, told: Classification, demand: Demand, routed: Route | NoRoute) -> None:
+        """Go by what a model said the prompt is."""
+        self.classification, self.demand, self.routed = told, demand, routed
+        self.payer = replace(self.payer, task_type=told.task_type.value)
 
     def take_unpaid(self, *, keep_answer: bool = False) -> Closing | None:
         """The price of the latest answer, to be written now; None when it has been written.
@@ -403,12 +423,12 @@ def _answer_of(row: Any) -> Answer | None:
     )
 
 
-def _check_of(earlier: Sequence[Any]) -> Verdict | None:
-    """What an answer that was bought for comparison said of the first one, under a former claim."""
+def _check_of(earlier: Sequence[Any], judge: str) -> Verdict | None:
+    """What a call that was bought to judge the first answer said, under a former claim."""
     for row in earlier:
         verdict = row.verdict
-        if verdict is not None and verdict["judge"] == JUDGE:
-            return Verdict(verdict["accepted"], verdict["score"], tuple(verdict["reasons"]), JUDGE)
+        if verdict is not None and verdict["judge"] == judge:
+            return Verdict(verdict["accepted"], verdict["score"], tuple(verdict["reasons"]), judge)
     return None
 
 

@@ -23,8 +23,8 @@ _Wishes = Annotated[
     typer.Argument(
         metavar="NAME=VALUE...",
         help="preferences, allowed_models, preferred_models, fallback_models, max_latency_s, "
-        "max_cost_usd, max_climbs, default_max_tokens, allow_downgrade, agreement, by_task_type; "
-        "values as JSON, null leaves one to the catalog.",
+        "max_cost_usd, max_climbs, default_max_tokens, allow_downgrade, agreement, classify_with, "
+        "classify_below, rubric, by_task_type; values as JSON, null leaves one to the catalog.",
         show_default=False,
     ),
 ]

@@ -122,7 +122,8 @@ class Administration:
     async def set_routing(self, /, project: str | None = None, **wishes: object) -> Json:
         """Set `preferences`, `allowed_models`, `preferred_models`, `fallback_models`,
         `max_latency_s`, `max_cost_usd`, `max_climbs`, `default_max_tokens`, `allow_downgrade`,
-        `agreement`, `by_task_type`; None leaves one to the catalog, others stay.
+        `agreement`, `classify_with`, `classify_below`, `rubric`, `by_task_type`; None leaves one
+        to the catalog, others stay.
         """
         if (where := project or self._project) is not None:
             wishes["project"] = where

@@ -13,6 +13,7 @@ from typing import Any, Final
 from producer.intake import FirstLines, Line, RejectedLine, ValidLine
 from producer.intake.repeated import asked_once
 from producer.planning.allotment import Allotted, allotted
+from producer.planning.aside_costs import with_asides
 from producer.planning.batch_cost import batch_cost
 from producer.planning.duration import seconds_for
 from producer.planning.line_costs import LineCost, line_cost
@@ -209,7 +210,7 @@ def _decide(
 
 
 def _cost(request: Request, classification: Classification, route: Route, terms: Terms) -> LineCost:
-    return line_cost(
+    cost = line_cost(
         request,
         classification,
         route,
@@ -217,6 +218,10 @@ def _cost(request: Request, classification: Classification, route: Route, terms:
         terms.expectations,
         terms.policy,
     )
+    if terms.policy.classify_with is None and terms.policy.rubric is None:
+        return cost
+    by = (terms.catalog, terms.expectations, terms.policy)
+    return with_asides(cost, request, classification, route, *by)
 
 
 def _size(line: ValidLine) -> int:

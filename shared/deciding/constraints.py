@@ -29,6 +29,20 @@ class Piloting:
         return dict(self.tiers).get(cluster, self.otherwise)
 
 
+@dataclass(frozen=True, slots=True)
+class Rubric:
+    """By what answers are graded, for a model to judge by.
+
+    judge: a model, or a tier whose cheapest is asked. threshold: the grade, 0..1, below which a job
+    climbs. share: of the jobs, those that are graded at all.
+    """
+
+    text: str
+    judge: str
+    threshold: float = 0.6
+    share: float = 1.0
+
+
 @dataclass(frozen=True)
 class Learned:
     """What own outcomes add to the quality of models, per task type (`learning`); empty where
@@ -62,6 +76,8 @@ class RoutingPolicy:
     piloting: of a batch with a pilot. learned: from the project's own outcomes. agreement: whether
     a second cheap answer is asked for where that pays (`agreement`); starts_lower: whether prompts
     whose answers can be compared start below the tier they need, where that pays as well.
+    classify_with: the model, or tier, that is asked what a prompt is where the classifier's
+    confidence lies below `classify_below`. rubric: by what answers are graded, if they are.
     """
 
     preferences: Preferences = field(default_factory=Preferences)
@@ -75,6 +91,9 @@ class RoutingPolicy:
     learned: Learned = NOTHING_LEARNED
     agreement: bool = False
     starts_lower: bool = False
+    classify_with: str | None = None
+    classify_below: float = 0.5
+    rubric: Rubric | None = None
     preferred_models: tuple[str, ...] = ()
     fallback_models: tuple[str, ...] = ()
     max_latency_s: float | None = None

@@ -5,12 +5,13 @@ from dataclasses import replace
 from typing import Any, Final
 
 from shared.catalog.spec import RoutingSettings
-from shared.deciding.constraints import RoutingPolicy
+from shared.deciding.constraints import RoutingPolicy, Rubric
 from shared.domain.inference import Preferences, TaskType
 from shared.domain.money import nusd_from_usd
 
 _PLAIN: Final = (
     "max_climbs", "default_max_tokens", "allow_downgrade", "agreement", "max_latency_s",
+    "classify_with", "classify_below",
 )  # fmt: skip
 _MODELS: Final = ("allowed_models", "preferred_models", "fallback_models")
 
@@ -35,6 +36,8 @@ def _fields(wishes: Mapping[str, Any]) -> dict[str, Any]:
     kept |= {name: tuple(wishes[name]) for name in _MODELS if wishes.get(name) is not None}
     if wishes.get("preferences"):
         kept["preferences"] = Preferences(**wishes["preferences"])
+    if wishes.get("rubric"):
+        kept["rubric"] = Rubric(**wishes["rubric"])
     if kept.get("agreement") == AUTO:
         kept |= {"agreement": True, "starts_lower": True}
     if wishes.get("max_cost_usd") is not None:

@@ -16,6 +16,7 @@ from shared.deciding.constraints import Candidate, Piloting, RoutingPolicy, Sift
 from shared.deciding.estimation import Demand, demand_of
 from shared.deciding.piloting import cluster_of
 from shared.deciding.scoring import floor_of, quality_for, ranked, usable
+from shared.deciding.success import success
 from shared.domain.decisions import Classification, Mode, NoRoute, Route, Rung
 from shared.domain.inference import Preferences, Request, Tier
 
@@ -198,6 +199,16 @@ def _auto(
     reasons = [described(classification)]
     if adequate:
         reasons.append(f"adequate from tier {floor.value} on")
+        if shown := _shown(sifted.candidates, order[0], classification):
+            usual, order = (
+                order[0],
+                ranked([*adequate, *shown], classification, weights, policy.preferred_models),
+            )
+            if order[0] in shown:
+                reasons.append(
+                    f"own outcomes show at 90 %: {order[0].model.name} of tier "
+                    f"{order[0].model.tier.value} is as good here as {usual.model.name}"
+                )
     else:
         # Of what is too weak the strongest: nothing better may be asked.
         strongest = max(rank(c.model.tier) for c in order)
@@ -207,6 +218,24 @@ def _auto(
     has = "is" if why == "preferred" else "has"
     reasons.append(f"{order[0].model.name} {has} {why}{_learned_of(order[0])}")
     return _climbing(Mode.AUTO, order[0], sifted, (classification, weights, policy), reasons)
+
+
+def _shown(
+    candidates: Sequence[Candidate], usual: Candidate, classification: Classification
+) -> list[Candidate]:
+    """The weaker models that are adequate after all, as far as the project's own outcomes show it
+    at 90 % (`learning` raises a model no further): at least as good as the floor's.
+    """
+    if not any(c.learned > 0.0 for c in candidates):
+        return []
+    least = success(usual, classification)
+    return [
+        c
+        for c in candidates
+        if c.learned > 0.0
+        and rank(c.model.tier) < rank(usual.model.tier)
+        and success(c, classification) >= least
+    ]
 
 
 def _lower(

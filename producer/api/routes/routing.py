@@ -61,6 +61,15 @@ class TaskWishes(_Body):
     max_cost_usd: Annotated[Usd, AfterValidator(_amount)] | None = None
 
 
+class RubricWish(_Body):
+    """By what a model grades answers."""
+
+    text: Annotated[str, Field(min_length=1, max_length=4000)]
+    judge: _Model
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.6
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
 class Wishes(TaskWishes):
     """What is to be changed; null leaves it to the catalog. by_task_type: what is otherwise for
     prompts of a type.
@@ -70,6 +79,9 @@ class Wishes(TaskWishes):
     default_max_tokens: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = None
     allow_downgrade: StrictBool | None = None
     agreement: Literal[True, False, "auto"] | None = None
+    classify_with: _Model | None = None
+    classify_below: Annotated[float, Field(gt=0, le=1)] | None = None
+    rubric: RubricWish | None = None
     by_task_type: dict[TaskType, TaskWishes] | None = None
 
     def named(self) -> dict[str, Any]:

@@ -28,6 +28,15 @@ class TaskPolicyShape(Shape):
     max_cost_usd: UsdText | None = None
 
 
+class RubricShape(Shape):
+    """By what a model grades answers; a grade below the threshold climbs."""
+
+    text: str
+    judge: str = Field(description="A model, or a tier whose cheapest is asked.")
+    threshold: float
+    share: float = Field(description="Of the jobs, those that are graded.")
+
+
 class PolicyShape(TaskPolicyShape):
     """What a project wishes of routing; what is not there is the catalog's."""
 
@@ -35,6 +44,9 @@ class PolicyShape(TaskPolicyShape):
     default_max_tokens: int | None = None
     allow_downgrade: bool | None = None
     agreement: Literal[True, False, "auto"] | None = None
+    classify_with: str | None = None
+    classify_below: float | None = None
+    rubric: RubricShape | None = None
     by_task_type: dict[TaskType, TaskPolicyShape] | None = None
 
 

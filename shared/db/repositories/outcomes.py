@@ -38,6 +38,7 @@ from shared.db.tables import (
 )
 from shared.deciding.agreement import JUDGE
 from shared.deciding.learning import Evidence
+from shared.deciding.rubric import JUDGE as RUBRIC
 from shared.domain.attempt import AttemptStatus, Purpose
 from shared.domain.inference import TaskType
 
@@ -85,6 +86,7 @@ def judged_in_batch(connection: Connection, number: int, total: int) -> Outcomes
             attempts.c.job_id % stride == 0,
             attempts.c.status == AttemptStatus.BILLED,
             attempts.c.verdict.is_not(None),
+            attempts.c.purpose != Purpose.CLASSIFY,
             results.c.task_type.is_not(None),
         )
         .subquery()
@@ -291,6 +293,9 @@ def _judged(row: Row[Any]) -> Evidence:
     if row.judge == JUDGE:
         # Where they differ, either may be wrong: the stronger model's answer tells which.
         return Evidence(agreed=float(row.answers)) if accepted else Evidence()
+    if row.judge == RUBRIC:
+        # A judge's word counts half: it is paid to see what is said, not whether it is right.
+        return Evidence(**{"good" if accepted else "bad": float(row.answers) / 2.0})
     return Evidence(**{"passed" if accepted else "refused": float(row.answers)}, **seen)
 
 

@@ -65,6 +65,8 @@ def test_wishes_hold_per_project_task_type_and_request(api: httpx.Client):
         ({"max_climbs": 3}, "max_climbs"),
         ({"agreement": "yes"}, "agreement"),
         ({"preferences": {"cost": 0}}, "preferences"),
+        ({"classify_with": "nobody"}, "classify_with"),
+        ({"rubric": {"text": "Good.", "judge": "nobody"}}, "rubric.judge"),
         ({"speed": 1}, "speed"),
         ({"max_latency_s": 0}, "max_latency_s"),
         ({"max_cost_usd": "-1"}, "max_cost_usd"),

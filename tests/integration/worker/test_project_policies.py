@@ -130,6 +130,62 @@ def test_jobs_that_can_be_checked_start_lower_where_two_cheap_answers_cost_less_
         assert simulator.bill()["total_nusd"] == sum(row.cost_nusd for row in mill.attempts())
 
 
+def test_a_model_names_what_the_classifier_only_guesses_and_is_paid_once(
+    tmp_path: Path, database_url: str, redis_url: str, simulator: SimulatorServer
+):
+    with running_mill(tmp_path, database_url, redis_url, simulator) as mill:
+        # Everything is a guess below 1: so each job is asked about.
+        job, other = run(mill, SUMS[:2], first=1, classify_with="cheap", classify_below=1.0)
+        (row,) = mill.results()
+        asked, *rest = mill.attempts()
+        assert (asked.model, asked.purpose) == ("tiny", Purpose.CLASSIFY)
+        assert [made.purpose for made in rest] == [Purpose.ANSWER]
+        classification = row.decision["classification"]
+        assert (classification["task_type"], classification["difficulty"]) == ("simple_qa", 0.2)
+        assert classification["source"] == "model:tiny"
+        assert row.cost_nusd == asked.cost_nusd + rest[0].cost_nusd
+        # As it stood when the label was paid for and nothing was decided yet.
+        with mill.database.transaction() as connection:
+            connection.execute(results.delete())
+            connection.execute(attempts.delete().where(attempts.c.purpose == Purpose.ANSWER))
+            again = update(jobs).where(jobs.c.id == job)
+            connection.execute(again.values(status="queued", deaths=1, decision=None))
+        mill.worker.runner.run([job])
+        assert [made.purpose for made in mill.attempts()] == [Purpose.CLASSIFY, Purpose.ANSWER]
+        (row,) = mill.results()
+        assert row.decision["classification"] == classification
+        # Where it cannot be asked, the guess stands.
+        down = {"match": {"contains": "label prompts"}, "fault": "500"}
+        simulator.set_scenario({"rules": [down]})
+        mill.worker.runner.run([other])
+        second = mill.results()[1]
+        assert second.decision["classification"]["source"] != "model:tiny"
+        with mill.database.reading() as connection:
+            judged = outcomes.judged_in_batch(connection, mill.number, 2)
+        assert sum(said.passed for said in judged.values()) == 2
+
+
+def test_a_low_grade_by_the_project_s_rubric_climbs_and_a_high_one_ends_the_job(
+    tmp_path: Path, database_url: str, redis_url: str, simulator: SimulatorServer
+):
+    with running_mill(tmp_path, database_url, redis_url, simulator) as mill:
+        prompts = ("Write a poem about the sea.", "Write a poem about a zebra.")
+        rubric = {"text": "It must mention zebra.", "judge": "tiny"}
+        low, high = run(mill, prompts, rubric=rubric)
+        first, second = mill.results()
+        made = {job: [row for row in mill.attempts() if row.job_id == job] for job in (low, high)}
+        assert [row.purpose for row in made[high]] == [Purpose.ANSWER, Purpose.JUDGE]
+        assert (second.climbs, made[high][1].verdict["score"]) == (0, 0.9)
+        assert made[high][1].verdict["judge"] == "rubric"
+        assert [row.purpose for row in made[low]] == [
+            Purpose.ANSWER, Purpose.JUDGE, Purpose.ANSWER
+        ]  # fmt: skip
+        assert first.climbs == 1
+        assert "grades it 0.20: does not mention zebra" in first.decision["notes"][0]
+        assert first.cost_nusd == sum(row.cost_nusd for row in made[low])
+        assert simulator.bill()["total_nusd"] == sum(row.cost_nusd for row in mill.attempts())
+
+
 def test_a_trial_runs_each_job_by_the_policy_of_its_arm(
     tmp_path: Path, database_url: str, redis_url: str, simulator: SimulatorServer
 ):

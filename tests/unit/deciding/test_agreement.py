@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from shared.deciding.agreement import key_for, peer_for, verdict_of
+from shared.deciding.constraints import Learned
 from shared.deciding.estimation import demand_of
 from shared.deciding.project_policy import policy_of
 from shared.deciding.routing import route
@@ -91,6 +92,27 @@ def test_a_prompt_starts_lower_only_where_two_that_agree_are_as_good_and_cheaper
     usual = route(ASKED, hard, catalog, policy_of(catalog.routing, {"agreement": True}))
     assert isinstance(usual, Route)
     assert usual.first_model == "middle"
+
+
+def test_the_floor_falls_only_for_a_weaker_model_that_outcomes_show_to_be_as_good():
+    middle = model("middle", Tier.MID, 1_000, 0.75)
+    catalog = catalog_of(FIRST, OTHER, middle, STRONG)
+    hard = Classification(TaskType.COMPLEX_REASONING, 0.55, 0.95)
+
+    def routed(shift: float, kind: TaskType = TaskType.COMPLEX_REASONING) -> Route:
+        learned = Learned((("small", kind, shift),))
+        policy = replace(policy_of(catalog.routing, {}), learned=learned)
+        found = route(ASKED, hard, catalog, policy)
+        assert isinstance(found, Route)
+        return found
+
+    assert routed(0.0).first_model == routed(0.1).first_model == "middle"
+    low = routed(0.3)
+    assert low.first_model == "small"
+    assert "own outcomes show at 90 %: small of tier cheap" in low.reasons[2]
+    assert [rung.tier for rung in low.rungs] == [Tier.CHEAP, Tier.MID, Tier.HIGH]
+    # What was shown of another task type shows nothing here.
+    assert routed(0.3, TaskType.SIMPLE_QA).first_model == "middle"
 
 
 def test_what_differs_or_cannot_be_read_is_doubted():
