@@ -155,7 +155,7 @@ def test_a_model_names_what_the_classifier_only_guesses_and_is_paid_once(
         (row,) = mill.results()
         assert row.decision["classification"] == classification
         # Where it cannot be asked, the guess stands.
-        down = {"match": {"contains": "label prompts"}, "fault": "500"}
+        down = {"match": {"contains": '{"prompt":'}, "fault": "500"}
         simulator.set_scenario({"rules": [down]})
         mill.worker.runner.run([other])
         second = mill.results()[1]
