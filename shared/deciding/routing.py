@@ -399,6 +399,6 @@ def _nothing_left(sifted: Sifted, message: str = "no model may answer this reque
 def described(classification: Classification) -> str:
     """A classification in words, the first reason of a route chosen by it."""
     return (
-        f"{classification.task_type.value}, {classification.level.value} "
+        f"{classification.task_type}, {classification.level} "
         f"({classification.difficulty:.2f}), confidence {classification.confidence:.2f}"
     )

@@ -106,11 +106,17 @@ def _usual(answer: JsonObject) -> _Said | None:
     """As `_said` of the one choice with a text and nothing else, without building the form; None
     where there is more to check.
     """
-    match answer.get("choices"):
-        case [{"message": {"content": str(text)} as message, "finish_reason": str(reason)}]:
-            if message.get("refusal") is None and message.get("tool_calls") is None:
-                return _Said(text, None, ((reason, False),))
-    return None
+    choices = answer.get("choices")
+    choice = choices[0] if type(choices) is list and len(choices) == 1 else None
+    message = choice.get("message") if type(choice) is dict else None
+    if type(choice) is not dict or type(message) is not dict:
+        return None
+    text, reason = message.get("content"), choice.get("finish_reason")
+    if type(text) is not str or type(reason) is not str:
+        return None
+    if message.get("refusal") is not None or message.get("tool_calls") is not None:
+        return None
+    return _Said(text, None, ((reason, False),))
 
 
 class _Counts(NamedTuple):
