@@ -88,8 +88,6 @@ def test_every_place_tells_the_same_nano_dollars(
     report = said(capfd, "report", batch["id"])
     assert (report["total_cost_nusd"], report["unconfirmed_nusd"]) == (cost, unconfirmed)
     assert sum(row["cost_nusd"] for row in report["by_model"]) == cost
-    (said_of_it,) = said(capfd, "analytics", "usage", "--project", project)["data"]
-    assert said_of_it["cost_nusd"] == cost
     assert said(capfd, "status", batch["id"])["cost_nusd"] == cost
     told_lines = mill.http.get(f"/v1/batches/{batch['id']}/results").text.splitlines()
     assert sum(json.loads(line)["cost_nusd"] for line in told_lines) == cost
@@ -136,6 +134,20 @@ def test_every_place_tells_the_same_nano_dollars(
     saved = saved_once_summed(mill, project)
     assert saved["cost_nusd"] == cost
     assert saved["always_strongest_nusd"] == report["always_strongest_nusd"]
+    assert_the_terminal_says_so(capfd, project, cost)
+
+
+def assert_the_terminal_says_so(capfd: pytest.CaptureFixture[str], project: str, cost: int) -> None:
+    here = ("--project", project)
+    for words in (
+        ("usage",),
+        ("savings", "--by", "tier,model"),
+        ("models",),
+        ("requests", "--limit", "50"),
+    ):
+        rows = said(capfd, "analytics", *words, *here)["data"]
+        assert sum(row["cost_nusd"] for row in rows) == cost, words
+    assert run_command(["analytics", "hints", *here, "--csv"]) == 0
 
 
 def assert_the_console_says_so(

@@ -1,4 +1,5 @@
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,14 @@ def test_a_protocol_that_is_not_spoken_is_said_and_stops_nobody() -> None:
     with capture_logs() as said:
         assert begin_tracing("a", job_share=1, sent_to=(), environment=environment) is None
     assert "only http/protobuf" in said[0]["event"]
+
+
+def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+    monkeypatch.setitem(sys.modules, missing, None)
+    with capture_logs() as said:
+        assert begin_tracing("a", job_share=1, sent_to=(), environment=ENDPOINT) is None
+    assert "promptmill[otel]" in said[0]["event"]
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,15 @@ def test_lists_follow_their_cursor_to_the_end(api: ScriptedApi, mill: Promptmill
     assert api.asked[1].query == {"after": "b"}
 
 
+def test_a_page_that_a_filter_left_empty_is_not_the_end(api: ScriptedApi, mill: Promptmill) -> None:
+    where = "/v1/analytics/requests"
+    empty = {"data": [], "has_more": True, "last_id": "job_9"}
+    last = {"data": [{"id": "job_3"}], "has_more": True, "last_id": "job_9"}
+    api.on("GET", where, empty, last)  # which a cursor that stands still ends
+    assert [row["id"] for row in mill.requests(status="failed")] == ["job_3"]
+    assert api.asked[1].query == {"after": "job_9", "status": "failed"}
+
+
 def test_waiting_reports_every_look_and_ends_with_the_batch(
     api: ScriptedApi, mill: Promptmill
 ) -> None:
