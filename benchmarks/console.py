@@ -105,6 +105,8 @@ def look(page: Page, url: str, path: str) -> float:
     began = time.perf_counter()
     page.goto(f"{url}/console{path}", wait_until="commit")
     page.locator("#content h1").wait_for()
+    if path.startswith("/requests"):
+        page.get_by_role("table", name="Requests").wait_for()
     if path.startswith("/batches/"):  # its sums come when the page stands
         page.locator(".pm-figure", has_text="Saved").locator(".pm-value", has_text="$").wait_for()
     return time.perf_counter() - began

@@ -120,25 +120,28 @@ def cut(text: str | None, longest: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Where a batch that runs is going: its end and its cost if it goes on as it did. is_held: all
-    that is left of it waits for money, so when it ends cannot be told.
+    """When a batch that runs will have ended, at the pace it has; None where that cannot be told.
+    is_held: because all that is left of it waits for money.
     """
 
     left_s: float | None
-    cost_nusd: int | None
     is_held: bool = False
+
+    @property
+    def left(self) -> str:
+        """How long it will take, in words."""
+        return "waits for money" if self.is_held else span(self.left_s)
 
 
 def outlook(batch: Mapping[str, Any], now: float) -> Outlook:
-    """Of a batch object at a moment; None for what nothing can be told of yet."""
+    """Of a batch object at a moment."""
     own = batch["promptmill"]
     counts = own["counts"]
     asked = counts["completed"] + counts["failed"] - own["rejected"]
     left = counts["queued"] + counts["running"] + counts["held"]
     began = batch["in_progress_at"]
     is_held = left > 0 and left == counts["held"]
-    if asked <= 0 or began is None or not left:
-        return Outlook(None, None, is_held)
+    if asked <= 0 or began is None or not left or is_held:
+        return Outlook(None, is_held)
     pace = asked / max(1.0, now - began)
-    cost = round(own["cost_nusd"] * (1 + left / asked))
-    return Outlook(None if is_held else left / pace, cost, is_held)
+    return Outlook(left / pace)

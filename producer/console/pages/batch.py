@@ -14,6 +14,7 @@ from nicegui.element import Element
 from producer.access import Right
 from producer.console.desk import Desk, desk_of
 from producer.console.figures import (
+    NOTHING,
     Outlook,
     clock,
     exactly,
@@ -22,7 +23,6 @@ from producer.console.figures import (
     number,
     outlook,
     percent,
-    span,
 )
 from producer.console.layout import (
     Figure,
@@ -97,7 +97,7 @@ class _View:
         self._id: str = batch["id"]
         self._batch = batch
         self.on_change: Callable[[], Any] = lambda: None
-        self._expected: Mapping[str, int] | None = None
+        self._expected: Mapping[str, Any] | None = None
         own = batch["promptmill"]
         words("p", f"{own['name'] or 'no name'} · {batch['id']} · project {own['project']}",
               "pm-soft")  # fmt: skip
@@ -183,8 +183,9 @@ class _View:
         self._cost.show(money(own["cost_nusd"]), exactly(own["cost_nusd"]),
                         _unconfirmed(own), own["cost_nusd"])  # fmt: skip
         cap = own["max_cost_nusd"]
-        self._predict(own["cost_nusd"] if status in _OVER else ahead.cost_nusd, cap)
-        self._left.show(self._time_left(status, ahead), "", self._end(batch, ahead))
+        self._predict(own["cost_nusd"], cap)
+        left = "ended" if status in _OVER else ahead.left
+        self._left.show(left, "", self._end(batch, ahead))
         self._cap.show("none" if cap is None else money(cap), "" if cap is None else exactly(cap))
         self._error.set_text(_refusal(batch))
         self._error.set_visibility(bool(batch["errors"]))
@@ -196,20 +197,21 @@ class _View:
         self._retry.set_visibility(self._may_change and can_retry)
         self._raise.set_visibility(self._may_change and is_open and cap is not None)
 
-    def _predict(self, cost: int | None, cap: int | None) -> None:
-        """Beside what was expected before the first job ran."""
-        expected = self._expected
-        under = ""
-        if expected is not None:
-            under = f"expected {money(expected['p50'])}, hardly over {money(expected['p95'])}"
-        if cost is not None and cap is not None and cost > cap:
+    def _predict(self, cost: int, cap: int | None) -> None:
+        """By its own answers so far, beside what was expected before the first; in the end what it
+        came to.
+        """
+        if self._expected is None:
+            self._predicted.show(NOTHING)
+            return
+        first, now = self._expected["cost_nusd"], self._expected["now"]
+        under = f"expected {money(first['p50'])}, hardly over {money(first['p95'])}"
+        if now is not None and self._batch["status"] not in _OVER:
+            cost = max(cost, now["cost_nusd"]["p50"])
+            under = f"hardly over {money(now['cost_nusd']['p95'])}; at first {money(first['p50'])}"
+        if cap is not None and cost > cap:
             cost, under = cap, f"without its cap {money(cost)}"
-        self._predicted.show(money(cost), "" if cost is None else exactly(cost), under)
-
-    def _time_left(self, status: str, ahead: Outlook) -> str:
-        if status in _OVER:
-            return "ended"
-        return "waits for money" if ahead.is_held else span(ahead.left_s)
+        self._predicted.show(money(cost), exactly(cost), under)
 
     def _end(self, batch: Mapping[str, Any], ahead: Outlook) -> str:
         zone = self._desk.reader.zone
@@ -221,7 +223,7 @@ class _View:
 
     def report(self, report: Mapping[str, Any], spending: list[dict[str, Any]]) -> None:
         """Where the money went."""
-        self._expected = (report["predicted"] or {}).get("cost_nusd")
+        self._expected = report["predicted"]
         climbs, strongest = report["escalations"], report["always_strongest_nusd"]
         saved = report["saved_nusd"]
         share = f"{percent(saved, strongest)} of {money(strongest)}"

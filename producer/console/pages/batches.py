@@ -10,12 +10,10 @@ from nicegui import ui
 from producer.console.desk import Desk, desk_of
 from producer.console.figures import (
     Cell,
-    Outlook,
     moment_cell,
     money_cell,
     number,
     outlook,
-    span,
 )
 from producer.console.layout import ask, card, every, frame, link, part, words
 from producer.console.session import ROOT
@@ -87,10 +85,6 @@ def _row(desk: Desk, batch: dict[str, Any]) -> Row:
         "failed": number(counts["failed"]),
         "held": number(counts["held"]),
         "cost": money_cell(own["cost_nusd"]),
-        "left": None if batch["status"] in _OVER else _left(ahead),
+        "left": None if batch["status"] in _OVER else ahead.left,
         "created": moment_cell(batch["created_at"], desk.reader.zone),
     }
-
-
-def _left(ahead: Outlook) -> str:
-    return "waits for money" if ahead.is_held else span(ahead.left_s)
