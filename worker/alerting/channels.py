@@ -120,7 +120,10 @@ class MailChannel:
         message["Date"] = format_datetime(notice.at)
         message["Message-ID"] = make_msgid(domain="promptmill.invalid")
         message["Auto-Submitted"] = "auto-generated"
-        lines = (notice.message, "", f"Since {notice.since:%Y-%m-%d %H:%M:%S} UTC.", notice.key)
+        when = f"Since {notice.since:%Y-%m-%d %H:%M:%S} UTC"
+        if notice.type == "alert.resolved":
+            when += f", over by {notice.at:%Y-%m-%d %H:%M:%S} UTC"
+        lines = (notice.message, "", f"{when}.", notice.key)
         message.set_content("\n".join(lines))
         return message
 

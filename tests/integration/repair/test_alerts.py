@@ -139,6 +139,8 @@ def test_a_sick_provider_is_told_by_every_way_once_and_its_end_too(
         "alert.raised",
         "alert.resolved",
     ]
+    assert "over by" in mailbox.received[1].get_content()
+    assert "over by" not in mailbox.received[0].get_content()
     assert alerter.run_once(gone + CALM * 3) == 0
 
 
