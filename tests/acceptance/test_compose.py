@@ -128,6 +128,14 @@ def test_nothing_starts_before_the_database_is_migrated_and_redis_is_healthy() -
         assert "healthcheck" in SERVICES[name], name
 
 
+def test_grafana_is_given_sources_of_data_that_are_services_of_the_same_profile() -> None:
+    folder = ROOT / "monitoring" / "grafana" / "provisioning" / "datasources"
+    sources = [yaml.safe_load(file.read_text())["datasources"] for file in folder.iterdir()]
+    hosts = {re.split(r"://|:\d", one["url"])[1] for some in sources for one in some}
+    assert hosts == {"prometheus", "jaeger"}
+    assert {tuple(SERVICES[host]["profiles"]) for host in hosts} == {("monitoring",)}
+
+
 def test_redis_keeps_what_it_is_given() -> None:
     command = " ".join(SERVICES["redis"]["command"])
     assert "--appendonly yes" in command
