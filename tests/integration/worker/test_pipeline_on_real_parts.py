@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from producer.reporting import report
 from shared.clock import utc_now
 from shared.db.repositories import webhooks
-from shared.db.tables import outbox
+from shared.db.tables import jobs, outbox
 from shared.domain.money import nusd_from_usd, usd_from_nusd
 from tests.mill import asking, running_mill, text_of_result
 from tests.servers.simulator import SimulatorServer
@@ -71,6 +72,16 @@ def test_every_job_of_a_chunk_is_answered_and_paid_as_the_provider_says(
         per_model[row.model] = per_model.get(row.model, 0) + row.cost_nusd
     assert per_model == {name: part["cost_nusd"] for name, part in bill["by_model"].items()}
     assert [row.cost_nusd for row in mill.results()] == [a.cost_nusd for a in mill.attempts()]
+
+
+def test_a_job_that_cannot_be_read_takes_no_other_with_it(mill: Any) -> None:
+    ids = mill.batch([asking(EASY) for _ in range(3)])
+    unreadable = update(jobs).where(jobs.c.id == ids[1]).values(request='{"messages": 7}')
+    with mill.database.transaction() as connection:
+        connection.execute(unreadable)
+
+    assert mill.worker.runner.run(ids) == 3
+    assert mill.statuses() == {"completed": 2, "running": 1}
 
 
 def test_the_same_chunk_twice_is_answered_once(mill: Any, simulator: SimulatorServer) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from worker.call_slots import CallSlots
 
 
@@ -151,3 +153,17 @@ async def test_a_job_cancelled_on_its_turn_leaves_its_place_to_the_next() -> Non
     async with asyncio.timeout(1):
         await second
     assert first.cancelled()
+
+
+async def test_a_slot_that_came_to_a_cancelled_call_goes_to_the_next_one() -> None:
+    slots = CallSlots(1)
+    await slots.enter()
+    first, second = (asyncio.create_task(slots.enter()) for _ in range(2))
+    await asyncio.sleep(0)
+    slots.leave(0.1)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await second
+    slots.leave(0.1)
+    await slots.enter()
