@@ -1,12 +1,12 @@
 """The difficulty model: a ridge regression of figures on how many models failed a question.
 
 Scales differ between sets (shares of other models, grades by people), so a set's difficulties
-become ranks within it. Only prompts with answers to choose from are learned from: of open prompts
-too few have a measured difficulty.
+become ranks within it. This is for prompts with answers to choose from; of open prompts too few have
+a measured difficulty, so theirs is learned otherwise (`depth`).
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from sklearn.linear_model import Ridge
 
 from shared.deciding.classification.difficulty import difficulty_of
 from shared.deciding.classification.features import read_features
-from shared.deciding.classification.model import DifficultyModel, Models, TaskModel
+from shared.deciding.classification.model import DifficultyModel, Models
 from shared.deciding.classification.numbers import NAMES, numbers_of
 from shared.deciding.classification.trained import TrainedClassifier
 from shared.domain.inference import TaskType
@@ -95,18 +95,17 @@ def fit(asked: Sequence[Question]) -> DifficultyModel:
     )
 
 
-def shipped_from(found: Sequence[Question]) -> DifficultyModel:
-    """The model that is shipped: from both sets whose licences allow it."""
-    return fit([question for question in found if question.dataset in SETS])
+def shipped_from(found: Sequence[Question], left_out: str = "") -> DifficultyModel:
+    """The model that is shipped, from both sets whose licences allow it, or without one of them."""
+    return fit([q for q in found if q.dataset in SETS and q.dataset != left_out])
 
 
-def measure(found: Sequence[Question], task: TaskModel) -> dict[str, Any]:
-    """Spearman for every set, by a model that saw nothing of the set; APGR for pairs of models."""
+def measure(found: Sequence[Question], without: Callable[[str], Models]) -> dict[str, Any]:
+    """Spearman for every set, by models `without` anything of the set; APGR for pairs of models."""
     told: dict[str, Any] = {}
     for name in sorted({question.dataset for question in found}):
         mine = [question for question in found if question.dataset == name]
-        others = [q for q in found if q.dataset in SETS and q.dataset != name]
-        classifier = TrainedClassifier(Models(task, fit(others)))
+        classifier = TrainedClassifier(without(name))
         scores = np.array([classifier.classify_text(q.prompt).difficulty for q in mine])
         lengths = np.array([float(len(q.prompt)) for q in mine])
         told[name] = {

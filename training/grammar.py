@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SEEDS = Path(__file__).parent / "seeds"
-SHARED = ("words", "passages", "snippets")
-_BY_LINE = ("passages", "snippets")  # texts, whose lines are not lists
+SHARED = ("words", "passages", "snippets", "materials")
+_BY_LINE = ("passages", "snippets", "materials")  # texts, whose lines are not lists
 _DEEPEST = 12
 _NUMBER = re.compile(r"#(\d+)-(\d+)")
 # Headings that are also plain words of prompts: inside a choice they stand for themselves.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import f1_score, roc_auc_score
 
-from shared.deciding.classification.model import Models, along
+from shared.deciding.classification.model import Models, along, belief
 from shared.deciding.classification.trained import TrainedClassifier
 from training.rows import CLASSES, Row, read
 from training.tasks import Array
@@ -19,11 +19,20 @@ NATURAL = frozenset(
 
 
 def measure(
-    found: Sequence[Row], shares: Array, curve: tuple[tuple[float, float], ...]
+    found: Sequence[Row], shares: Array, fits: Array, curve: tuple[tuple[float, float], ...]
 ) -> dict[str, Any]:
-    """Accuracy, macro-F1, accuracy at 80 % coverage and calibration: in groups, and by source."""
+    """Accuracy, macro-F1, accuracy at 80 % coverage and calibration: in groups, and by source.
+
+    shares: prompts x classes. fits: for each prompt, how likely it fits a class.
+    """
     labels = np.array([CLASSES.index(row.label) for row in found])
-    confidence = np.array([along(curve, share) for share in shares.max(axis=1)])
+    odds = np.log(fits / (1 - fits))
+    confidence = np.array(
+        [
+            along(curve, share) * belief(float(fit))
+            for share, fit in zip(shares.max(axis=1), odds, strict=True)
+        ]
+    )
     sources = np.array([row.source for row in found])
     natural = np.isin(sources, list(NATURAL))
     mayship = np.array([row.mayship for row in found])

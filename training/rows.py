@@ -17,11 +17,17 @@ CLASSES = ("coding", "creative", "analysis", "complex_reasoning", "simple_qa")
 """In the order of the shipped weights."""
 SEED_FILES = {
     "coding": "coding",
+    "coding_natural": "coding",
     "creative": "creative",
+    "creative_natural": "creative",
     "analysis": "analysis",
+    "analysis_natural": "analysis",
     "reasoning": "complex_reasoning",
+    "reasoning_natural": "complex_reasoning",
     "simple_qa": "simple_qa",
+    "simple_qa_natural": "simple_qa",
 }
+UNCLEAR_FILES = ("unclear", "unclear_natural")
 
 UNCLEAR_MAY_SHIP = frozenset({"dolly"})
 """Families of `tasks_ambiguous`, which has no field for it, whose licence allows it (CC-BY-SA)."""
@@ -84,9 +90,10 @@ def own(each: int, seed: int) -> Iterator[Row]:
 
 def unclear(folder: Path, each: int, seed: int) -> list[Row]:
     """Prompts that fit no class well, our own and recorded ones that may ship: they teach doubt."""
-    grammar = Grammar(*SHARED, "unclear")
     ours = [
-        row("own", form, "", prompt) for form, prompt in grammar.prompts(each, random.Random(seed))
+        row("own", form, "", prompt)
+        for file in UNCLEAR_FILES
+        for form, prompt in Grammar(*SHARED, file).prompts(each, random.Random(seed))
     ]
     return ours + [
         row(family(found["source"]), found["source"], "", found["prompt"])

@@ -23,15 +23,17 @@ STRENGTH = 0.008  # 1 / regularisation, the best of .004 to .3 by leaving source
 FORMS = 6  # a word must occur in so many sources or forms,
 TIMES = 4  # and so often
 OF_A_SOURCE = 500  # rows of one source count as so many at most
-DOUBT = 0.5  # how much a prompt without a class counts, spread over all
-SHARES = {"complex_reasoning": 0.7}
+DOUBT = 0.25  # how much a prompt without a class counts, spread over all
+BELONGING = 0.05  # 1 / regularisation of what tells prompts with a class from those without
+SHARES = {"complex_reasoning": 0.45}
 """Of the whole weight, where a class gets another than the others: few people ask for proofs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A fitted model: the column of each signal, points (signals x classes), the same of the
-    figures of words' meanings (figures x classes), bias.
+    """A fitted model: the column of each signal, points (signals x columns), the same of the
+    figures of words' meanings (figures x columns), bias. A column for each class, and one for
+    whether a prompt fits any of them.
     """
 
     columns: dict[Hashable, int]
@@ -41,10 +43,20 @@ class Fit:
 
     def probabilities(self, rows: Sequence[Row]) -> Array:
         """For each prompt and class."""
-        logits = _matrix(rows, self.columns) @ np.vstack([self.points, self.meanings]) + self.bias
+        logits = self._logits(rows)[:, : len(CLASSES)]
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares: Array = odds / odds.sum(axis=1, keepdims=True)
         return shares
+
+    def belonging(self, rows: Sequence[Row]) -> Array:
+        """For each prompt how likely it fits a class, where as many do as do not."""
+        found: Array = 1.0 / (1.0 + np.exp(-self._logits(rows)[:, len(CLASSES)]))
+        return found
+
+    def _logits(self, rows: Sequence[Row]) -> Array:
+        points = np.vstack([self.points, self.meanings])
+        logits: Array = _matrix(rows, self.columns) @ points + self.bias
+        return logits
 
 
 def fit(rows: Sequence[Row], doubtful: Sequence[Row] = ()) -> Fit:
@@ -69,15 +81,40 @@ def fit(rows: Sequence[Row], doubtful: Sequence[Row] = ()) -> Fit:
         weights = np.concatenate([weights, np.full(len(doubtful), DOUBT / len(CLASSES))])
     model = LogisticRegression(C=STRENGTH, max_iter=400, tol=1e-3)
     model.fit(_matrix(prompts, columns), labels, sample_weight=weights)
-    points, meanings = np.split(model.coef_.T, [len(columns)])
-    return Fit(columns, points, meanings, model.intercept_)
+    belonging = _belonging(rows, doubtful, columns)
+    points, meanings = np.split(np.vstack([model.coef_, belonging.coef_]).T, [len(columns)])
+    bias = np.concatenate([model.intercept_, belonging.intercept_])
+    return Fit(columns, points, meanings, bias)
 
 
-def unseen(rows: Sequence[Row], extra: Sequence[Row], doubtful: Sequence[Row]) -> Array:
-    """Probabilities for every row by a model that saw nothing of the row's source, and no row
-    that may not ship; `extra` (our own) is always trained on.
+def _belonging(
+    rows: Sequence[Row], doubtful: Sequence[Row], columns: dict[Hashable, int]
+) -> LogisticRegression:
+    """Tells rows with a class from those without, each kind weighing the same."""
+    prompts = [*rows, *doubtful]
+    kinds = np.array([1] * len(rows) + [0] * len(doubtful))
+    of_source = Counter((row.source, row.label) for row in prompts)
+    weights = np.array(
+        [
+            0.5 if row.source == "own" else min(1.0, OF_A_SOURCE / of_source[row.source, row.label])
+            for row in prompts
+        ]
+    )
+    for kind in (0, 1):
+        mine = kinds == kind
+        weights[mine] *= len(prompts) / 2 / max(1e-9, weights[mine].sum())
+    model = LogisticRegression(C=BELONGING, max_iter=400, tol=1e-3)
+    return model.fit(_matrix(prompts, columns), kinds, sample_weight=weights)
+
+
+def unseen(
+    rows: Sequence[Row], extra: Sequence[Row], doubtful: Sequence[Row]
+) -> tuple[Array, Array]:
+    """Probabilities for every row, and how likely it fits a class, by a model that saw nothing of
+    the row's source, and no row that may not ship; `extra` (our own) is always trained on.
     """
     found = np.zeros((len(rows), len(CLASSES)))
+    fits = np.zeros(len(rows))
     shippable = [row for row in rows if row.mayship]
     left_out: list[str | None] = [None, *sorted({row.source for row in shippable})]
     for source in left_out:
@@ -88,7 +125,8 @@ def unseen(rows: Sequence[Row], extra: Sequence[Row], doubtful: Sequence[Row]) -
         asked = [i for i, r in enumerate(rows) if (r.source if r.mayship else None) == source]
         if asked:
             found[asked] = model.probabilities([rows[i] for i in asked])
-    return found
+            fits[asked] = model.belonging([rows[i] for i in asked])
+    return found, fits
 
 
 def curve(rows: Sequence[Row], shares: Array, knots: int = 14) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""The trained models: two linear ones, over signals and over figures; their weights are data.
+"""The trained models, all linear, over signals and over figures; their weights are data.
 
 The weights were made by `python -m training`; docs/model_card.md says from what, and how well they
 do. No numeric library: a prompt touches some hundred weights, and a whole number that holds the
@@ -13,7 +13,7 @@ from importlib.resources import files
 from itertools import repeat
 from math import exp
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -28,13 +28,27 @@ _SHARES: Final = (0, *(round(_FINENESS / known**0.5) for known in range(1, 64)))
 # What makes each of so many numbers positive, so that none borrows from its neighbour.
 _HALVES: Final = tuple(sum(_HALF << (_BITS * n) for n in range(count)) for count in range(9))
 _PLACES: Final = tuple(Struct(f"<{count}I") for count in range(9))
+_EXTREME: Final = 30.0
+_WITH_A_CLASS: Final = 3.0
+"""So many prompts fit a class for each that fits none: the mixture that confidence is meant for."""
+
+
+class Decision(NamedTuple):
+    """The likeliest task type, the confidence in it, 0..1, and the depth its words speak of."""
+
+    kind: TaskType
+    confidence: float
+    depth: float
 
 
 @dataclass(frozen=True, slots=True)
 class TaskModel:
     """Points of every signal for each of `classes`, and what the best one's lead is worth.
 
-    bias, points, meanings: whole numbers, `packed` into one for all classes, each worth `unit`.
+    bias, points, meanings: whole numbers, `packed` into one for all columns, each worth `unit`.
+    Behind the classes follow two columns: whether a prompt fits any class (the logarithm of the
+    odds, where as many do as do not), and how deep a knowledge its words speak of (to be added to
+    the difficulty of open prompts).
     meanings: of words, by what they are like; a prompt's are added up and divided by the root of
     how many are known. bias and points come `_FINENESS` times as large, so that this is a product.
     curve: (probability, confidence) knots, rising: the share that was right among prompts of
@@ -48,24 +62,26 @@ class TaskModel:
     unit: float
     curve: tuple[tuple[float, float], ...]
 
-    def decide(
-        self, signals: Iterable[Hashable], words: Iterable[str] = ()
-    ) -> tuple[TaskType, float]:
-        """The likeliest task type, and the confidence in it, 0..1; `words`: at most 63."""
+    def decide(self, signals: Iterable[Hashable], words: Iterable[str] = ()) -> Decision:
+        """The likeliest task type, and what else the model says; `words`: at most 63."""
         total = sum(map(self.points.get, signals, repeat(0)), self.bias)
         known = [found for found in map(self.meanings.get, words) if found is not None]
         total += sum(known) * _SHARES[len(known)]
-        points = unpacked(total, len(self.classes))
+        *points, belonging, depth = unpacked(total, len(self.classes) + 2)
         most = max(points)
         unit = self.unit / _FINENESS
         share = 1.0 / sum([exp((point - most) * unit) for point in points])
-        return self.classes[points.index(most)], along(self.curve, share)
+        return Decision(
+            self.classes[points.index(most)],
+            along(self.curve, share) * belief(belonging * unit),
+            depth * unit,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class DifficultyModel:
-    """A line through the figures of a prompt with answers to choose from; centre and spread are
-    those of the prompts it was trained on.
+    """A line through figures of a prompt; centre and spread are those of the prompts it was
+    trained on.
     """
 
     centre: tuple[float, ...]
@@ -80,10 +96,13 @@ class DifficultyModel:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What is shipped."""
+    """What is shipped; `difficulty` is of questions with answers to choose from, `depth` of open
+    prompts, by figures alone: what their words say comes from the task model.
+    """
 
     task: TaskModel
     difficulty: DifficultyModel
+    depth: DifficultyModel
 
 
 @lru_cache(maxsize=1)
@@ -95,10 +114,14 @@ def shipped() -> Models:
 def parse(stored: bytes) -> Models:
     """Models from their file: `task` {classes, bias, signals, points, words, meanings, unit,
     curve}, where `points` and `meanings` are whole numbers, one row a signal or a word, each worth
-    `unit`; `difficulty` {centre, weights, bias}.
+    `unit`; `difficulty` and `depth` {centre, weights, bias}.
     """
     told = orjson.loads(stored)
-    return Models(_task(told["task"]), DifficultyModel(**_tuples(told["difficulty"])))
+    return Models(
+        _task(told["task"]),
+        DifficultyModel(**_tuples(told["difficulty"])),
+        DifficultyModel(**_tuples(told["depth"])),
+    )
 
 
 def _task(told: Mapping[str, Any]) -> TaskModel:
@@ -129,6 +152,12 @@ def unpacked(total: int, count: int) -> list[int]:
     places = _PLACES[count]
     shifted = places.unpack((total + _HALVES[count]).to_bytes(places.size, "little"))
     return [points - _HALF for points in shifted]
+
+
+def belief(odds: float) -> float:
+    """How far a prompt can be believed to fit a class, by the logarithm of its odds."""
+    times = _WITH_A_CLASS * exp(max(-_EXTREME, min(_EXTREME, odds)))
+    return times / (1.0 + times)
 
 
 def _tuples(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from shared.deciding.classification.certain import certain
 from shared.deciding.classification.difficulty import difficulty_of
 from shared.deciding.classification.features import Features, read_features
 from shared.deciding.classification.model import Models, shipped
-from shared.deciding.classification.numbers import numbers_of
+from shared.deciding.classification.numbers import numbers_of, open_numbers_of
 from shared.deciding.classification.rules import (
     NOTHING_TO_READ,
     Cue,
@@ -23,7 +23,8 @@ from shared.deciding.classification.signals import opening_and_closing_words, si
 from shared.domain.decisions import Classification
 from shared.domain.inference import Request, TaskType
 
-# Longer open questions were harder in every set, beyond what the rules give for length.
+# Of problems to reason about, the longer ones were harder, beyond what the rules give for length;
+# and the rules' cues (proofs, several steps) tell as much as the words.
 _USUAL_LOG_LENGTH: Final = 5.3  # 200 characters
 _LENGTH_WORTH: Final = 0.08
 _LONGEST: Final = 3_000
@@ -53,27 +54,29 @@ class TrainedClassifier:
             return NOTHING_TO_READ
         cues = cues_of(features)
         task = self._models.task
-        kind, confidence = task.decide(
+        kind, confidence, depth = task.decide(
             signals_of(features, cues), opening_and_closing_words(features)
         )
         if not any(token in task.points for token in features.distinct if token.isalpha()):
             confidence = min(confidence, _STRANGE)
         return Classification(
             task_type=kind,
-            difficulty=self._difficulty(features, kind),
+            difficulty=self._difficulty(features, kind, depth),
             confidence=round(confidence, 4),
             reasons=_reasons(kind, cues),
             source="trained",
         )
 
-    def _difficulty(self, features: Features, kind: TaskType) -> float:
-        heuristic = difficulty_of(features, kind)
+    def _difficulty(self, features: Features, kind: TaskType, depth: float) -> float:
+        heuristic = difficulty_of(features, TaskType.COMPLEX_REASONING)
         if features.has_choices:
-            numbers = numbers_of(features, difficulty_of(features, TaskType.COMPLEX_REASONING))
+            numbers = numbers_of(features, heuristic)
             value = 0.5 + _STRETCH * (self._models.difficulty.predict(numbers) - 0.5)
         else:
-            longer = log1p(min(features.length, _LONGEST)) - _USUAL_LOG_LENGTH
-            value = heuristic + _LENGTH_WORTH * longer
+            value = depth + self._models.depth.predict(open_numbers_of(features, heuristic))
+            if kind is TaskType.COMPLEX_REASONING:
+                longer = log1p(min(features.length, _LONGEST)) - _USUAL_LOG_LENGTH
+                value = 0.5 * (value + heuristic + _LENGTH_WORTH * longer)
         return max(0.0, min(1.0, value))
 
 
