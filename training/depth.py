@@ -1,8 +1,8 @@
-"""How deep a knowledge an open prompt asks for: a ridge regression over words' meanings and figures.
+"""How deep a knowledge an open prompt asks for: a ridge regression of words' meanings and figures.
 
-Learned from what tells of depth without anybody's grades: the school a question of MMLU is from, the
-levels of MATH, and prompts of our own, graded from 1 (everyday life) to 5 (an expert's). Grades of
-FLASK and WizardLM, which may not ship, only measure it.
+Learned from what tells of depth without anybody's grades: the school a question of MMLU is from,
+the levels of MATH, and prompts of our own, graded from 1 (everyday life) to 5 (an expert's).
+Grades of FLASK and WizardLM, which may not ship, only measure it.
 """
 
 from collections.abc import Iterator, Sequence

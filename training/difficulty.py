@@ -1,8 +1,8 @@
 """The difficulty model: a ridge regression of figures on how many models failed a question.
 
 Scales differ between sets (shares of other models, grades by people), so a set's difficulties
-become ranks within it. This is for prompts with answers to choose from; of open prompts too few have
-a measured difficulty, so theirs is learned otherwise (`depth`).
+become ranks within it. This is for prompts with answers to choose from; of open prompts too few
+have a measured difficulty, so theirs is learned otherwise (`depth`).
 """
 
 from collections import Counter

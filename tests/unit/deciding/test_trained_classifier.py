@@ -20,7 +20,12 @@ from shared.deciding.classification.classifier import Classifier
 from shared.deciding.classification.difficulty import difficulty_of
 from shared.deciding.classification.features import read_features
 from shared.deciding.classification.model import DifficultyModel, Models, TaskModel, shipped
-from shared.deciding.classification.numbers import NAMES, numbers_of
+from shared.deciding.classification.numbers import (
+    NAMES,
+    OPEN_NAMES,
+    numbers_of,
+    open_numbers_of,
+)
 from shared.deciding.classification.rules import cues_of
 from shared.deciding.classification.signals import parsed, signals_of, told
 from shared.deciding.classification.trained import TrainedClassifier
@@ -91,10 +96,10 @@ def test_confidence_rises_with_the_models_share() -> None:
     assert len(set(shares)) > 5
 
 
-@given(st.lists(st.lists(st.integers(-8191, 8191), min_size=5, max_size=5), max_size=500))
+@given(st.lists(st.lists(st.integers(-8191, 8191), min_size=7, max_size=7), max_size=500))
 def test_points_packed_side_by_side_add_up_as_they_do_apart(rows: list[list[int]]) -> None:
-    apart = [sum(row[place] for row in rows) for place in range(5)]
-    assert model.unpacked(sum(map(model.packed, rows)), 5) == apart
+    apart = [sum(row[place] for row in rows) for place in range(7)]
+    assert model.unpacked(sum(map(model.packed, rows)), 7) == apart
 
 
 def test_a_prompt_is_decided_alike_in_every_process() -> None:
@@ -121,13 +126,45 @@ def test_a_prompt_is_decided_alike_in_every_process() -> None:
 
 def test_a_word_counts_by_its_meaning_and_the_less_the_more_are_known() -> None:
     classes = shipped().task.classes
-    meanings = {"sonnet": model.packed([0, 400, 0, 0, 0]), "lemma": model.packed([0, 0, 0, 400, 0])}
+    fits = 3000  # so surely that nothing is taken off the confidence
+    meanings = {
+        "sonnet": model.packed([0, 400, 0, 0, 0, fits, 0]),
+        "lemma": model.packed([0, 0, 0, 400, 0, fits, 0]),
+    }
     task = TaskModel(classes, 0, {}, meanings, 0.01, ((0.0, 0.0), (1.0, 1.0)))
     assert task.decide((), {"sonnet", "unheard"})[0] is TaskType.CREATIVE
     assert task.decide((), {"lemma"})[0] is TaskType.COMPLEX_REASONING
     alone, both = task.decide((), ["sonnet"])[1], task.decide((), ["sonnet", "sonnet", "lemma"])[1]
     assert alone == pytest.approx(0.932, abs=0.001)  # e^4 of e^4 + 4
     assert both < alone
+
+
+def test_doubt_whether_a_prompt_fits_any_class_takes_confidence_but_not_the_type() -> None:
+    classes = shipped().task.classes
+    meanings = {
+        name: model.packed([0, 400, 0, 0, 0, points, 0])
+        for name, points in {"sonnet": 300, "verse": 0, "recipe": -300}.items()
+    }
+    task = TaskModel(classes, 0, {}, meanings, 0.01, ((0.0, 0.0), (1.0, 1.0)))
+    found = [task.decide((), {word}) for word in meanings]
+    assert {decision.kind for decision in found} == {TaskType.CREATIVE}
+    # Three of four prompts fit a class: e^3 against e^0 and e^-3, times three.
+    sure, even, unsure = (decision.confidence / 0.932 for decision in found)
+    assert (sure, even, unsure) == pytest.approx((0.984, 0.75, 0.13), abs=0.002)
+
+
+def test_words_of_a_deep_subject_make_an_open_prompt_harder() -> None:
+    pairs = [
+        (
+            "What should I put into a picnic basket?",
+            "What should a renormalization group preserve?",
+        ),
+        ("Write about my cat and the garden.", "Write about eigenvalue theorems and manifolds."),
+        ("How do I boil an egg?", "How do I treat myocarditis with arrhythmia?"),
+    ]
+    for plain, deep in pairs:
+        easier, harder = CLASSIFIER.classify_text(plain), CLASSIFIER.classify_text(deep)
+        assert easier.difficulty + 0.05 < harder.difficulty, plain
 
 
 def test_every_signal_is_the_same_after_its_way_through_the_file() -> None:
@@ -150,8 +187,10 @@ def test_a_question_with_answers_to_choose_from_gets_the_learned_difficulty() ->
     question = "Which is a prime?\nA. 4\nB. 6\nC. 7\nD. 9\nAnswer:"
     task = TaskModel(shipped().task.classes, 0, {}, {}, 1.0, ((0.2, 0.5), (1.0, 0.9)))
     flat = (0.0,) * len(NAMES)
-    easy = TrainedClassifier(Models(task, DifficultyModel(flat, flat, 0.3)))
-    hard = TrainedClassifier(Models(task, DifficultyModel(flat, flat, 0.7)))
+    open_flat = (0.0,) * len(OPEN_NAMES)
+    depth = DifficultyModel(open_flat, open_flat, 0.4)
+    easy = TrainedClassifier(Models(task, DifficultyModel(flat, flat, 0.3), depth))
+    hard = TrainedClassifier(Models(task, DifficultyModel(flat, flat, 0.7), depth))
     assert easy.classify_text(question).difficulty == pytest.approx(0.24)
     assert hard.classify_text(question).difficulty == pytest.approx(0.76)
     open_question = "Prove that there are infinitely many primes."
@@ -163,6 +202,8 @@ def test_the_difficulty_model_has_a_weight_for_every_figure() -> None:
     numbers = numbers_of(features, difficulty_of(features, TaskType.SIMPLE_QA))
     shipped_model = shipped().difficulty
     assert len(numbers) == len(NAMES) == len(shipped_model.weights) == len(shipped_model.centre)
+    depth, of_open = shipped().depth, open_numbers_of(features, 0.3)
+    assert len(of_open) == len(OPEN_NAMES) == len(depth.weights) == len(depth.centre)
 
 
 def test_the_last_user_message_decides() -> None:

@@ -13,7 +13,7 @@ from shared.deciding.classification.trained import TrainedClassifier
 from training import card
 from training.__main__ import train
 from training.grammar import SHARED, Grammar
-from training.rows import CLASSES, SEED_FILES
+from training.rows import CLASSES, SEED_FILES, UNCLEAR_FILES
 
 PROMPTS = {
     "CODING": "Write a function that adds {n} to each number of a list in Python.",
@@ -104,7 +104,7 @@ def test_only_rows_whose_licence_allows_it_are_trained_on(
     assert trained[2]["rows"]["recorded"] == 5 * 4
 
 
-@pytest.mark.parametrize("file", [*SEED_FILES, "unclear"])
+@pytest.mark.parametrize("file", [*SEED_FILES, *UNCLEAR_FILES])
 def test_every_form_of_the_seeds_can_be_filled(file: str) -> None:
     prompts = list(Grammar(*SHARED, file).prompts(3, random.Random(3)))
     assert len({form for form, _ in prompts}) > 20
