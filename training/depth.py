@@ -55,7 +55,10 @@ WEIGHTS = {OWN: 2.0, "routellm-mmlu": 1.0, "MATH": 0.5}
 """How much each set counts, whatever its size."""
 STRENGTH = 400.0  # the ridge's
 _OF_MEANINGS = 3.0  # how much farther apart words' meanings lie than figures do
-_LEAST, _RANGE = 0.05, 0.75  # where grades 0 to 1 lie on the scale of difficulty
+_LEAST, _RANGE = -0.245, 0.975
+"""Where grades 0 to 1 lie on the scale of difficulty: a little beyond its ends, as predictions lie
+closer together than what they were learned from. So a plain question comes out at 0.1.
+"""
 _ANSWERS = "\nA. "
 
 

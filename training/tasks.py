@@ -23,9 +23,10 @@ STRENGTH = 0.008  # 1 / regularisation, the best of .004 to .3 by leaving source
 FORMS = 6  # a word must occur in so many sources or forms,
 TIMES = 4  # and so often
 OF_A_SOURCE = 500  # rows of one source count as so many at most
+OURS = 0.5  # how much one of our own prompts counts
 DOUBT = 0.25  # how much a prompt without a class counts, spread over all
 BELONGING = 0.05  # 1 / regularisation of what tells prompts with a class from those without
-SHARES = {"complex_reasoning": 0.45}
+SHARES = {"complex_reasoning": 0.35}
 """Of the whole weight, where a class gets another than the others: few people ask for proofs."""
 
 
@@ -66,7 +67,7 @@ def fit(rows: Sequence[Row], doubtful: Sequence[Row] = ()) -> Fit:
     of_source = Counter(row.source for row in rows)
     weights = np.array(
         [
-            1.0 if row.source == "own" else min(1.0, OF_A_SOURCE / of_source[row.source])
+            OURS if row.source == "own" else min(1.0, OF_A_SOURCE / of_source[row.source])
             for row in rows
         ]
     )
@@ -96,7 +97,9 @@ def _belonging(
     of_source = Counter((row.source, row.label) for row in prompts)
     weights = np.array(
         [
-            0.5 if row.source == "own" else min(1.0, OF_A_SOURCE / of_source[row.source, row.label])
+            OURS
+            if row.source == "own"
+            else min(1.0, OF_A_SOURCE / of_source[row.source, row.label])
             for row in prompts
         ]
     )
