@@ -102,9 +102,10 @@ def pages(total: int) -> list[str]:
 
 def look(page: Page, url: str, path: str) -> float:
     """Seconds from asking for a page until its heading and its first figures are there."""
+    page.evaluate("window.isThePageBefore = true")
     began = time.perf_counter()
     page.goto(f"{url}/console{path}", wait_until="commit")
-    page.locator("#content h1").wait_for()
+    page.wait_for_function("!window.isThePageBefore && document.querySelector('#content h1')")
     if path.startswith("/requests"):
         page.get_by_role("table", name="Requests").wait_for()
     if path.startswith("/batches/"):  # its sums come when the page stands

@@ -23,7 +23,7 @@ from shared.errors import UsageError
 
 LONGEST_SEARCH: Final = 200
 """Characters."""
-_LOOK_S: Final = 0.6
+_LOOK_S: Final = 0.4
 """How long a page looks; what it has begun it ends."""
 _CANDIDATES: Final = 200
 _GROUP_BATCHES: Final = 500
