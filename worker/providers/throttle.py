@@ -23,11 +23,11 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shared.catalog.spec import ProviderSpec
-from shared.domain.values import made_often
 from shared.errors import UnavailableError
 from shared.ids import permit_id
 from worker.providers.errors import Throttled
 from worker.providers.habits import Habit
+from worker.providers.permits import Delay, Full, Held, Permit, Wish
 from worker.providers.rate_lines import (
     BURST_US,
     PREFIX,
@@ -59,78 +59,17 @@ LONGEST_PAUSE_S: Final = 2.0
 _OF_REQUESTS: Final = re.compile(r"requests? per|\(RPM\)", re.IGNORECASE)
 
 
-@made_often(frozen=True, slots=True)
-class Permit:
-    """Leave to send one call after `wait_s` seconds. `id` is "" where nothing limits the key.
-
-    request_us, tokens_us, asked_us: the time it booked, by its tokens as far as known and by all
-    that it asks for (is_guess: nothing was known); us_per_token: to correct it.
-    is_final: its provider gives nothing back.
-    """
-
-    id: str
-    key_id: str
-    wait_s: float = 0.0
-    tokens: int = 0
-    input_tokens: int = 0
-    request_us: int = 0
-    tokens_us: int = 0
-    asked_us: int = 0
-    us_per_token: float = 0.0
-    is_leased: bool = False
-    is_guess: bool = False
-    is_final: bool = False
-
-    @property
-    def is_paced(self) -> bool:
-        """Whether its key has a rate."""
-        return bool(self.request_us or self.tokens_us)
-
-
-@dataclass(frozen=True, slots=True)
-class Delay:
-    """No room: ask again in so many seconds. Nothing was booked."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Full(Delay):
-    """As a delay. is_helped: an ending call may make room before."""
-
-    is_helped: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """What a caller wants room for."""
-
-    provider: ProviderSpec
-    key_id: str
-    tokens: int
-    output_tokens: int
-
-
 @dataclass(frozen=True, slots=True)
 class _Asked:
     permit: Permit
     booking: Booking
-    answer: "asyncio.Future[Permit | _Full]"
+    answer: "asyncio.Future[Permit | Full]"
 
 
 @dataclass(frozen=True, slots=True)
 class _Leaving:
     departure: Departure
     answer: "asyncio.Future[float]"
-
-
-@dataclass(slots=True)
-class _Held:
-    """left_us: what its tokens were expected to take when it left."""
-
-    permit: Permit
-    has_departed: bool = False
-    left_us: int = 0
 
 
 @dataclass(slots=True)
@@ -164,7 +103,7 @@ class Throttle:
         self._leaving: list[_Leaving] = []
         self._changes: list[Change] = []
         self._refusals: list[Refusal] = []
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Held] = {}
         self._keys: defaultdict[str, _Key] = defaultdict(_Key)
         self._pump: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -190,7 +129,7 @@ class Throttle:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + max_wait_s
         key = self._keys[key_id]
-        wish = _Wish(provider, key_id, tokens, output_tokens)
+        wish = Wish(provider, key_id, tokens, output_tokens)
         if not key.queue.locked() and loop.time() >= key.full_until:
             outcome = await self._book(wish, max_wait_s)
             if isinstance(outcome, Permit) or not _may_fit_within(max_wait_s, outcome, provider):
@@ -286,7 +225,7 @@ class Throttle:
             with suppress(asyncio.CancelledError):
                 await self._keeper
 
-    async def _wait_for_room(self, wish: _Wish, deadline: float) -> Permit | Delay:
+    async def _wait_for_room(self, wish: Wish, deadline: float) -> Permit | Delay:
         """Only the first few of this process's waiting calls ask, and no more often than there may
         be something new.
         """
@@ -306,7 +245,7 @@ class Throttle:
                     async with asyncio.timeout(min(_ASK_EVERY_S, left)):
                         await key.freed.wait()
 
-    def _permit(self, wish: _Wish) -> Permit:
+    def _permit(self, wish: Wish) -> Permit:
         """What it would book as far as is known now."""
         provider, habit = wish.provider, self._keys[wish.key_id].habit
         per_token = _MINUTE_US / provider.tpm if provider.tpm else 0.0
@@ -328,13 +267,13 @@ class Throttle:
             is_guess=not habit.is_known,
         )
 
-    async def _book(self, wish: _Wish, max_wait_s: float) -> Permit | _Full:
+    async def _book(self, wish: Wish, max_wait_s: float) -> Permit | Full:
         permit = self._permit(wish)
         wait_us = int(min(max_wait_s, _AHEAD_S) * 1_000_000)
         used = (permit.request_us, permit.tokens_us, permit.asked_us)
         most = wish.provider.max_concurrency or 0
         booking = Booking(permit.id, wish.key_id, most, *used, wait_us)
-        answer: asyncio.Future[Permit | _Full] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Permit | Full] = asyncio.get_running_loop().create_future()
         self._asked.append(_Asked(permit, booking, answer))
         self._wake()
         try:
@@ -346,7 +285,7 @@ class Throttle:
                     self.cancel(booked)
             raise
 
-    async def _leave(self, held: _Held) -> float:
+    async def _leave(self, held: Held) -> float:
         """Seconds to wait; negative: to ask again."""
         permit = held.permit
         answer: asyncio.Future[float] = asyncio.get_running_loop().create_future()
@@ -424,13 +363,13 @@ class Throttle:
             if one.booking.wait_us >= 0 and wait_s > 0 and not answered.note:
                 self._note_full(one.booking, wait_s)
             if not one.answer.done():
-                one.answer.set_result(_Full(wait_s, answered.note))
+                one.answer.set_result(Full(wait_s, answered.note))
             return
         booked = replace(one.permit, wait_s=wait_s)
         if answered.note:
             booked = replace(booked, tokens_us=booked.asked_us, is_final=True)
         self._keys[booked.key_id].each_us = max(booked.request_us, booked.tokens_us)
-        self._held[booked.id] = _Held(booked)
+        self._held[booked.id] = Held(booked)
         if one.answer.done():  # its caller was cancelled meanwhile
             self.cancel(booked)
             return
@@ -455,7 +394,7 @@ class Throttle:
                     await self._lines.renew(leased)
 
 
-def _may_fit_within(left_s: float, outcome: _Full, provider: ProviderSpec) -> bool:
+def _may_fit_within(left_s: float, outcome: Full, provider: ProviderSpec) -> bool:
     """Whether it is worth asking again: an ending call frees places and tokens, and a turn comes
     near, but requests are hardly ever given back.
     """
