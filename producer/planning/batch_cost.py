@@ -21,6 +21,7 @@ _Z95: Final = 1.6448536
 _SHARED: Final = 0.5
 # How much of what is not known of a kind of answer is so for all models.
 _ALIKE: Final = 0.7
+_WEAK_ALIKE: Final = 0.3  # and of how often answers are refused
 # Of a logarithm: beyond it nothing is known but the order of magnitude.
 _LARGEST: Final = 4.0
 _FARTHEST: Final = 12.0
@@ -91,7 +92,10 @@ def _in_common(seen: Iterable[LineCost]) -> tuple[float, float]:
     together = sum(between.values()) ** 2
     apart = sum(cost**2 for cost in between.values())
     unknown = _unknown(taken, expected)
-    weak = sum((expected[group].weak_doubt * cost) ** 2 for group, cost in climbed.items())
+    # Where answers are refused more often than known, they are so of most models and kinds.
+    doubts = [expected[group].weak_doubt * cost for group, cost in climbed.items()]
+    weak = _WEAK_ALIKE * sum(doubts) ** 2
+    weak += (1.0 - _WEAK_ALIKE) * sum(doubt**2 for doubt in doubts)
     shared = _SHARED * together + (1.0 - _SHARED) * apart
     total = shared + unknown + weak
     if shared <= _TINY * max(1.0, total):
