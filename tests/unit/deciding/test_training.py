@@ -31,7 +31,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes, dic
         {
             "prompt": text.format(n=n),
             "task_type": label,
-            "source": f"{'auto-j/' if n % 3 else 'shop'}{label}",
+            "source": f"{'auto-j/' if n % 3 else 'shop/'}{label}",
             "permissive": n % 3 == 0,
         }
         for label, text in PROMPTS.items()
