@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import psutil
 from sqlalchemy import func, select
 
@@ -96,6 +97,8 @@ def promptmill(
         client.set_budget(day_usd="1000", month_usd="5000", total_usd="9000")
         database = Database(settings.resolved_database_url)
         ours = Ours(mill, client, database, folder, provider_url, workers * limit)
+        # Or the API would do so while it is measured: it loads its pages when it first idles.
+        httpx.get(f"{mill.api_url}/console", follow_redirects=True).raise_for_status()
         ours.run(_WARM_UP)
         yield ours
         database.close()
