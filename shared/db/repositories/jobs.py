@@ -71,11 +71,12 @@ def insert_lines(
     connection: Connection, number: int, lines: Sequence[TakenLine], now: datetime
 ) -> None:
     """Write lines of a batch: good ones queued, refused ones failed with their error."""
+    queued, failed = JobStatus.QUEUED.value, JobStatus.FAILED.value
     good = [
         {
             "id": job_id_of(number, line.line),
             "custom_id": line.custom_id,
-            "status": JobStatus.QUEUED.value if line.error is None else JobStatus.FAILED.value,
+            "status": queued if line.error is None else failed,
             "request": line.request,
             "duplicate_of": line.duplicate_of and job_id_of(number, line.duplicate_of),
         }
@@ -85,7 +86,7 @@ def insert_lines(
     refused = [
         {
             "job_id": job_id_of(number, line.line),
-            "status": JobStatus.FAILED.value,
+            "status": failed,
             "error": dict(line.error),
             "ended_at": now,
         }

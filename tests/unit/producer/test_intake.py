@@ -367,7 +367,19 @@ def test_first_lines_are_known_beyond_what_memory_holds():
         digests = [i.to_bytes(16, "big") for i in range(1000)]
         assert all(seen.first(digest, i) == i for i, digest in enumerate(digests, 1))
         assert all(seen.first(digest, 5000) == i for i, digest in enumerate(digests, 1))
-        assert seen.first(b"another" * 3, 5000) == 5000
+        assert seen.first(b"another one, new", 5000) == 5000
+
+
+@given(st.lists(st.integers(0, 300), max_size=600), st.integers(1, 40))
+def test_first_lines_are_those_of_a_table_however_little_memory_holds(
+    things: list[int], in_memory: int
+):
+    table: dict[int, int] = {}
+    with FirstLines(in_memory) as seen:
+        for line, thing in enumerate(things, 1):
+            # Alike in most bytes, so that records, fences and marks come close to each other.
+            digest = bytes([thing % 3]) * 8 + bytes([thing & 1]) * 6 + thing.to_bytes(2, "big")
+            assert seen.first(digest, line) == table.setdefault(thing, line)
 
 
 json_values = st.recursive(
