@@ -4,6 +4,7 @@ A command that got no answer is sent once more, so whatever goes through these c
 being done twice; every script of ours does.
 """
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,7 @@ COMMAND_TIMEOUT_S = 5.0
 
 _CONNECT_TIMEOUT_S = 2.0
 _RETRY_PAUSE_S = 0.05
+_FORGOTTEN_AFTER_S = 0.5
 _UNANSWERED = (
     refusals.ConnectionError,
     refusals.TimeoutError,
@@ -97,3 +99,18 @@ def _readable_url_errors() -> Iterator[None]:
         raise ConfigurationError(
             "PROMPTMILL_REDIS_URL is not a Redis URL: it begins with redis://, rediss:// or unix://"
         ) from error
+
+
+async def stopped(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel tasks that use these clients until they have ended; how they ended is left to them.
+
+    Once is not always enough: the client sends commands under `asyncio.wait_for`, which before
+    Python 3.12 forgets a cancellation that comes in the moment in which the command is sent
+    (https://github.com/python/cpython/issues/86296).
+    """
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_FORGOTTEN_AFTER_S)
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from shared.queue.celery_app import make_celery_app
 from shared.queue.lanes import INTERACTIVE_QUEUE
 from shared.queue.messages import ChunkMessage
 from shared.queue.publisher import Publisher
-from shared.redis_client import connect, connect_async, mapped_redis_errors
+from shared.redis_client import connect, connect_async, mapped_redis_errors, stopped
 from shared.settings import Settings
 from tests.servers.valkey import ValkeyServer
 from tests.servers.waiting import wait_for
@@ -106,3 +107,27 @@ def test_a_wrong_password_says_which_setting_is_wrong_and_not_the_password(
     ):
         client.ping()
     assert "mistaken" not in refused.value.message
+
+
+async def test_a_task_that_forgets_a_cancellation_is_stopped_all_the_same() -> None:
+    rounds = 0
+
+    async def sent_under_wait_for() -> None:
+        # What a command does that is sent in the moment in which it is cancelled.
+        nonlocal rounds
+        while True:
+            rounds += 1
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if rounds > 1:
+                    raise
+
+    task = asyncio.create_task(sent_under_wait_for())
+    ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    ended.set_result("what it came to")
+    await asyncio.sleep(0)
+    await stopped(task, ended)
+    assert task.cancelled()
+    assert rounds == 2
+    assert ended.result() == "what it came to"

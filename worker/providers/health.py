@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from shared.clock import utc_now
 from shared.domain.values import made_often
 from shared.provider_health import KEY, WELL, KeyHealth, KeyState, parse_all
+from shared.redis_client import stopped
 from worker.providers import breaker
 from worker.providers.breaker import (
     Event,
@@ -132,11 +133,7 @@ class HealthBoard:
         for key_id in list(self._probes):
             self.release_probe(key_id)
         await self.flush()
-        for task in (self._keeper, self._reading):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        await stopped(*(task for task in (self._keeper, self._reading) if task is not None))
 
     def _now_ms(self) -> int:
         return int(utc_now().timestamp() * 1000) + self._offset_ms

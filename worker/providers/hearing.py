@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from shared.domain.inference import Completion, JsonObject, Usage
+from shared.redis_client import stopped
 from worker.providers.errors import HungUp, MaybeBilled, ProviderError
 from worker.providers.exchange import Answer
 from worker.providers.server_sent_events import EventReader
@@ -73,9 +74,7 @@ class Hearing:
             if call.done():
                 return call.result()
         finally:
-            for task in (call, gone):
-                task.cancel()
-            await asyncio.gather(call, gone, return_exceptions=True)
+            await stopped(call, gone)
         raise HungUp("client_gone", "nobody waited for the answer", billed=self._used())
 
     def _used(self) -> Usage | None:

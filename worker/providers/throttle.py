@@ -25,6 +25,7 @@ from redis.exceptions import RedisError
 from shared.catalog.spec import ProviderSpec
 from shared.errors import UnavailableError
 from shared.ids import permit_id
+from shared.redis_client import stopped
 from worker.providers.errors import Throttled
 from worker.providers.habits import Habit
 from worker.providers.permits import Delay, Full, Held, Permit, Wish
@@ -221,9 +222,7 @@ class Throttle:
             self.release(held.permit)
         await self.flush()
         if self._keeper is not None:
-            self._keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._keeper
+            await stopped(self._keeper)
 
     async def _wait_for_room(self, wish: Wish, deadline: float) -> Permit | Delay:
         """Only the first few of this process's waiting calls ask, and no more often than there may
