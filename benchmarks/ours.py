@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import psutil
 from sqlalchemy import func, select
 
@@ -88,7 +87,11 @@ def promptmill(
         _env_file=None, home=folder / "home", database_url=database_url, catalog=catalog
     )
     settings.home_dir.mkdir(parents=True, exist_ok=True)
-    env = {"PROMPTMILL_MAX_IN_FLIGHT": str(limit)}
+    env = {
+        "PROMPTMILL_MAX_IN_FLIGHT": str(limit),
+        # Part of starting, which is not measured: the API does it when it first idles.
+        "PROMPTMILL_CONSOLE_AHEAD": "false",
+    }
     options = MillOptions(port=0, flower_port=0, workers=workers, simulator=False, env=env)
     with (
         running_mill(settings, options, lambda _: None) as mill,
@@ -97,8 +100,6 @@ def promptmill(
         client.set_budget(day_usd="1000", month_usd="5000", total_usd="9000")
         database = Database(settings.resolved_database_url)
         ours = Ours(mill, client, database, folder, provider_url, workers * limit)
-        # Or the API would do so while it is measured: it loads its pages when it first idles.
-        httpx.get(f"{mill.api_url}/console", follow_redirects=True).raise_for_status()
         ours.run(_WARM_UP)
         yield ours
         database.close()
