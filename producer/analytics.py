@@ -2,7 +2,7 @@
 type; what was saved, and what could be.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -61,15 +61,7 @@ class Analytics:
         dimension.
         """
         _check_known(dimensions, analytics.DIMENSIONS)
-        with self._database.reading() as connection:
-            rows = analytics.used(
-                connection,
-                dimensions,
-                project_id=project_id,
-                first_day=period.first,
-                last_day=period.last,
-                limit=MAX_ROWS,
-            )
+        rows = self._sums(analytics.used, project_id, period, dimensions)
         return [_used(row, dimensions) for row in rows]
 
     def savings(
@@ -79,15 +71,7 @@ class Analytics:
         alone would have cost. Raises UsageError for an unknown dimension.
         """
         _check_known(dimensions, analytics.OUTCOME_DIMENSIONS)
-        with self._database.reading() as connection:
-            rows = analytics.outcomes(
-                connection,
-                dimensions,
-                project_id=project_id,
-                first_day=period.first,
-                last_day=period.last,
-                limit=MAX_ROWS,
-            )
+        rows = self._sums(analytics.outcomes, project_id, period, dimensions)
         return [_saved(row, dimensions) for row in rows]
 
     def hints(self, project_id: str | None, period: Period) -> list[dict[str, Any]]:
@@ -122,6 +106,23 @@ class Analytics:
             "to": period.last,
             "usage": used,
         }
+
+    def _sums(
+        self,
+        read: Callable[..., Sequence[Any]],
+        project_id: str | None,
+        period: Period,
+        dimensions: Sequence[str],
+    ) -> Sequence[Any]:
+        with self._database.reading() as connection:
+            return read(
+                connection,
+                dimensions,
+                project_id=project_id,
+                first_day=period.first,
+                last_day=period.last,
+                limit=MAX_ROWS,
+            )
 
 
 def _used(row: Any, dimensions: Sequence[str]) -> dict[str, Any]:
