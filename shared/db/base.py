@@ -1,10 +1,20 @@
-"""Column types and naming that behave alike on SQLite and PostgreSQL."""
+"""Column types, indexes and naming that behave alike on SQLite and PostgreSQL."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
-from sqlalchemy import CheckConstraint, DateTime, MetaData, Text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    MetaData,
+    Text,
+    text,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
@@ -17,6 +27,10 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+ROW_NUMBER: Final = BigInteger().with_variant(Integer, "sqlite")
+"""Of rows that are numbered as they come. SQLite gives rowids only to INTEGER PRIMARY KEY;
+PostgreSQL wants 64 bits."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -66,3 +80,16 @@ def one_of(column: str, words: type[Any], name: str) -> CheckConstraint:
     """A CHECK that mirrors an enumeration."""
     listed = ", ".join(f"'{word.value}'" for word in words)
     return CheckConstraint(f"{column} IN ({listed})", name=name)
+
+
+def counter(name: str, kind: type[BigInteger] | type[Integer] = BigInteger) -> Column[int]:
+    """A column of sums and counts, which begin with 0."""
+    return Column(name, kind, nullable=False, server_default="0")
+
+
+def partial_index(name: str, *columns: str, where: str) -> Index:
+    """An index of those rows alone that meet a condition.
+
+    SQLite uses it only for a query that says the condition word for word: `where(text(...))`.
+    """
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))

@@ -1,4 +1,4 @@
-"""Upgraded databases are the tables of shared/db/tables.py, on both databases, and back."""
+"""Upgraded databases are the tables of shared/db/tables, on both databases, and back."""
 
 import re
 import threading
