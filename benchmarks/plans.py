@@ -41,7 +41,7 @@ from shared.db.repositories import (
     results,
     retention,
     staging,
-    webhooks,
+    webhook_deliveries,
     workers,
 )
 from shared.domain.batch import BatchStatus
@@ -124,8 +124,8 @@ def questions(grown: Grown) -> dict[str, Question]:
         "ledger: a window": lambda c: budgets.window_purse(c, PROJECT, "day", "2026-01-01"),
         "ledger: a batch's cap": lambda c: budgets.batch_purse(c, f"batch_{number}"),
         "relay: events": lambda c: outbox.waiting(c, 100),
-        "dispatcher: due": lambda c: webhooks.due_endpoints(c, now),
-        "deliveries: a page": lambda c: webhooks.deliveries(c, "we_1", limit=50),
+        "dispatcher: due": lambda c: webhook_deliveries.due_endpoints(c, now),
+        "deliveries: a page": lambda c: webhook_deliveries.page(c, "we_1", limit=50),
         "pruner: batches": lambda c: retention.ended_before(c, old, 100),
         "pruner: deliveries": lambda c: retention.delete_deliveries(c, old, 2000),
         "pruner: events": lambda c: retention.delete_events(c, old, 2000),

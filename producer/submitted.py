@@ -11,7 +11,7 @@ from producer.intake import RejectedLine
 from producer.options import MAX_LABEL, Options
 from producer.spool import Spool
 from shared.db.engine import Connection
-from shared.db.repositories import results, webhooks
+from shared.db.repositories import results, webhook_endpoints
 from shared.db.repositories.batches import BatchRow
 from shared.domain.job import line_of
 from shared.errors import UsageError
@@ -89,10 +89,10 @@ def webhook_of(
     """The project's endpoint with this URL, made where it is missing; the URL was checked."""
     if url is None:
         return None
-    known = webhooks.find_by_url(connection, project_id, url)
+    known = webhook_endpoints.find_by_url(connection, project_id, url)
     if known is not None:
         return WebhookOfSubmission(known.id)
-    made, secret = webhooks.create_endpoint(
+    made, secret = webhook_endpoints.create(
         connection, project_id, url, (name or "submission")[:MAX_LABEL], None, now
     )
     return WebhookOfSubmission(made.id, secret)
@@ -104,11 +104,13 @@ def webhook_again(
     """The endpoint of a submission that is told once more, a minute long with the secret of one
     that it made: the first answer may have been lost on its way.
     """
-    known = None if url is None else webhooks.find_by_url(connection, batch.project_id, url)
+    known = (
+        None if url is None else webhook_endpoints.find_by_url(connection, batch.project_id, url)
+    )
     if known is None:
         return None
     is_its_own = known.created_at == batch.created_at
-    fresh = is_its_own and webhooks.is_untouched_since(known, now - TOLD_AGAIN_WITHIN)
+    fresh = is_its_own and webhook_endpoints.is_untouched_since(known, now - TOLD_AGAIN_WITHIN)
     return WebhookOfSubmission(known.id, known.secret if fresh else None)
 
 

@@ -29,7 +29,7 @@ import structlog
 
 from shared.clock import utc_now
 from shared.db.engine import Connection, Database
-from shared.db.repositories import attempts, batch_plans, batches, jobs, projects, webhooks
+from shared.db.repositories import attempts, batch_plans, batches, jobs, projects, webhook_endpoints
 from shared.db.repositories.jobs import ClaimedJob
 from shared.deciding.constraints import Learned, Piloting, RoutingPolicy
 from shared.domain.batch import BatchStatus
@@ -286,7 +286,7 @@ class ChunkRunner:
             return None
         project = projects.get(connection, batch.project_id)
         routing = project.routing if project is not None else {}
-        endpoints = webhooks.wanting(connection, [batch.project_id])
+        endpoints = webhook_endpoints.wanting(connection, [batch.project_id])
         announced = any("job.completed" in endpoint.event_types for endpoint in endpoints)
         again = [job.id for job in claimed if job.deaths or job.decision]
         earlier = attempts.of_jobs(connection, again) if again else {}

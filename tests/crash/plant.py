@@ -25,7 +25,7 @@ from producer.local.processes import ChildProcess, start_child
 from shared.budget.ledger import Ledger
 from shared.clock import utc_now
 from shared.db.engine import Database
-from shared.db.repositories import batches, jobs, projects, webhooks
+from shared.db.repositories import batches, jobs, projects, webhook_endpoints
 from shared.db.repositories.batches import NewBatch
 from shared.db.repositories.jobs import TakenLine
 from shared.db.tables import jobs as jobs_table
@@ -302,7 +302,7 @@ class Plant:
         """A receiver of this project's batch events."""
         self.project(project, limit_nusd)
         with self.database.transaction() as connection:
-            row, _ = webhooks.create_endpoint(connection, project, url, "test", None, utc_now())
+            row, _ = webhook_endpoints.create(connection, project, url, "test", None, utc_now())
             connection.execute(
                 text("UPDATE webhook_endpoints SET secret = :secret WHERE id = :id"),
                 {"secret": secret, "id": row.id},

@@ -13,7 +13,7 @@ from typing import Any, Final
 import structlog
 
 from shared.db.engine import Connection, Database
-from shared.db.repositories import batches, duplicates, webhooks
+from shared.db.repositories import batches, duplicates, webhook_endpoints
 from shared.db.repositories.duplicates import Family
 from shared.domain.batch import RUNS
 
@@ -53,6 +53,6 @@ class AnswerSharer:
 
 
 def _family(connection: Connection, batch: Any) -> Family:
-    endpoints = webhooks.wanting(connection, [batch.project_id])
+    endpoints = webhook_endpoints.wanting(connection, [batch.project_id])
     announced = any("job.completed" in endpoint.event_types for endpoint in endpoints)
     return Family(batch.number, batch.id, batch.project_id, announced)

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from shared.clock import unix_nanoseconds
 from shared.db.engine import Database
-from shared.db.repositories import batches, outbox, webhooks
+from shared.db.repositories import batches, outbox, webhook_deliveries, webhook_endpoints
 from shared.db.repositories.batches import BatchRow
-from shared.db.repositories.webhooks import NewDelivery
+from shared.db.repositories.webhook_deliveries import NewDelivery
 from shared.fault_points import FaultPoint, reach
 from shared.tracing import Tracing
 from shared.webhooks import events
@@ -41,8 +41,8 @@ class OutboxRelay:
             with self._database.transaction() as connection:
                 waiting = outbox.waiting(connection, _AT_ONCE)
                 projects = sorted({event.project_id for event in waiting})
-                endpoints = webhooks.wanting(connection, projects)
-                webhooks.create_deliveries(connection, _owed(waiting, endpoints), now)
+                endpoints = webhook_endpoints.wanting(connection, projects)
+                webhook_deliveries.add(connection, _owed(waiting, endpoints), now)
                 outbox.mark_relayed(connection, [event.number for event in waiting], now)
                 reach(FaultPoint.BEFORE_RELAY_COMMIT)
             if self._tracing is not None:

@@ -16,8 +16,8 @@ import structlog
 
 from shared.clock import utc_now
 from shared.db.engine import Database
-from shared.db.repositories import webhooks
-from shared.db.repositories.webhooks import ClaimedDelivery
+from shared.db.repositories import webhook_deliveries, webhook_endpoints
+from shared.db.repositories.webhook_deliveries import ClaimedDelivery
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 from shared.tracing import TRACEPARENT, Tracing
@@ -110,14 +110,16 @@ class Dispatcher:
 
     def _claim(self, now: datetime) -> list[ClaimedDelivery]:
         with self._database.reading() as connection:
-            due = webhooks.due_endpoints(connection, now)
+            due = webhook_deliveries.due_endpoints(connection, now)
         room = self._at_once - len(self._sending)
         claimed: list[ClaimedDelivery] = []
         for endpoint_id in due:
             limit = min(self._per_endpoint - self._busy[endpoint_id], room - len(claimed))
             if limit > 0:
                 with self._database.transaction() as connection:
-                    claimed += webhooks.claim_due(connection, endpoint_id, now, CLAIM, limit)
+                    claimed += webhook_deliveries.claim_due(
+                        connection, endpoint_id, now, CLAIM, limit
+                    )
         return claimed
 
     async def _deliver(self, delivery: ClaimedDelivery) -> None:
@@ -161,7 +163,7 @@ class Dispatcher:
         """Returns whether it is not tried again."""
         now = self._clock()
         with self._database.transaction() as connection:
-            webhooks.log_try(
+            webhook_deliveries.log_try(
                 connection,
                 delivery.id,
                 began,
@@ -170,16 +172,18 @@ class Dispatcher:
                 duration_ms=outcome.duration_ms,
             )
             if outcome.succeeded:
-                webhooks.delivered(connection, delivery, now)
+                webhook_deliveries.delivered(connection, delivery, now)
                 return True
             delay = delay_before_next(delivery.tries + 1, self._chance(), outcome.retry_after_s)
             is_over = delay is None or outcome.gone
             if delay is None or outcome.gone:
-                webhooks.give_up(connection, delivery, now)
+                webhook_deliveries.give_up(connection, delivery, now)
             else:
-                webhooks.retry_at(connection, delivery, now + timedelta(seconds=delay), now)
-            since = webhooks.failing_since(connection, delivery.endpoint_id)
+                webhook_deliveries.retry_at(
+                    connection, delivery, now + timedelta(seconds=delay), now
+                )
+            since = webhook_endpoints.failing_since(connection, delivery.endpoint_id)
             if outcome.gone or (since is not None and now - since >= DISABLE_AFTER):
-                webhooks.disable(connection, delivery.endpoint_id, now)
+                webhook_endpoints.disable(connection, delivery.endpoint_id, now)
                 log.warning("a webhook endpoint was disabled", endpoint=delivery.endpoint_id)
         return is_over

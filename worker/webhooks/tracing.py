@@ -6,7 +6,7 @@ import orjson
 
 from shared.db.engine import Database
 from shared.db.repositories import batches
-from shared.db.repositories.webhooks import ClaimedDelivery
+from shared.db.repositories.webhook_deliveries import ClaimedDelivery
 from shared.tracing import Traced, Tracing
 from worker.webhooks.sender import TryOutcome
 

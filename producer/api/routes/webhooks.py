@@ -28,8 +28,9 @@ from producer.bootstrap import ProducerContext
 from producer.options import MAX_LABEL, text
 from producer.submitted import TOLD_AGAIN_WITHIN
 from shared.db.engine import Connection
-from shared.db.repositories import webhooks
-from shared.db.repositories.webhooks import EndpointRow, NewDelivery
+from shared.db.repositories import webhook_deliveries, webhook_endpoints
+from shared.db.repositories.webhook_deliveries import NewDelivery
+from shared.db.repositories.webhook_endpoints import EndpointRow
 from shared.errors import NotFoundError
 from shared.ids import new_id
 from shared.webhooks import events, url_guard
@@ -110,10 +111,10 @@ def made_endpoint(
     with context.database.transaction() as connection:
         known = None
         if arrival.key is not None or arrival.is_repetition:
-            known = webhooks.find_by_url(connection, project, body.url)
+            known = webhook_endpoints.find_by_url(connection, project, body.url)
         if known is not None and _is_the_same(known, name, kinds, now):
             return endpoint_object(known, known.secret)
-        row, secret = webhooks.create_endpoint(connection, project, body.url, name, kinds, now)
+        row, secret = webhook_endpoints.create(connection, project, body.url, name, kinds, now)
     return endpoint_object(row, secret)
 
 
@@ -123,7 +124,7 @@ def list_endpoints(
 ) -> Response:
     """The project's endpoints, oldest first."""
     with context.database.reading() as connection:
-        rows = webhooks.list_endpoints(connection, acting.project, limit=limit + 1, after=after)
+        rows = webhook_endpoints.page(connection, acting.project, limit=limit + 1, after=after)
     found = [endpoint_object(row) for row in rows[:limit]]
     return JsonResponse(list_object(found, has_more=len(rows) > limit))
 
@@ -145,7 +146,7 @@ def update_endpoint(
     now = context.clock()
     with context.database.transaction() as connection:
         _found(connection, endpoint_id, acting)
-        webhooks.update_endpoint(
+        webhook_endpoints.change(
             connection,
             endpoint_id,
             now,
@@ -154,7 +155,9 @@ def update_endpoint(
             event_types=body.event_types,
         )
         if body.status is not None:
-            change = webhooks.enable if body.status == "enabled" else webhooks.disable
+            change = (
+                webhook_endpoints.enable if body.status == "enabled" else webhook_endpoints.disable
+            )
             change(connection, endpoint_id, now)
         return JsonResponse(endpoint_object(_found(connection, endpoint_id, acting)))
 
@@ -164,7 +167,7 @@ def delete_endpoint(endpoint_id: str, context: Context, acting: Submitting) -> R
     """Remove an endpoint with its log."""
     with context.database.transaction() as connection:
         _found(connection, endpoint_id, acting)
-        webhooks.delete_endpoint(connection, endpoint_id)
+        webhook_endpoints.remove(connection, endpoint_id)
     gone = {"id": endpoint_id, "object": "webhook_endpoint.deleted", "deleted": True}
     return JsonResponse(gone)
 
@@ -177,7 +180,7 @@ def rotate_secret(
     keep = (body or Rotation()).keep_old_secret_active_for_24_hours
     with context.database.transaction() as connection:
         _found(connection, endpoint_id, acting)
-        secret = webhooks.rotate(connection, endpoint_id, context.clock(), keep_old=keep)
+        secret = webhook_endpoints.rotate(connection, endpoint_id, context.clock(), keep_old=keep)
         return JsonResponse(endpoint_object(_found(connection, endpoint_id, acting), secret))
 
 
@@ -192,7 +195,7 @@ def try_endpoint(
     with context.database.transaction() as connection:
         _found(connection, endpoint_id, acting)
         new = NewDelivery(endpoint_id, event_id, kind, payload)
-        webhooks.create_deliveries(connection, [new], now)
+        webhook_deliveries.add(connection, [new], now)
     outcome = _first_try(context, endpoint_id, event_id)
     status = None if outcome is None else outcome.status_code
     return JsonResponse(
@@ -214,12 +217,12 @@ def list_deliveries(
     """What was sent to an endpoint, newest first, each with every try."""
     with context.database.reading() as connection:
         _found(connection, endpoint_id, acting)
-        last = None if after is None else webhooks.get_delivery(connection, after, acting.seen)
+        last = None if after is None else webhook_deliveries.get(connection, after, acting.seen)
         if after is not None and (last is None or last.endpoint_id != endpoint_id):
             raise _no_delivery()
         before = None if last is None else last.number
-        rows = webhooks.deliveries(connection, endpoint_id, limit=limit + 1, before=before)
-        log = webhooks.tries_of(connection, [row.id for row in rows])
+        rows = webhook_deliveries.page(connection, endpoint_id, limit=limit + 1, before=before)
+        log = webhook_deliveries.tries_of(connection, [row.id for row in rows])
     found = [delivery_object(row, log.get(row.id, ())) for row in rows[:limit]]
     return JsonResponse(list_object(found, has_more=len(rows) > limit))
 
@@ -228,17 +231,17 @@ def list_deliveries(
 def redeliver(delivery_id: str, context: Context, acting: Submitting) -> Response:
     """Send a delivery again, now and by the whole schedule."""
     with context.database.transaction() as connection:
-        if webhooks.get_delivery(connection, delivery_id, acting.seen) is None:
+        if webhook_deliveries.get(connection, delivery_id, acting.seen) is None:
             raise _no_delivery()
-        webhooks.redeliver(connection, delivery_id, context.clock())
-        row = webhooks.get_delivery(connection, delivery_id, acting.seen)
-        log = webhooks.tries_of(connection, [delivery_id])
+        webhook_deliveries.redeliver(connection, delivery_id, context.clock())
+        row = webhook_deliveries.get(connection, delivery_id, acting.seen)
+        log = webhook_deliveries.tries_of(connection, [delivery_id])
     return JsonResponse(delivery_object(row, log.get(delivery_id, ())))
 
 
 def _is_the_same(known: EndpointRow, name: str, kinds: list[str], now: datetime) -> bool:
     """Whether an endpoint is what this request would make, and has just been made."""
-    is_new = webhooks.is_untouched_since(known, now - TOLD_AGAIN_WITHIN)
+    is_new = webhook_endpoints.is_untouched_since(known, now - TOLD_AGAIN_WITHIN)
     return is_new and (known.name, list(known.event_types)) == (name, kinds)
 
 
@@ -247,7 +250,7 @@ def _check(context: ProducerContext, url: str) -> None:
 
 
 def _found(connection: Connection, endpoint_id: str, acting: Acting) -> EndpointRow:
-    row = webhooks.get_endpoint(connection, endpoint_id, acting.seen)
+    row = webhook_endpoints.get(connection, endpoint_id, acting.seen)
     if row is None:
         raise NotFoundError(
             "there is no such webhook endpoint in this project", code="endpoint_not_found"
@@ -264,9 +267,9 @@ def _first_try(context: ProducerContext, endpoint_id: str, event_id: str) -> Any
     until = time.monotonic() + _TEST_WAIT_S
     while time.monotonic() < until:
         with context.database.reading() as connection:
-            rows = webhooks.deliveries(connection, endpoint_id, limit=100)
+            rows = webhook_deliveries.page(connection, endpoint_id, limit=100)
             own = [row.id for row in rows if row.event_id == event_id]
-            log = webhooks.tries_of(connection, own)
+            log = webhook_deliveries.tries_of(connection, own)
         if own and log.get(own[0]):
             return log[own[0]][0]
         time.sleep(_TEST_LOOK_S)

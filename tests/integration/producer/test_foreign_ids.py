@@ -13,8 +13,8 @@ from producer.asked import read_chat
 from producer.bootstrap import ProducerContext
 from producer.options import Allowance
 from shared.clock import utc_now
-from shared.db.repositories import batches, webhooks
-from shared.db.repositories.webhooks import NewDelivery
+from shared.db.repositories import batches, webhook_deliveries
+from shared.db.repositories.webhook_deliveries import NewDelivery
 from shared.domain.job import job_id_of, public_job_id
 from tests.integration.producer import sdk
 from tests.integration.producer.finished import finish
@@ -54,8 +54,8 @@ def belongings(
     key = api.post("/v1/keys", json={}, headers=headers).json()["id"]
     with context.database.transaction() as connection:
         new = NewDelivery(endpoint, "evt_1", "batch.completed", "{}")
-        webhooks.create_deliveries(connection, [new], utc_now())
-        (delivery,) = webhooks.deliveries(connection, endpoint, limit=1)
+        webhook_deliveries.add(connection, [new], utc_now())
+        (delivery,) = webhook_deliveries.page(connection, endpoint, limit=1)
     with context.database.reading() as connection:
         row = batches.get(connection, batch, None)
         assert row is not None

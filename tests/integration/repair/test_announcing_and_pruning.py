@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select
 
 from shared.db.engine import Database
-from shared.db.repositories import budgets, outbox, webhooks
+from shared.db.repositories import budgets, outbox, webhook_deliveries, webhook_endpoints
 from shared.db.tables import metadata
 from shared.db.tables import outbox as outbox_table
 from tests.integration.repair.mill import NOW, Mill
@@ -27,7 +27,7 @@ def announcer(database: Database) -> BudgetAnnouncer:
 
 def endpoint(database: Database, url: str = URL, types: list[str] | None = None) -> str:
     with database.transaction() as connection:
-        row, _ = webhooks.create_endpoint(connection, "acme", url, "hook", types, NOW)
+        row, _ = webhook_endpoints.create(connection, "acme", url, "hook", types, NOW)
     return str(row.id)
 
 
@@ -38,7 +38,7 @@ def announce(database: Database, event_type: str = "batch.completed", **data: ob
 
 def owed(database: Database, endpoint_id: str) -> list[str]:
     with database.reading() as connection:
-        return [row.event_type for row in webhooks.deliveries(connection, endpoint_id)]
+        return [row.event_type for row in webhook_deliveries.page(connection, endpoint_id)]
 
 
 def data_of(database: Database) -> list[dict[str, object]]:
@@ -61,7 +61,7 @@ def test_a_disabled_endpoint_is_owed_nothing(mill: Mill, database: Database):
     mill.project()
     disabled = endpoint(database)
     with database.transaction() as connection:
-        webhooks.disable(connection, disabled, NOW)
+        webhook_endpoints.disable(connection, disabled, NOW)
     announce(database)
     OutboxRelay(database).run_once(NOW)
     assert owed(database, disabled) == []
@@ -169,7 +169,7 @@ def test_old_deliveries_events_and_spools_go(mill: Mill, database: Database, tmp
     announce(database)
     OutboxRelay(database).run_once(NOW)
     with database.transaction() as connection:
-        webhooks.disable(connection, endpoint_id, NOW)
+        webhook_endpoints.disable(connection, endpoint_id, NOW)
     spool = tmp_path / "spool"
     spool.mkdir()
     for name, age_s in (("old", 90_000), ("new", 60)):

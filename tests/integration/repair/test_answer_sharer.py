@@ -7,7 +7,7 @@ import pytest
 from shared.budget.ledger import Ledger
 from shared.clock import utc_now
 from shared.db.engine import Database
-from shared.db.repositories import batches, duplicates, jobs, staging, webhooks
+from shared.db.repositories import batches, duplicates, jobs, staging, webhook_endpoints
 from shared.db.repositories.duplicates import Family
 from shared.domain.job import JobStatus, job_id_of
 from tests.integration.repair.mill import LEASE, NOW, Mill
@@ -121,7 +121,7 @@ def test_each_answer_of_a_family_is_announced_once_where_somebody_asked(
     number = mill.batch(4, duplicates=2)
     with database.transaction() as connection:
         url, kinds = "https://example.com/x", ["job.completed"]
-        webhooks.create_endpoint(connection, "acme", url, "x", kinds, NOW)
+        webhook_endpoints.create(connection, "acme", url, "x", kinds, NOW)
     mill.finish(number, mill.claim(number, 1), 1)
     sharer.run_once(NOW)
     sharer.run_once(NOW)

@@ -15,7 +15,7 @@ from standardwebhooks import Webhook
 
 from shared.clock import utc_now
 from shared.db.engine import Database
-from shared.db.repositories import outbox, webhooks
+from shared.db.repositories import outbox, webhook_deliveries, webhook_endpoints
 from tests.integration.repair.mill import Mill
 from tests.integration.repair.receiver import Received, Receiver, answer
 from worker.maintenance.outbox_relay import OutboxRelay
@@ -39,7 +39,7 @@ class Hour:
         self.announced: list[str] = []
         with database.transaction() as connection:
             made = [
-                webhooks.create_endpoint(connection, "acme", url, "hook", None, self.now)
+                webhook_endpoints.create(connection, "acme", url, "hook", None, self.now)
                 for url in urls
             ]
         self.ids = [row.id for row, _ in made]
@@ -63,15 +63,15 @@ class Hour:
 
     def deliveries(self, endpoint: str) -> list[Any]:
         with self.database.reading() as connection:
-            return list(webhooks.deliveries(connection, endpoint, limit=100))
+            return list(webhook_deliveries.page(connection, endpoint, limit=100))
 
     def tries(self, delivery: str) -> list[Any]:
         with self.database.reading() as connection:
-            return webhooks.tries_of(connection, [delivery]).get(delivery, [])
+            return webhook_deliveries.tries_of(connection, [delivery]).get(delivery, [])
 
     def row(self, endpoint: str) -> Any:
         with self.database.reading() as connection:
-            return webhooks.get_endpoint(connection, endpoint)
+            return webhook_endpoints.get(connection, endpoint)
 
 
 @pytest.fixture

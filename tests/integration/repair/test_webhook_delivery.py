@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 
 from shared.clock import utc_now
 from shared.db.engine import Database
-from shared.db.repositories import outbox, webhooks
+from shared.db.repositories import outbox, webhook_deliveries, webhook_endpoints
 from shared.errors import ConflictError
 from tests.integration.repair.mill import Mill
 from tests.integration.repair.receiver import Receiver, answer
@@ -67,7 +67,7 @@ class Hook:
         mill.project()
         self.database, self.clock = database, clock
         with database.transaction() as connection:
-            row, self.secret = webhooks.create_endpoint(
+            row, self.secret = webhook_endpoints.create(
                 connection, "acme", url, "hook", None, clock()
             )
         self.id = row.id
@@ -81,7 +81,7 @@ class Hook:
     @property
     def deliveries(self) -> list[Any]:
         with self.database.reading() as connection:
-            return list(webhooks.deliveries(connection, self.id))
+            return list(webhook_deliveries.page(connection, self.id))
 
     @property
     def delivery(self) -> Any:
@@ -91,12 +91,14 @@ class Hook:
     @property
     def log(self) -> list[Any]:
         with self.database.reading() as connection:
-            return webhooks.tries_of(connection, [self.delivery.id]).get(self.delivery.id, [])
+            return webhook_deliveries.tries_of(connection, [self.delivery.id]).get(
+                self.delivery.id, []
+            )
 
     @property
     def row(self) -> Any:
         with self.database.reading() as connection:
-            return webhooks.get_endpoint(connection, self.id)
+            return webhook_endpoints.get(connection, self.id)
 
 
 @pytest.fixture
@@ -150,7 +152,7 @@ async def test_after_the_last_try_a_delivery_has_failed_and_can_be_sent_by_hand(
     assert timedelta(hours=27) < clock() - began < timedelta(hours=31)
     receiver.answers = [answer(200)]
     with database.transaction() as connection:
-        webhooks.redeliver(connection, hook.delivery.id, clock())
+        webhook_deliveries.redeliver(connection, hook.delivery.id, clock())
     await dispatcher.run_once(clock())
     assert hook.delivery.status == "delivered"
     assert len(hook.log) == 9
@@ -175,7 +177,7 @@ async def test_410_disables_the_endpoint_and_ends_what_it_is_owed(
     await dispatcher.run_once(clock())
     assert (hook.delivery.status, hook.row.status) == ("failed", "disabled")
     with database.transaction() as connection, pytest.raises(ConflictError):
-        webhooks.redeliver(connection, hook.delivery.id, clock())
+        webhook_deliveries.redeliver(connection, hook.delivery.id, clock())
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -237,7 +239,7 @@ async def test_while_a_rotation_overlaps_both_secrets_verify_and_later_only_the_
 ):
     clock.now -= timedelta(days=1)
     with database.transaction() as connection:
-        new = webhooks.rotate(connection, hook.id, clock())
+        new = webhook_endpoints.rotate(connection, hook.id, clock())
     for _ in range(2):
         hook.announce()
         await dispatcher.run_once(clock())
@@ -252,7 +254,7 @@ async def test_a_leaked_secret_is_replaced_without_an_overlap(
     hook: Hook, dispatcher: Dispatcher, receiver: Receiver, clock: Clock, database: Database
 ):
     with database.transaction() as connection:
-        webhooks.rotate(connection, hook.id, clock(), keep_old=False)
+        webhook_endpoints.rotate(connection, hook.id, clock(), keep_old=False)
     hook.announce()
     await dispatcher.run_once(clock())
     (request,) = receiver.received
@@ -379,12 +381,12 @@ async def test_a_dispatcher_that_died_in_the_middle_is_succeeded_after_its_claim
 ):
     hook.announce()
     with database.transaction() as connection:
-        (lost,) = webhooks.claim_due(connection, hook.id, clock(), CLAIM, 8)
+        (lost,) = webhook_deliveries.claim_due(connection, hook.id, clock(), CLAIM, 8)
     assert await dispatcher.run_once(clock()) == 0
     clock.now += CLAIM
     assert await dispatcher.run_once(clock()) == 1
     with database.transaction() as connection:
-        assert not webhooks.retry_at(connection, lost, clock(), clock())
+        assert not webhook_deliveries.retry_at(connection, lost, clock(), clock())
     assert hook.delivery.status == "delivered"
 
 
@@ -403,8 +405,8 @@ async def test_a_deleted_endpoint_takes_its_deliveries_along(
 ):
     hook.announce()
     with database.transaction() as connection:
-        assert webhooks.delete_endpoint(connection, hook.id)
-        assert not webhooks.delete_endpoint(connection, hook.id)
+        assert webhook_endpoints.remove(connection, hook.id)
+        assert not webhook_endpoints.remove(connection, hook.id)
     assert await dispatcher.run_once(clock()) == 0
     assert receiver.received == []
 
@@ -414,10 +416,10 @@ def test_a_project_has_an_address_once(mill: Mill, database: Database, clock: Cl
     mill.project("other")
     url = "https://example.com/hook"
     with database.transaction() as connection:
-        row, secret = webhooks.create_endpoint(connection, "acme", url, "", None, clock())
-        webhooks.create_endpoint(connection, "other", url, "", None, clock())
+        row, secret = webhook_endpoints.create(connection, "acme", url, "", None, clock())
+        webhook_endpoints.create(connection, "other", url, "", None, clock())
         with pytest.raises(ConflictError):
-            webhooks.create_endpoint(connection, "acme", url, "", None, clock())
-        assert webhooks.find_by_url(connection, "acme", url).id == row.id
-        assert webhooks.get_endpoint(connection, row.id, "other") is None
+            webhook_endpoints.create(connection, "acme", url, "", None, clock())
+        assert webhook_endpoints.find_by_url(connection, "acme", url).id == row.id
+        assert webhook_endpoints.get(connection, row.id, "other") is None
     assert secret.startswith("whsec_")

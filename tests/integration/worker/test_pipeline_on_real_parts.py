@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from producer.reporting import report
 from shared.clock import utc_now
-from shared.db.repositories import webhooks
+from shared.db.repositories import webhook_endpoints
 from shared.db.tables import jobs, outbox
 from shared.domain.money import nusd_from_usd, usd_from_nusd
 from tests.mill import asking, running_mill, text_of_result
@@ -257,7 +257,7 @@ def test_each_answer_is_announced_where_an_endpoint_asks_for_it(
 ) -> None:
     ids = mill.batch([asking(EASY, model="tiny"), asking(EASY, model="tiny")])
     with mill.database.transaction() as connection:
-        webhooks.create_endpoint(
+        webhook_endpoints.create(
             connection, "acme", "https://example.com/hook", "jobs", ["job.completed"], utc_now()
         )
     simulator.set_scenario({"rules": [{"fault": "404", "times": 1}]})

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from shared.clock import utc_now
-from shared.db.repositories.webhooks import new_secret
+from shared.db.repositories.webhook_endpoints import new_secret
 from shared.errors import UsageError
 from shared.webhooks import events
 from worker.webhooks import signing
