@@ -20,7 +20,7 @@ from producer.planning.forecaster import Forecaster
 from producer.planning.plan import Forecast, Sample
 from shared.chunking import chunks_of, ranges_text
 from shared.db.engine import Connection, Database
-from shared.db.repositories import batch_plans, batches, jobs
+from shared.db.repositories import batch_plans, batches, jobs, staging
 from shared.db.repositories.batches import BatchRow
 from shared.db.repositories.jobs import TakenLine
 from shared.domain.batch import TAKES_LINES, BatchStatus, Endpoint, Priority
@@ -225,7 +225,7 @@ class Filler:
             ):
                 return []  # the stager's already; a larger one; or filled on after somebody else
             ids = [job_id_of(number, line) for line in taken.first_good]
-            jobs.mark_staged(connection, ids, now + _DIRECT_LEASE)
+            staging.mark_staged(connection, ids, now + _DIRECT_LEASE)
         size = 1 if priority is Priority.INTERACTIVE else self._chunk_size
         return [
             ChunkMessage(batch.id, number, ranges_text(lines))

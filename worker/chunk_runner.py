@@ -29,8 +29,15 @@ import structlog
 
 from shared.clock import utc_now
 from shared.db.engine import Connection, Database
-from shared.db.repositories import attempts, batch_plans, batches, jobs, projects, webhook_endpoints
-from shared.db.repositories.jobs import ClaimedJob
+from shared.db.repositories import (
+    attempts,
+    batch_plans,
+    batches,
+    job_claims,
+    projects,
+    webhook_endpoints,
+)
+from shared.db.repositories.job_claims import ClaimedJob
 from shared.deciding.constraints import Learned, Piloting, RoutingPolicy
 from shared.domain.batch import BatchStatus
 from shared.domain.inference import Tier
@@ -156,7 +163,7 @@ class ChunkRunner:
 
     def _suspects(self, job_ids: Sequence[int]) -> Sequence[int]:
         with self._database.reading() as connection:
-            return jobs.suspects(connection, job_ids, self._last_chance)
+            return job_claims.suspects(connection, job_ids, self._last_chance)
 
     def _run_alone(self, job_id: int, carried: Carried | None) -> int:
         with self._alone:
@@ -200,7 +207,7 @@ class ChunkRunner:
         if not tokens:
             return
         with self._database.transaction() as connection:
-            jobs.renew(connection, tokens, until)
+            job_claims.renew(connection, tokens, until)
         with self._lock:
             self._leases.update({token: until for token in tokens if token in self._leases})
 
@@ -267,7 +274,7 @@ class ChunkRunner:
         # The heart must know the token before the first lease could lapse.
         self._leases[token] = until = self._lease_end()
         with self._database.transaction() as connection:
-            if not jobs.claim(connection, job_ids, token, until, deaths_below=deaths_below):
+            if not job_claims.claim(connection, job_ids, token, until, deaths_below=deaths_below):
                 return None
         while True:
             try:
@@ -280,7 +287,7 @@ class ChunkRunner:
 
     def _read(self, connection: Connection, job_ids: Sequence[int], token: str) -> _Claimed | None:
         """What was claimed, with what its jobs share; None where it was lost by now."""
-        claimed = jobs.claimed(connection, job_ids, token)
+        claimed = job_claims.claimed(connection, job_ids, token)
         batch = batches.by_number(connection, job_ids[0] >> 24)
         if not claimed or batch is None:
             return None

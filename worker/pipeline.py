@@ -30,7 +30,8 @@ from shared.catalog.spec import Catalog
 from shared.clock import utc_now
 from shared.db.repositories.attempts import Closing
 from shared.db.repositories.duplicates import Family
-from shared.db.repositories.jobs import CANCELLED_ERROR, EXPIRED_ERROR, ClaimedJob
+from shared.db.repositories.job_claims import ClaimedJob
+from shared.db.repositories.jobs import CANCELLED_ERROR, EXPIRED_ERROR
 from shared.deciding.classification.plugged import Classifiers
 from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.escalation import next_step

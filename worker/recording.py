@@ -23,7 +23,7 @@ import structlog
 
 from shared.clock import utc_now
 from shared.db.engine import Connection, Database
-from shared.db.repositories import attempts, batches, duplicates, jobs, outbox
+from shared.db.repositories import attempts, batches, duplicates, job_claims, outbox
 from shared.db.repositories.attempts import Closing, Intent
 from shared.db.repositories.batches import Progress
 from shared.db.repositories.duplicates import Family
@@ -212,7 +212,7 @@ def apply(connection: Connection, writes: Sequence[Write], now: datetime) -> set
     money, then the batches'.
     """
     claims = {write.claim for write in writes if write.intent or write.move}
-    held = jobs.still_claimed(connection, claims) if claims else set()
+    held = job_claims.still_claimed(connection, claims) if claims else set()
     attempts.open_intents(
         connection, [w.intent for w in writes if w.intent is not None and w.claim in held]
     )
@@ -233,7 +233,7 @@ def apply(connection: Connection, writes: Sequence[Write], now: datetime) -> set
 
 
 def _move(connection: Connection, writes: Sequence[Write]) -> None:
-    jobs.finish(connection, [w.move.row for w in writes if isinstance(w.move, Finish)])
+    job_claims.finish(connection, [w.move.row for w in writes if isinstance(w.move, Finish)])
     parked = [
         {
             "id": w.job_id,
@@ -246,7 +246,7 @@ def _move(connection: Connection, writes: Sequence[Write]) -> None:
         if isinstance(w.move, Park)
     ]
     if parked:
-        jobs.park(connection, parked)
+        job_claims.park(connection, parked)
     returned = [
         {
             "id": w.job_id,
@@ -259,7 +259,7 @@ def _move(connection: Connection, writes: Sequence[Write]) -> None:
         if isinstance(w.move, HandBack)
     ]
     if returned:
-        jobs.hand_back(connection, returned)
+        job_claims.hand_back(connection, returned)
 
 
 def _share(

@@ -14,7 +14,7 @@ from shared.catalog.pricing import cost_nusd
 from shared.catalog.spec import ModelSpec
 from shared.db.repositories.attempts import Closing
 from shared.db.repositories.duplicates import Family
-from shared.db.repositories.jobs import ClaimedJob
+from shared.db.repositories.job_claims import ClaimedJob
 from shared.deciding.agreement import JUDGE
 from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.escalation import best_of

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from shared.db.engine import Database
-from shared.db.repositories import batches, duplicates, jobs, projects
+from shared.db.repositories import batches, duplicates, job_claims, jobs, projects
 from shared.db.repositories.batches import NewBatch
 from shared.db.repositories.duplicates import Family
 from shared.db.repositories.jobs import TakenLine
@@ -83,24 +83,24 @@ def by_its_worker(
     """As recording does it: only what is still claimed is written."""
 
     def verb(connection: Connection, job_id: int, token: str) -> None:
-        if jobs.still_claimed(connection, [(job_id, token)]):
+        if job_claims.still_claimed(connection, [(job_id, token)]):
             write(connection, job_id)
 
     return verb
 
 
 def finishing(status: JobStatus) -> Callable[[Connection, int, str], None]:
-    return by_its_worker(lambda c, i: jobs.finish(c, [result_row(i, status)]))
+    return by_its_worker(lambda c, i: job_claims.finish(c, [result_row(i, status)]))
 
 
 def park(connection: Connection, job_id: int) -> None:
     row = {"id": job_id, "held_scope": "total:acme", "need_nusd": 1}
-    jobs.park(connection, [row | {"wait_reason": "no money", "decision": None}])
+    job_claims.park(connection, [row | {"wait_reason": "no money", "decision": None}])
 
 
 def hand_back(connection: Connection, job_id: int) -> None:
     row = {"id": job_id, "run_after": None, "wait_reason": None}
-    jobs.hand_back(connection, [row | {"waiting_since": None, "decision": None}])
+    job_claims.hand_back(connection, [row | {"waiting_since": None, "decision": None}])
 
 
 def ending(status: JobStatus) -> Callable[[Connection, int, str], None]:
@@ -129,12 +129,12 @@ def alike(end: JobStatus) -> Callable[[Connection, int, str], None]:
 
 
 JOB_VERBS: dict[JobVerb, Callable[[Connection, int, str], object]] = {
-    JobVerb.CLAIM: lambda c, i, _: jobs.claim(c, [i], OTHER, SOON),
+    JobVerb.CLAIM: lambda c, i, _: job_claims.claim(c, [i], OTHER, SOON),
     JobVerb.COMPLETE: finishing(JobStatus.COMPLETED),
     JobVerb.FAIL: finishing(JobStatus.FAILED),
     JobVerb.PARK: by_its_worker(park),
     JobVerb.HAND_BACK: by_its_worker(hand_back),
-    JobVerb.RESCUE: lambda c, i, _: jobs.rescue(c, [i]),
+    JobVerb.RESCUE: lambda c, i, _: job_claims.rescue(c, [i]),
     JobVerb.RELEASE: lambda c, i, _: jobs.release(c, [i]),
     JobVerb.CANCEL: ending(JobStatus.CANCELLED),
     JobVerb.EXPIRE: ending(JobStatus.EXPIRED),
@@ -176,8 +176,8 @@ def test_a_rescued_job_that_is_claimed_again_is_out_of_its_old_workers_reach(dat
     for verb in CLAIMED_VERBS:
         with database.transaction() as connection:
             job_id = job_in(connection, JobStatus.RUNNING)
-            jobs.rescue(connection, [job_id])
-            jobs.claim(connection, [job_id], OTHER, SOON)
+            job_claims.rescue(connection, [job_id])
+            job_claims.claim(connection, [job_id], OTHER, SOON)
             JOB_VERBS[verb](connection, job_id, TOKEN)
             assert status_of(connection, job_id) is JobStatus.RUNNING, verb
 
@@ -187,7 +187,7 @@ def test_no_job_of_a_batch_that_does_not_run_is_claimed(database: Database):
         with database.transaction() as connection:
             job_id = job_in(connection, JobStatus.QUEUED)
             put_batch(connection, job_id >> 24, status)
-            jobs.claim(connection, [job_id], OTHER, SOON)
+            job_claims.claim(connection, [job_id], OTHER, SOON)
             assert status_of(connection, job_id) is JobStatus.QUEUED, status
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, update
 
-from shared.db.repositories import jobs
-from shared.db.repositories.jobs import ClaimedJob
+from shared.db.repositories import job_claims
+from shared.db.repositories.job_claims import ClaimedJob
 from shared.db.tables import jobs as jobs_table
 from shared.domain.job import JobStatus
 from tests.servers.crippled_maintenance import CLAIM, TAKEOVER, WITHOUT, never_take_over
@@ -19,7 +19,7 @@ from worker.app import app
 
 __all__ = ["app"]
 
-_guarded = jobs.claim
+_guarded = job_claims.claim
 
 
 def claim(
@@ -36,4 +36,4 @@ def claim(
 if WITHOUT == TAKEOVER:
     never_take_over()
 if WITHOUT == CLAIM:
-    jobs.claim = claim
+    job_claims.claim = claim

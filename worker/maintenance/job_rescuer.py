@@ -22,7 +22,7 @@ import structlog
 from shared.budget.errors import LedgerUnavailable
 from shared.budget.ledger import Ledger
 from shared.db.engine import Connection, Database
-from shared.db.repositories import attempts, batches, jobs
+from shared.db.repositories import attempts, batches, job_claims
 from shared.db.repositories.attempts import Closing, Intent
 from shared.db.repositories.batches import Progress
 from shared.domain.attempt import AttemptStatus
@@ -73,10 +73,10 @@ class JobRescuer:
         rescued = 0
         while True:
             with self._database.reading() as connection:
-                if not jobs.lapsed(connection, now, 1):
+                if not job_claims.lapsed(connection, now, 1):
                     return rescued
             with self._database.transaction() as connection:
-                lapsed = jobs.lapsed(connection, now, _AT_ONCE)
+                lapsed = job_claims.lapsed(connection, now, _AT_ONCE)
                 charged = self._rescue(connection, lapsed, now)
                 if lapsed:
                     reach(FaultPoint.BEFORE_RESCUE_COMMIT)
@@ -94,9 +94,11 @@ class JobRescuer:
         progress = attempts.close(connection, [_unconfirmed(intent, now) for intent in intents])
         poisonous = [row for row in lapsed if row.deaths + 1 >= self._max_deaths]
         poison_ids = {row.id for row in poisonous}
-        jobs.rescue(connection, [row.id for row in lapsed if row.id not in poison_ids])
+        job_claims.rescue(connection, [row.id for row in lapsed if row.id not in poison_ids])
         bought = attempts.of_jobs(connection, list(poison_ids))
-        jobs.finish(connection, [_poisoned(row, bought.get(row.id, ()), now) for row in poisonous])
+        job_claims.finish(
+            connection, [_poisoned(row, bought.get(row.id, ()), now) for row in poisonous]
+        )
         batches.add_progress(connection, _with_failed(progress, poison_ids), now)
         return intents
 

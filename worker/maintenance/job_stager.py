@@ -23,7 +23,7 @@ import structlog
 
 from shared.chunking import chunks_of, ranges_text
 from shared.db.engine import Connection, Database
-from shared.db.repositories import batch_plans, batches, jobs, staging
+from shared.db.repositories import batch_plans, batches, staging
 from shared.db.repositories.staging import Staged
 from shared.domain.batch import RUNS, Priority
 from shared.domain.job import line_of
@@ -137,12 +137,12 @@ class JobStager:
     def _stage(self, batch: Any, limit: int, now: datetime) -> int:
         with self._database.transaction() as connection:
             began = time.monotonic()  # what counts is the look, not the wait for a lock before it
-            ids = jobs.stageable(
+            ids = staging.stageable(
                 connection, batch.number, now, limit, lines=_pilot_lines(connection, batch)
             )
             took_s = time.monotonic() - began
             if ids:
-                jobs.mark_staged(connection, ids, now + STAGE_LEASE)
+                staging.mark_staged(connection, ids, now + STAGE_LEASE)
         if len(ids) < limit:
             rest = timedelta(seconds=took_s * (SHORT_REST_FACTOR if ids else REST_FACTOR))
             self._rests_until[batch.number] = now + min(rest, LONGEST_REST)
@@ -194,7 +194,7 @@ class JobStager:
                 self._send_again(batch, now + STAGE_LEASE, now)
             elif staged.earliest < now + STAGE_LEASE / 2:
                 with self._database.transaction() as connection:
-                    jobs.extend_staged(connection, number, now + STAGE_LEASE)
+                    staging.extend_staged(connection, number, now + STAGE_LEASE)
 
     def _send_again(self, batch: Any, before: datetime, now: datetime) -> None:
         with self._database.transaction() as connection:

@@ -345,7 +345,7 @@ def cancel(connection: Connection, number: int, now: datetime) -> None:
     """Call it off: nothing more is started. Idempotent while cancelling.
 
     Raises ConflictError when the batch has ended. The caller cancels the waiting jobs
-    (`jobs.cancel_waiting`) and then calls `close_finished`.
+    (`jobs.end_waiting`) and then calls `close_finished`.
     """
     batch = connection.execute(
         select(batches.c.status).where(batches.c.number == number).with_for_update()

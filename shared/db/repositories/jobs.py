@@ -1,41 +1,26 @@
-"""Jobs: one verb for each move of the state machine, guarded by status and, for a worker's moves,
-by its claim token.
+"""Jobs that no worker has: lines taken in, and what ends or frees them as they wait.
 
-A claim that was lost (the lease ran out, another worker has the job) shows as a job missing from
-the verb's answer: the caller drops what it wanted to write about that job's state, while the cost
-of its attempt is written all the same.
+One verb for each move of the state machine, guarded by status; the moves under a claim are those of
+`job_claims`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Select,
-    Update,
-    bindparam,
-    delete,
-    func,
-    insert,
-    literal,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Connection, delete, func, insert, literal, select, update
 
-from shared.db.bulk import among, gathered, insert_rows, listed, made_once, together
+from shared.db.bulk import among, insert_rows, listed
 from shared.db.repositories.batches import Progress, add_progress, id_range
-from shared.db.tables import attempts, batches, jobs, results
-from shared.domain.batch import RUNS
-from shared.domain.job import TERMINAL, JobStatus, batch_number_of, job_id_of, line_of
-from shared.domain.values import made_often
+from shared.db.repositories.job_claims import FREED
+from shared.db.tables import attempts, jobs, results
+from shared.domain.job import TERMINAL, JobStatus, job_id_of, line_of
 
 CANCELLED_ERROR = {
     "code": "batch_cancelled",
     "message": "The batch was cancelled before this request was executed.",
 }
+
 EXPIRED_ERROR = {
     "code": "batch_expired",
     "message": "This request could not be executed before the completion window expired.",
@@ -52,19 +37,6 @@ class TakenLine(NamedTuple):
     request: str | None
     error: Mapping[str, Any] | None = None
     duplicate_of: int | None = None
-
-
-@made_often(frozen=True, slots=True)
-class ClaimedJob:
-    """A job under a worker's claim."""
-
-    id: int
-    custom_id: str | None
-    request: str
-    claim_token: str
-    deaths: int
-    waiting_since: datetime | None
-    decision: Mapping[str, Any] | None
 
 
 def insert_lines(
@@ -114,300 +86,6 @@ def any_open(connection: Connection, ids: Sequence[int]) -> bool:
     return connection.execute(query, {"ids": listed(connection, ids)}).first() is not None
 
 
-def stageable(
-    connection: Connection,
-    number: int,
-    now: datetime,
-    limit: int,
-    *,
-    lines: Sequence[int] | None = None,
-) -> Sequence[int]:
-    """Ids of a batch's queued jobs that no message is out for and that are due, in input order;
-    duplicates are never due. lines: of these lines only.
-    """
-    only: tuple[ColumnElement[bool], ...] = ()
-    values: dict[str, str] = {}
-    if lines is not None:
-        only = (among(connection, jobs.c.id, "ids"),)
-        values = {"ids": listed(connection, [job_id_of(number, line) for line in lines])}
-    query = (
-        select(jobs.c.id)
-        .where(
-            jobs.c.id.between(*id_range(number)),
-            jobs.c.status == JobStatus.QUEUED,
-            jobs.c.lease_until.is_(None),
-            jobs.c.duplicate_of.is_(None),
-            or_(jobs.c.run_after.is_(None), jobs.c.run_after <= now),
-            *only,
-        )
-        .order_by(jobs.c.id)
-        .limit(limit)
-    )
-    return connection.execute(query, values).scalars().all()
-
-
-def mark_staged(connection: Connection, ids: Sequence[int], until: datetime) -> None:
-    """A message is out for these; it should be taken by `until`."""
-    connection.execute(
-        update(jobs)
-        .where(among(connection, jobs.c.id, "ids"), jobs.c.status == JobStatus.QUEUED)
-        .values(lease_until=until),
-        {"ids": listed(connection, ids)},
-    )
-
-
-def extend_staged(connection: Connection, number: int, until: datetime) -> int:
-    """The messages are still in the broker: give them longer."""
-    return connection.execute(
-        update(jobs)
-        .where(
-            jobs.c.id.between(*id_range(number)),
-            jobs.c.status == JobStatus.QUEUED,
-            jobs.c.lease_until.is_not(None),
-        )
-        .values(lease_until=until)
-    ).rowcount
-
-
-def claim(
-    connection: Connection,
-    ids: Sequence[int],
-    token: str,
-    lease_until: datetime,
-    *,
-    deaths_below: int | None = None,
-) -> int:
-    """Take those of the jobs that are queued and whose batch runs, and return how many they are;
-    the others are taken, ended, held or duplicates and stay as they are (a message may come twice).
-    Which ones, `claimed` reads when this is committed, so that others may write meanwhile.
-
-    deaths_below: leave those that have cost so many workers their lives (see `suspects`).
-    """
-    numbers = listed(connection, {batch_number_of(i) for i in ids})
-    running = set(connection.execute(_running_batches(connection), {"numbers": numbers}).scalars())
-    wanted = [i for i in ids if batch_number_of(i) in running]
-    if not wanted:
-        return 0
-    parameters = {
-        "ids": listed(connection, wanted),
-        "deaths_below": _ANY_DEATHS if deaths_below is None else deaths_below,
-        "token": token,
-        "until": lease_until,
-    }
-    return connection.execute(_claiming(connection), parameters).rowcount
-
-
-@made_once
-def _running_batches(connection: Connection) -> Select[Any]:
-    return select(batches.c.number).where(
-        among(connection, batches.c.number, "numbers"),
-        batches.c.status.in_(RUNS),
-    )
-
-
-_ANY_DEATHS: Final = 2**31 - 1
-
-
-@made_once
-def _claiming(connection: Connection) -> Update:
-    return (
-        update(jobs)
-        .where(
-            among(connection, jobs.c.id, "ids"),
-            jobs.c.status == JobStatus.QUEUED,
-            jobs.c.duplicate_of.is_(None),
-            jobs.c.deaths < bindparam("deaths_below"),
-        )
-        .values(
-            status=JobStatus.RUNNING.value,
-            claim_token=bindparam("token"),
-            lease_until=bindparam("until"),
-            run_after=None,
-            wait_reason=None,
-        )
-    )
-
-
-def claimed(connection: Connection, ids: Sequence[int], token: str) -> list[ClaimedJob]:
-    """Those of the jobs that are under this claim, in input order."""
-    parameters = {"ids": listed(connection, ids), "token": token}
-    return [ClaimedJob(*row) for row in connection.execute(_under_claim(connection), parameters)]
-
-
-@made_once
-def _under_claim(connection: Connection) -> Select[Any]:
-    return (
-        select(
-            jobs.c.id,
-            jobs.c.custom_id,
-            jobs.c.request,
-            jobs.c.claim_token,
-            jobs.c.deaths,
-            jobs.c.waiting_since,
-            jobs.c.decision,
-        )
-        .where(
-            among(connection, jobs.c.id, "ids"),
-            jobs.c.status == JobStatus.RUNNING,
-            jobs.c.claim_token == bindparam("token"),
-        )
-        .order_by(jobs.c.id)
-    )
-
-
-def suspects(connection: Connection, ids: Sequence[int], deaths: int) -> Sequence[int]:
-    """Those of the jobs that are queued and have cost at least so many workers their lives."""
-    query = (
-        select(jobs.c.id)
-        .where(jobs.c.id.in_(ids), jobs.c.status == JobStatus.QUEUED, jobs.c.deaths >= deaths)
-        .order_by(jobs.c.id)
-    )
-    return connection.execute(query).scalars().all()
-
-
-def renew(connection: Connection, tokens: Sequence[str], lease_until: datetime) -> int:
-    """The worker is alive: its claims are good until then. Returns how many jobs it still has."""
-    return connection.execute(
-        update(jobs)
-        .where(
-            jobs.c.lease_until.is_not(None),
-            jobs.c.claim_token.in_(tokens),
-            jobs.c.status == JobStatus.RUNNING,
-        )
-        .values(lease_until=lease_until)
-    ).rowcount
-
-
-def still_claimed(
-    connection: Connection, claims: Collection[tuple[int, str]]
-) -> set[tuple[int, str]]:
-    """Which of the (job, claim token) pairs still hold; locks those jobs for the transaction."""
-    ids = listed(connection, {job_id for job_id, _ in claims})
-    rows = gathered(connection, _running_ones(connection), {"ids": ids})
-    return {(job_id, token) for job_id, token in rows} & set(claims)
-
-
-@made_once
-def _running_ones(connection: Connection) -> Select[Any]:
-    """The claims of `ids`; locks them."""
-    return together(
-        connection,
-        select(jobs.c.id, jobs.c.claim_token)
-        .where(among(connection, jobs.c.id, "ids"), jobs.c.status == JobStatus.RUNNING)
-        .order_by(jobs.c.id)
-        .with_for_update(),
-    )
-
-
-_FREED = {
-    "claim_token": None,
-    "lease_until": None,
-    "run_after": None,
-    "wait_reason": None,
-    "waiting_since": None,
-}
-
-
-def finish(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """End jobs that `still_claimed` has locked; each row is a row of `results` whose status is
-    the job's end. The caller adds the batch's progress in the same transaction.
-    """
-    by_status: dict[str, list[int]] = {}
-    for row in rows:
-        by_status.setdefault(row["status"], []).append(row["job_id"])
-    for status, ids in by_status.items():
-        parameters = {"ids": listed(connection, ids), "end": status}
-        connection.execute(_ending(connection), parameters)
-    insert_rows(connection, results, rows)
-
-
-@made_once
-def _ending(connection: Connection) -> Update:
-    return (
-        update(jobs)
-        .where(among(connection, jobs.c.id, "ids"))
-        .values(status=bindparam("end"), decision=None, **_FREED)
-    )
-
-
-def park(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Hold jobs (locked by `still_claimed`) for want of money; each row gives id, held_scope,
-    need_nusd, wait_reason and decision.
-    """
-    statement = (
-        update(jobs)
-        .where(jobs.c.id == bindparam("job_id"))
-        .values(
-            {
-                **_FREED,
-                "status": JobStatus.HELD.value,
-                "held_scope": bindparam("held_scope"),
-                "need_nusd": bindparam("need_nusd"),
-                "wait_reason": bindparam("wait_reason"),
-                "decision": bindparam("decision"),
-            }
-        )
-    )
-    connection.execute(statement, [_renamed(row) for row in rows])
-
-
-def hand_back(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Put jobs (locked by `still_claimed`) back into the queue; each row gives id, run_after,
-    wait_reason, waiting_since and decision.
-    """
-    statement = (
-        update(jobs)
-        .where(jobs.c.id == bindparam("job_id"))
-        .values(
-            {
-                "status": JobStatus.QUEUED.value,
-                "claim_token": None,
-                "lease_until": None,
-                "run_after": bindparam("run_after"),
-                "wait_reason": bindparam("wait_reason"),
-                "waiting_since": bindparam("waiting_since"),
-                "decision": bindparam("decision"),
-            }
-        )
-    )
-    connection.execute(statement, [_renamed(row) for row in rows])
-
-
-def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:
-    # "id" would bind to the column of that name in the SET clause.
-    return {("job_id" if key == "id" else key): value for key, value in row.items()}
-
-
-def lapsed(connection: Connection, now: datetime, limit: int) -> Sequence[Any]:
-    """Running jobs whose worker has not renewed its lease, locked, oldest lease first."""
-    query = (
-        select(jobs.c.id, jobs.c.deaths, jobs.c.claim_token)
-        .where(
-            jobs.c.lease_until.is_not(None),
-            jobs.c.lease_until < now,
-            jobs.c.status == JobStatus.RUNNING,
-        )
-        .order_by(jobs.c.lease_until)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return connection.execute(query).all()
-
-
-def rescue(connection: Connection, ids: Sequence[int]) -> None:
-    """Their worker is gone: back to the queue, one death more each."""
-    connection.execute(
-        update(jobs)
-        .where(jobs.c.id.in_(ids), jobs.c.status == JobStatus.RUNNING)
-        .values(
-            status=JobStatus.QUEUED.value,
-            claim_token=None,
-            lease_until=None,
-            deaths=jobs.c.deaths + 1,
-        )
-    )
-
-
 def release(connection: Connection, ids: Sequence[int]) -> int:
     """There is money again: held jobs go back to the queue."""
     return connection.execute(
@@ -436,7 +114,7 @@ def end_waiting(
         return 0
     ids = {"ids": listed(connection, found)}
     of_job = among(connection, jobs.c.id, "ids")
-    freed = {"held_scope": None, "need_nusd": None, "decision": None, **_FREED}
+    freed = {"held_scope": None, "need_nusd": None, "decision": None, **FREED}
     connection.execute(update(jobs).where(of_job).values(status=status.value, **freed), ids)
     spent = _spent_on(connection)
     connection.execute(
@@ -518,6 +196,6 @@ def retry_failed(connection: Connection, number: int, limit: int = 5000) -> int:
         connection.execute(
             update(jobs)
             .where(jobs.c.id.in_(ids))
-            .values(status=JobStatus.QUEUED.value, deaths=0, **_FREED)
+            .values(status=JobStatus.QUEUED.value, deaths=0, **FREED)
         )
     return len(ids)

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, func, literal_column, or_, select, update
 
+from shared.db.bulk import among, listed
 from shared.db.repositories.batches import id_range
 from shared.db.tables import jobs
 from shared.domain.job import LINE_BITS, JobStatus, batch_number_of, job_id_of
@@ -47,6 +48,46 @@ def batches_with_waiting_jobs(connection: Connection) -> list[int]:
         after = job_id_of(numbers[-1] + 1, 0)
 
 
+def stageable(
+    connection: Connection,
+    number: int,
+    now: datetime,
+    limit: int,
+    *,
+    lines: Sequence[int] | None = None,
+) -> Sequence[int]:
+    """Ids of a batch's queued jobs that no message is out for and that are due, in input order;
+    duplicates are never due. lines: of these lines only.
+    """
+    only: tuple[ColumnElement[bool], ...] = ()
+    values: dict[str, str] = {}
+    if lines is not None:
+        only = (among(connection, jobs.c.id, "ids"),)
+        values = {"ids": listed(connection, [job_id_of(number, line) for line in lines])}
+    query = (
+        select(jobs.c.id)
+        .where(
+            jobs.c.id.between(*id_range(number)),
+            *_WAITING,
+            or_(jobs.c.run_after.is_(None), jobs.c.run_after <= now),
+            *only,
+        )
+        .order_by(jobs.c.id)
+        .limit(limit)
+    )
+    return connection.execute(query, values).scalars().all()
+
+
+def mark_staged(connection: Connection, ids: Sequence[int], until: datetime) -> None:
+    """A message is out for these; it should be taken by `until`."""
+    connection.execute(
+        update(jobs)
+        .where(among(connection, jobs.c.id, "ids"), jobs.c.status == JobStatus.QUEUED)
+        .values(lease_until=until),
+        {"ids": listed(connection, ids)},
+    )
+
+
 def staged(connection: Connection) -> dict[int, Staged]:
     """What is out, by batch number."""
     # Written into the text: as a parameter it would be another expression to GROUP BY.
@@ -62,6 +103,19 @@ def staged(connection: Connection) -> dict[int, Staged]:
         row.number: Staged(row.jobs, row.first_id, row.earliest, row.latest)
         for row in connection.execute(query.group_by(number))
     }
+
+
+def extend_staged(connection: Connection, number: int, until: datetime) -> int:
+    """The messages are still in the broker: give them longer."""
+    return connection.execute(
+        update(jobs)
+        .where(
+            jobs.c.id.between(*id_range(number)),
+            jobs.c.status == JobStatus.QUEUED,
+            jobs.c.lease_until.is_not(None),
+        )
+        .values(lease_until=until)
+    ).rowcount
 
 
 def unstage_batch(connection: Connection, number: int, before: datetime) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from producer.bootstrap import ProducerContext
-from shared.db.repositories import attempts, batches, jobs
+from shared.db.repositories import attempts, batches, job_claims
 from shared.db.repositories.attempts import Closing, Intent
 from shared.db.repositories.batches import Progress
 from shared.domain.attempt import AttemptStatus, Purpose
@@ -70,12 +70,12 @@ def finish(
         "ended_at": now,
     } | result  # fmt: skip
     with context.database.transaction() as connection:
-        assert jobs.claim(connection, [job_id], token, now + timedelta(minutes=1))
+        assert job_claims.claim(connection, [job_id], token, now + timedelta(minutes=1))
         attempts.open_intents(connection, [intent])
     with context.database.transaction() as connection:
-        assert jobs.still_claimed(connection, {(job_id, token)}) == {(job_id, token)}
+        assert job_claims.still_claimed(connection, {(job_id, token)}) == {(job_id, token)}
         progress = attempts.close(connection, [closing])
-        jobs.finish(connection, [row])
+        job_claims.finish(connection, [row])
         ended = Progress(completed=1) if error is None else Progress(failed=1)
         step = progress.get(number, Progress())
         batches.add_progress(

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from producer import early_upload
 from producer.api import taking_in
 from producer.bootstrap import ProducerContext, build
-from shared.db.repositories import batches, jobs
+from shared.db.repositories import batches, staging
 from shared.db.tables import jobs as table
 from shared.domain.batch import BatchStatus
 from shared.domain.job import JobStatus, job_id_of
@@ -157,7 +157,7 @@ def test_an_upload_that_died_is_sent_on_under_its_key_and_each_line_is_in_once(
     )
     assert made["request_counts"] == {"total": 40, "completed": 1, "failed": 0}
     with context.database.reading() as connection:
-        waiting = jobs.stageable(connection, row.number, context.clock(), 100)
+        waiting = staging.stageable(connection, row.number, context.clock(), 100)
     assert [job_id & 0xFFFFFF for job_id in waiting] == list(range(2, 41))
     assert put(api, lines(1, 40), "k").json()["id"] == row.id
     assert put(api, lines(1, 41), "k").status_code == 409
@@ -251,7 +251,7 @@ def assert_cut_short(context: ProducerContext, api: httpx.Client, row: Any, code
     assert told.count('"status":"completed"') == 1
     assert told.count('"code":"batch_cancelled"') == 24
     with context.database.reading() as connection:
-        assert jobs.stageable(connection, row.number, context.clock(), 10) == []
+        assert staging.stageable(connection, row.number, context.clock(), 10) == []
 
 
 @ON_POSTGRES

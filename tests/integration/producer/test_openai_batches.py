@@ -19,7 +19,7 @@ from producer.filling import LINES_PER_TRANSACTION, Filler
 from producer.options import Allowance
 from producer.result_lines import Format
 from shared.db import tables
-from shared.db.repositories import batches, intakes, jobs, retention
+from shared.db.repositories import batches, intakes, job_claims, jobs, retention
 from shared.domain.inference import Constraints, Preferences, Request, Tier
 from shared.domain.job import JobStatus, job_id_of
 from shared.errors import UnavailableError
@@ -254,8 +254,8 @@ def requests_of(context: ProducerContext, batch_id: str, count: int) -> list[Req
     ids = [job_id_of(number, line) for line in range(1, count + 1)]
     with context.database.transaction() as connection:
         token = claim_token()
-        assert jobs.claim(connection, ids, token, now + timedelta(minutes=1))
-        claimed = jobs.claimed(connection, ids, token)
+        assert job_claims.claim(connection, ids, token, now + timedelta(minutes=1))
+        claimed = job_claims.claimed(connection, ids, token)
     return [Request.from_json(job.request) for job in claimed]
 
 

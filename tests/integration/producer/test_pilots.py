@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from producer.bootstrap import ProducerContext
-from shared.db.repositories import batch_plans, batches, jobs
+from shared.db.repositories import batch_plans, batches, staging
 from tests.integration.producer.finished import number_of
 from tests.integration.producer.test_api_batches import error_of, made, submit
 
@@ -35,7 +35,7 @@ def test_a_pilots_lines_are_of_all_kinds_in_proportion_and_the_only_ones_that_ma
     assert sum(context.publisher.depths().values()) == 0
     number = number_of(context, batch["id"])
     with context.database.reading() as connection:
-        due = jobs.stageable(connection, number, context.clock(), 1000, lines=list(lines))
+        due = staging.stageable(connection, number, context.clock(), 1000, lines=list(lines))
     assert len(due) == 100
 
 

@@ -12,7 +12,7 @@ from producer.bootstrap import ProducerContext
 from producer.filling import LINES_PER_TRANSACTION
 from producer.options import Options
 from producer.spool import Spool
-from shared.db.repositories import batches, jobs, projects
+from shared.db.repositories import batches, projects, staging
 from shared.db.tables import jobs as jobs_table
 from shared.domain.job import line_of
 
@@ -85,7 +85,7 @@ def test_duplicates_are_found_across_blocks_and_never_staged(
     spool.write(b"".join(b'{"prompt":"%d"}\n' % (i % (count - 5)) for i in range(count)))
     batch = context.submission.submit(spool, Options("default")).batch
     with context.database.reading() as connection:
-        ids = jobs.stageable(connection, batch.number, context.clock(), count)
+        ids = staging.stageable(connection, batch.number, context.clock(), count)
         counts = batches.counts(connection, batch)
     assert len(ids) == count - 5
     assert (batch.duplicates, counts.queued) == (5, count)

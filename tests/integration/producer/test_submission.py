@@ -35,7 +35,7 @@ def test_lines_keep_their_number_across_blocks_and_blank_lines(
     content = b"\n".join(b'{"prompt":"%d"}' % i if i % 3 else b"" for i in range(1, 7001))
     batch = submit(context, spool, content).batch
     with context.database.reading() as connection:
-        ids = jobs.stageable(connection, batch.number, context.clock(), 10_000)
+        ids = staging.stageable(connection, batch.number, context.clock(), 10_000)
         counts = batches.counts(connection, batch)
     assert [job & 0xFFFFFF for job in ids] == [i for i in range(1, 7001) if i % 3]
     assert counts.queued == counts.total == len(ids)
@@ -61,7 +61,7 @@ def test_a_batch_cancelled_while_its_lines_come_in_leaves_no_job_behind(
     assert batch.status == BatchStatus.CANCELLED
     assert batch.total == batch.cancelled == LINES_PER_TRANSACTION
     with context.database.reading() as connection:
-        assert jobs.stageable(connection, batch.number, context.clock(), 10) == []
+        assert staging.stageable(connection, batch.number, context.clock(), 10) == []
 
 
 def test_a_broker_that_is_down_delays_a_batch_and_does_not_fail_it(

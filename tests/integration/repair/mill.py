@@ -11,7 +11,7 @@ from shared.budget.ledger import AsyncLedger, Ledger
 from shared.budget.model import Reserved, ReserveRequest, Scope
 from shared.budget.windows import periods, scopes_for
 from shared.db.engine import Database
-from shared.db.repositories import attempts, batches, budgets, jobs, projects
+from shared.db.repositories import attempts, batches, budgets, job_claims, jobs, projects
 from shared.db.repositories.attempts import Closing, Intent
 from shared.db.repositories.batches import NewBatch
 from shared.db.repositories.jobs import TakenLine
@@ -112,7 +112,7 @@ class Mill:
         token = claim_token()
         ids = [job_id_of(number, line) for line in lines]
         with self.database.transaction() as connection:
-            claimed = jobs.claim(connection, ids, token, now + LEASE)
+            claimed = job_claims.claim(connection, ids, token, now + LEASE)
         assert claimed == len(ids)
         return token
 
@@ -121,8 +121,8 @@ class Mill:
         ids = [job_id_of(number, line) for line in lines]
         row = {"status": "completed", "body": "{}", "ended_at": NOW}
         with self.database.transaction() as connection:
-            held = jobs.still_claimed(connection, [(i, token) for i in ids])
-            jobs.finish(connection, [{"job_id": i, **row} for i, _ in sorted(held)])
+            held = job_claims.still_claimed(connection, [(i, token) for i in ids])
+            job_claims.finish(connection, [{"job_id": i, **row} for i, _ in sorted(held)])
             step = batches.Progress(completed=len(held))
             batches.add_progress(connection, {number: step}, NOW)
 
@@ -139,8 +139,8 @@ class Mill:
             for line in lines
         ]
         with self.database.transaction() as connection:
-            jobs.still_claimed(connection, [(row["id"], token) for row in rows])
-            jobs.park(connection, rows)
+            job_claims.still_claimed(connection, [(row["id"], token) for row in rows])
+            job_claims.park(connection, rows)
 
     def intent(self, number: int, line: int, amount_nusd: int, now: datetime = NOW) -> Intent:
         day, month = periods(now)

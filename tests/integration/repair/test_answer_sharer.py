@@ -7,7 +7,7 @@ import pytest
 from shared.budget.ledger import Ledger
 from shared.clock import utc_now
 from shared.db.engine import Database
-from shared.db.repositories import batches, duplicates, jobs, staging, webhook_endpoints
+from shared.db.repositories import batches, duplicates, job_claims, jobs, staging, webhook_endpoints
 from shared.db.repositories.duplicates import Family
 from shared.domain.job import JobStatus, job_id_of
 from tests.integration.repair.mill import LEASE, NOW, Mill
@@ -42,10 +42,10 @@ def test_a_duplicate_is_neither_sent_nor_claimed(mill: Mill, database: Database)
     number = mill.batch(3, duplicates=2)
     first = job_id_of(number, 1)
     with database.transaction() as connection:
-        assert jobs.stageable(connection, number, NOW, 10) == [first]
+        assert staging.stageable(connection, number, NOW, 10) == [first]
         ids = [job_id_of(number, line) for line in (1, 2, 3)]
-        assert jobs.claim(connection, ids, "0" * 32, LATER) == 1
-        assert [job.id for job in jobs.claimed(connection, ids, "0" * 32)] == [first]
+        assert job_claims.claim(connection, ids, "0" * 32, LATER) == 1
+        assert [job.id for job in job_claims.claimed(connection, ids, "0" * 32)] == [first]
         assert staging.batches_with_waiting_jobs(connection) == []
 
 
@@ -93,7 +93,7 @@ def test_failed_duplicates_that_are_retried_wait_again(
         batches.reopen(connection, number, 3, LATER + timedelta(days=1))
 
     with database.transaction() as connection:
-        assert jobs.stageable(connection, number, LATER, 10) == [job_id_of(number, 1)]
+        assert staging.stageable(connection, number, LATER, 10) == [job_id_of(number, 1)]
     assert sharer.run_once(LATER) == 0
     mill.finish(number, mill.claim(number, 1, now=LATER), 1)
     assert sharer.run_once(LATER) == 2

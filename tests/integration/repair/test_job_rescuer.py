@@ -7,7 +7,7 @@ import pytest
 
 from shared.budget.ledger import Ledger
 from shared.db.engine import Database
-from shared.db.repositories import jobs
+from shared.db.repositories import job_claims
 from shared.domain.job import job_id_of
 from tests.integration.repair.mill import LEASE, NOW, Mill
 from worker.maintenance.job_rescuer import JobRescuer
@@ -33,7 +33,7 @@ def test_a_renewed_lease_is_left_alone(mill: Mill, rescuer: JobRescuer, database
     number = mill.batch(1)
     token = mill.claim(number, 1)
     with database.transaction() as connection:
-        assert jobs.renew(connection, [token], LATER + LEASE) == 1
+        assert job_claims.renew(connection, [token], LATER + LEASE) == 1
     assert rescuer.run_once(LATER) == 0
 
 
