@@ -26,6 +26,7 @@ from shared.clock import utc_now
 from shared.db.engine import Connection, Database
 from shared.db.repositories import (
     attempts,
+    batch_moves,
     batches,
     budgets,
     duplicates,
@@ -120,7 +121,7 @@ def questions(grown: Grown) -> dict[str, Question]:
         "expiry: end waiting jobs": lambda c: jobs.end_waiting(
             c, number, JobStatus.EXPIRED, now, 100
         ),
-        "closer: finished": lambda c: batches.close_finished(c, [number], now),
+        "closer: finished": lambda c: batch_moves.close_finished(c, [number], now),
         "reconciler: open scopes": reconciling.scopes_with_open_intents,
         "ledger: a window": lambda c: budgets.window_purse(c, PROJECT, "day", "2026-01-01"),
         "ledger: a batch's cap": lambda c: budgets.batch_purse(c, f"batch_{number}"),

@@ -8,7 +8,7 @@ from producer.options import window_of
 from shared.budget.ledger import Ledger
 from shared.budget.model import Scope, ScopeKind
 from shared.db.engine import Connection, Database
-from shared.db.repositories import batches, jobs, outcome_days
+from shared.db.repositories import batch_moves, batches, jobs, outcome_days
 from shared.db.repositories.batches import BatchRow
 from shared.domain.batch import TERMINAL, BatchStatus
 from shared.domain.job import JobStatus
@@ -41,12 +41,12 @@ class Steering:
         with self._database.transaction() as connection:
             batch = find(connection, batch_id, project_id)
             number = batch.number
-            batches.cancel(connection, number, self._clock())
+            batch_moves.cancel(connection, number, self._clock())
         for _ in range(_ROUNDS if batch.input_file_id is None else 0):
             with self._database.transaction() as connection:
                 now = self._clock()
                 if not jobs.end_waiting(connection, number, JobStatus.CANCELLED, now):
-                    batches.close_finished(connection, [number], now)
+                    batch_moves.close_finished(connection, [number], now)
                     break
         return self._read(batch_id)
 
@@ -69,7 +69,7 @@ class Steering:
                     code="nothing_to_retry",
                 )
             expires_at = self._clock() + window_of(batch.completion_window)
-            batches.reopen(connection, batch.number, retried, expires_at)
+            batch_moves.reopen(connection, batch.number, retried, expires_at)
         return self._read(batch_id)
 
     def resume(self, batch_id: str, project_id: str | None, max_cost_nusd: int | None) -> BatchRow:

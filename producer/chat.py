@@ -145,7 +145,7 @@ class Conversations:
                         same = _same(known, new)
                         if _is_answered_or_goes_on(known):
                             return same
-                        batches.give_up_key(connection, known.number)
+                        batches.free_key(connection, known.number)
                 number = awaited.open_batch(
                     connection, new, requests, new.created_at + _MESSAGE_LEASE
                 )

@@ -36,7 +36,7 @@ from producer.spool import Spool, TooLargeError
 from producer.submission import Submission
 from producer.submitted import Begun, Submitted, content_digest
 from shared.db.engine import Connection
-from shared.db.repositories import batches
+from shared.db.repositories import batch_moves, batches
 from shared.domain.batch import UPLOAD_CUT_SHORT, BatchStatus
 from shared.errors import ConflictError, PromptmillError, UnavailableError
 from shared.fault_points import FaultPoint, reach
@@ -256,7 +256,7 @@ class _Reading:
             and batch.total > batch.rejected
         )
         if self._starts:
-            batches.start(connection, number, self.parts.submission.now())
+            batch_moves.start(connection, number, self.parts.submission.now())
 
 
 def parts_of(piece: bytes, most_lines: int) -> Iterator[bytes]:

@@ -26,7 +26,7 @@ from producer.options import Allowance
 from producer.storage import Storage
 from producer.templates import ProjectTemplates, TemplateShelf
 from shared.db.engine import Connection, Database
-from shared.db.repositories import batches, intakes, jobs, key_use, projects
+from shared.db.repositories import batch_moves, batches, intakes, jobs, key_use, projects
 from shared.db.repositories.batches import BatchRow
 from shared.db.repositories.intakes import IntakeRow
 from shared.domain.batch import BatchStatus, Endpoint, Priority
@@ -239,7 +239,7 @@ class _Reading:
             with self._database.transaction() as connection:
                 self._hold(connection)
                 error = {**first, "data": errors}
-                batches.reject(connection, self._number, error, self._parts.clock())
+                batch_moves.reject(connection, self._number, error, self._parts.clock())
                 intakes.finish(connection, self._number)
         except ConflictError:
             self._finish()  # it was cancelled meanwhile

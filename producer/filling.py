@@ -20,7 +20,7 @@ from producer.planning.forecaster import Forecaster
 from producer.planning.plan import Forecast, Sample
 from shared.chunking import chunks_of, ranges_text
 from shared.db.engine import Connection, Database
-from shared.db.repositories import batch_plans, batches, jobs, staging
+from shared.db.repositories import batch_moves, batch_plans, batches, jobs, staging
 from shared.db.repositories.batches import BatchRow
 from shared.db.repositories.jobs import TakenLine
 from shared.domain.batch import TAKES_LINES, BatchStatus, Endpoint, Priority
@@ -207,7 +207,7 @@ class Filler:
             good = batch.total - batch.rejected - batch.duplicates
             ran_already = batch.status == BatchStatus.FILLING
             if not good:
-                batches.reject(connection, number, NO_VALID_LINES, now)
+                batch_moves.reject(connection, number, NO_VALID_LINES, now)
                 return []
             batch_plans.add(connection, number, expected.told, now)
             if (spread := expected.allotted) is not None:
@@ -215,7 +215,7 @@ class Filler:
                 batch_plans.set_allotment(connection, number, spread.stored(), price)
             if expected.pilot is not None and not ran_already:
                 batch_plans.begin_pilot(connection, number, expected.pilot.to_dict())
-            batches.seal(connection, number, now)
+            batch_moves.seal(connection, number, now)
             reach(FaultPoint.BEFORE_SEAL_COMMIT)
             if (
                 expected.pilot is not None

@@ -31,7 +31,7 @@ from producer.submitted import (
 from producer.templates import ProjectTemplates, TemplateShelf
 from shared.catalog.spec import Catalog
 from shared.db.engine import Database
-from shared.db.repositories import batches, jobs
+from shared.db.repositories import batch_moves, batches, jobs
 from shared.db.repositories.batches import BatchRow, NewBatch
 from shared.domain.batch import TAKES_LINES, BatchStatus
 from shared.errors import ConflictError, UnavailableError, UsageError
@@ -243,7 +243,7 @@ class Submission:
     def lose(self, begun: Begun, lines: int, error: Mapping[str, Any]) -> None:
         """The rest of an upload will not come; raises ConflictError where others fill its batch."""
         with self._database.transaction() as connection:
-            batches.lose(connection, begun.number, lines, error, self._clock())
+            batch_moves.lose(connection, begun.number, lines, error, self._clock())
 
     def note_fed(self, number: int) -> None:
         """The batch's file is being sent, though no new line of it is in."""

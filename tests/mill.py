@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy import select
 
 from shared.clock import utc_now
-from shared.db.repositories import batches, jobs
+from shared.db.repositories import batch_moves, batches, jobs
 from shared.db.repositories.batches import NewBatch
 from shared.db.repositories.jobs import TakenLine
 from shared.db.tables import attempts, projects, results
@@ -168,7 +168,7 @@ class Mill:
                 rejected=0,
                 duplicates=len(duplicates or {}),
             )
-            batches.seal(connection, self.number, now)
+            batch_moves.seal(connection, self.number, now)
         return [job_id_of(self.number, i) for i in range(1, len(requests) + 1)]
 
     def rows(self, table: Any) -> list[Any]:

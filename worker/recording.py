@@ -23,9 +23,9 @@ import structlog
 
 from shared.clock import utc_now
 from shared.db.engine import Connection, Database
-from shared.db.repositories import attempts, batches, duplicates, job_claims, outbox
+from shared.db.repositories import attempts, batch_moves, duplicates, job_claims, outbox
 from shared.db.repositories.attempts import Closing, Intent
-from shared.db.repositories.batches import Progress
+from shared.db.repositories.batch_moves import Progress
 from shared.db.repositories.duplicates import Family
 from shared.domain.job import batch_number_of
 from shared.domain.values import made_often
@@ -228,7 +228,7 @@ def apply(connection: Connection, writes: Sequence[Write], now: datetime) -> set
     for number, ended in (*_ended(moved).items(), *shared):
         progress[number] = progress.get(number, Progress()) + ended
     if progress:
-        batches.add_progress(connection, progress, now)
+        batch_moves.add_progress(connection, progress, now)
     return held
 
 

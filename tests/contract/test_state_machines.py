@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from shared.db.engine import Database
-from shared.db.repositories import batches, duplicates, job_claims, jobs, projects
+from shared.db.repositories import batch_moves, batches, duplicates, job_claims, jobs, projects
 from shared.db.repositories.batches import NewBatch
 from shared.db.repositories.duplicates import Family
 from shared.db.repositories.jobs import TakenLine
@@ -53,7 +53,7 @@ def new_batch(connection: Connection) -> int:
 def job_in(connection: Connection, status: JobStatus) -> int:
     """A job of a running batch, put into a status by hand with the columns that go with it."""
     number = new_batch(connection)
-    batches.seal(connection, number, NOW)
+    batch_moves.seal(connection, number, NOW)
     values: dict[str, Any] = {"status": status.value}
     if status is JobStatus.RUNNING:
         values |= {"claim_token": TOKEN, "lease_until": NOW}
@@ -224,18 +224,18 @@ def close(connection: Connection, number: int) -> None:
     connection.execute(
         update(batches_table).where(batches_table.c.number == number).values(completed=1)
     )
-    batches.close_finished(connection, [number], NOW)
+    batch_moves.close_finished(connection, [number], NOW)
 
 
 BATCH_VERBS: dict[BatchVerb, Callable[[Connection, int], object]] = {
-    BatchVerb.START: lambda c, n: batches.start(c, n, NOW),
-    BatchVerb.SEAL: lambda c, n: batches.seal(c, n, NOW),
-    BatchVerb.REJECT: lambda c, n: batches.reject(c, n, {"code": "x", "message": "y"}, NOW),
+    BatchVerb.START: lambda c, n: batch_moves.start(c, n, NOW),
+    BatchVerb.SEAL: lambda c, n: batch_moves.seal(c, n, NOW),
+    BatchVerb.REJECT: lambda c, n: batch_moves.reject(c, n, {"code": "x", "message": "y"}, NOW),
     BatchVerb.CLOSE: close,
-    BatchVerb.CANCEL: lambda c, n: batches.cancel(c, n, NOW),
-    BatchVerb.LOSE: lambda c, n: batches.lose(c, n, 1, {"code": "x", "message": "y"}, NOW),
-    BatchVerb.EXPIRE: lambda c, n: batches.begin_expiry(c, n, NOW),
-    BatchVerb.REOPEN: lambda c, n: batches.reopen(c, n, 0, SOON),
+    BatchVerb.CANCEL: lambda c, n: batch_moves.cancel(c, n, NOW),
+    BatchVerb.LOSE: lambda c, n: batch_moves.lose(c, n, 1, {"code": "x", "message": "y"}, NOW),
+    BatchVerb.EXPIRE: lambda c, n: batch_moves.begin_expiry(c, n, NOW),
+    BatchVerb.REOPEN: lambda c, n: batch_moves.reopen(c, n, 0, SOON),
 }
 _SILENT = {BatchVerb.CLOSE}
 """Asked of many batches at once: those that are not finished are passed over."""
@@ -269,7 +269,7 @@ def test_an_unfinished_batch_is_never_closed(database: Database):
         with database.transaction() as connection:
             number = new_batch(connection)
             put_batch(connection, number, status)
-            assert batches.close_finished(connection, [number], NOW) == []
+            assert batch_moves.close_finished(connection, [number], NOW) == []
 
 
 def test_the_database_refuses_a_batch_status_that_is_none(database: Database):

@@ -25,7 +25,7 @@ from producer.local.processes import ChildProcess, start_child
 from shared.budget.ledger import Ledger
 from shared.clock import utc_now
 from shared.db.engine import Database
-from shared.db.repositories import batches, jobs, projects, webhook_endpoints
+from shared.db.repositories import batch_moves, batches, jobs, projects, webhook_endpoints
 from shared.db.repositories.batches import NewBatch
 from shared.db.repositories.jobs import TakenLine
 from shared.db.tables import jobs as jobs_table
@@ -292,7 +292,7 @@ class Plant:
             batches.add_taken(
                 connection, number, lines=len(lines), rejected=0, duplicates=len(lines) - asked
             )
-            batches.seal(connection, number, now)
+            batch_moves.seal(connection, number, now)
         self.numbers.append(number)
         return number
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shared.clock import utc_now
-from shared.db.repositories import batches
+from shared.db.repositories import batch_moves
 from shared.domain.batch import Priority
 from shared.errors import ConflictError
 from shared.queue.lanes import lane_queue
@@ -85,7 +85,7 @@ def test_small_projects_wait_for_no_more_than_what_was_out_before_them(plant: Pl
 
     for number in crowds.values():
         with suppress(ConflictError), plant.database.transaction() as connection:
-            batches.cancel(connection, number, utc_now())
+            batch_moves.cancel(connection, number, utc_now())
     for number in crowds.values():
         plant.wait_for_batch(number)
     check(plant)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import structlog
 
 from shared.db.engine import Connection, Database
-from shared.db.repositories import batches, duplicates, webhook_endpoints
+from shared.db.repositories import batch_moves, batches, duplicates, webhook_endpoints
 from shared.db.repositories.duplicates import Family
 from shared.domain.batch import RUNS
 
@@ -48,7 +48,7 @@ class AnswerSharer:
             progress = duplicates.share(connection, family, now, limit=_AT_ONCE)
             ended = progress.completed + progress.failed
             if ended:
-                batches.add_progress(connection, {family.number: progress}, now)
+                batch_moves.add_progress(connection, {family.number: progress}, now)
         return ended
 
 

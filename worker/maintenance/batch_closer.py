@@ -23,7 +23,7 @@ from typing import Any
 import structlog
 
 from shared.db.engine import Database
-from shared.db.repositories import batches, jobs
+from shared.db.repositories import batch_moves, batches, jobs
 from shared.domain.batch import TAKES_LINES, UPLOAD_CUT_SHORT, UPLOAD_LOST, BatchStatus
 from shared.domain.job import JobStatus
 from shared.errors import ConflictError
@@ -67,7 +67,7 @@ class BatchCloser:
     def _begin_expiry(self, batch: Any, now: datetime) -> bool:
         try:
             with self._database.transaction() as connection:
-                batches.begin_expiry(connection, batch.number, now)
+                batch_moves.begin_expiry(connection, batch.number, now)
         except ConflictError:
             return False  # it ended meanwhile
         log.info("a batch is out of time", batch=batch.id)
@@ -118,7 +118,7 @@ class BatchCloser:
         if not finished:
             return 0
         with self._database.transaction() as connection:
-            return len(batches.close_finished(connection, finished, now))
+            return len(batch_moves.close_finished(connection, finished, now))
 
     def _lost_uploads(self, rows: Sequence[Any], now: datetime) -> list[Any]:
         uploading = {row.number: row for row in rows if row.status in TAKES_LINES}
@@ -144,7 +144,7 @@ class BatchCloser:
             with self._database.transaction() as connection:
                 if jobs.end_waiting(connection, batch.number, JobStatus.CANCELLED, now):
                     return False  # a line came in just now
-                batches.reject(connection, batch.number, UPLOAD_LOST, now)
+                batch_moves.reject(connection, batch.number, UPLOAD_LOST, now)
                 batches.free_key(connection, batch.number)
         except ConflictError:
             return False  # the upload lives after all: what was cancelled stays so
@@ -154,7 +154,7 @@ class BatchCloser:
     def _cut_short(self, batch: Any, now: datetime) -> bool:
         try:
             with self._database.transaction() as connection:
-                batches.lose(connection, batch.number, batch.total, UPLOAD_CUT_SHORT, now)
+                batch_moves.lose(connection, batch.number, batch.total, UPLOAD_CUT_SHORT, now)
         except ConflictError:
             return False  # the upload lives after all
         log.warning("the rest of an upload was lost", batch=batch.id, lines=batch.total)

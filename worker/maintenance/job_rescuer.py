@@ -22,9 +22,9 @@ import structlog
 from shared.budget.errors import LedgerUnavailable
 from shared.budget.ledger import Ledger
 from shared.db.engine import Connection, Database
-from shared.db.repositories import attempts, batches, job_claims
+from shared.db.repositories import attempts, batch_moves, job_claims
 from shared.db.repositories.attempts import Closing, Intent
-from shared.db.repositories.batches import Progress
+from shared.db.repositories.batch_moves import Progress
 from shared.domain.attempt import AttemptStatus
 from shared.domain.job import JobStatus, batch_number_of
 from shared.errors import UnavailableError
@@ -99,7 +99,7 @@ class JobRescuer:
         job_claims.finish(
             connection, [_poisoned(row, bought.get(row.id, ()), now) for row in poisonous]
         )
-        batches.add_progress(connection, _with_failed(progress, poison_ids), now)
+        batch_moves.add_progress(connection, _with_failed(progress, poison_ids), now)
         return intents
 
     def _settle(self, charged: Sequence[Intent]) -> None:

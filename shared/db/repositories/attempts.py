@@ -21,7 +21,7 @@ from shared.db.bulk import (
     together,
     update_rows,
 )
-from shared.db.repositories.batches import Progress
+from shared.db.repositories.batch_moves import Progress
 from shared.db.tables import attempts, spend, usage
 from shared.domain.attempt import AttemptStatus, Purpose
 from shared.domain.job import batch_number_of
@@ -123,7 +123,8 @@ def price(connection: Connection, closings: Sequence[Closing]) -> list[Closing]:
 
 def add_sums(connection: Connection, priced: Sequence[Closing]) -> dict[int, Progress]:
     """Add what was priced to the sums. Returns what to add to each batch, for
-    `batches.add_progress`. Late in a transaction: until its end, all others of the project wait.
+    `batch_moves.add_progress`. Late in a transaction: until its end, all others of the project
+    wait.
     """
     _add_usage(connection, priced)
     return _add_spend(connection, priced)

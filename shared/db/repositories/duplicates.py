@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Select, case, false, func, insert, literal, s
 
 from shared.db.bulk import among, listed
 from shared.db.repositories import outbox
-from shared.db.repositories.batches import Progress, id_range
+from shared.db.repositories.batch_moves import Progress
+from shared.db.repositories.batches import id_range
 from shared.db.tables import jobs, results
 from shared.domain.job import JobStatus
 from shared.webhooks.events import job_completed

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, delete, func, insert, literal, select, update
 
 from shared.db.bulk import among, insert_rows, listed
-from shared.db.repositories.batches import Progress, add_progress, id_range
+from shared.db.repositories.batch_moves import Progress, add_progress
+from shared.db.repositories.batches import id_range
 from shared.db.repositories.job_claims import FREED
 from shared.db.tables import attempts, jobs, results
 from shared.domain.job import TERMINAL, JobStatus, job_id_of, line_of

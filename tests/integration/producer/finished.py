@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 
 from producer.bootstrap import ProducerContext
-from shared.db.repositories import attempts, batches, job_claims
+from shared.db.repositories import attempts, batch_moves, batches, job_claims
 from shared.db.repositories.attempts import Closing, Intent
-from shared.db.repositories.batches import Progress
+from shared.db.repositories.batch_moves import Progress
 from shared.domain.attempt import AttemptStatus, Purpose
 from shared.domain.job import job_id_of
 from shared.ids import attempt_id, claim_token
@@ -78,7 +78,7 @@ def finish(
         job_claims.finish(connection, [row])
         ended = Progress(completed=1) if error is None else Progress(failed=1)
         step = progress.get(number, Progress())
-        batches.add_progress(
+        batch_moves.add_progress(
             connection,
             {number: ended + step},
             now,

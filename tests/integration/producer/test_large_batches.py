@@ -13,7 +13,7 @@ from producer.filling import LINES_PER_TRANSACTION
 from producer.options import Options
 from producer.results import Format
 from shared.db.engine import Database
-from shared.db.repositories import batches, jobs, staging
+from shared.db.repositories import batch_moves, batches, jobs, staging
 from shared.db.repositories.batches import BatchRow
 from shared.domain.batch import BatchStatus
 from shared.domain.job import JobStatus
@@ -84,7 +84,7 @@ def test_a_large_batch_ends_in_short_steps_that_others_can_come_between(context:
     first, second = submitted(context, 3 * SMALL), submitted(context, SMALL)
     with context.database.transaction() as connection:
         for row in (first, second):
-            batches.cancel(connection, row.number, context.clock())
+            batch_moves.cancel(connection, row.number, context.clock())
     order: list[tuple[int, int]] = []
 
     def note(_: float) -> None:
@@ -118,7 +118,7 @@ def test_neither_a_look_nor_a_step_of_its_end_reads_the_whole_batch(context: Pro
     batch = submitted(context, LARGE)
     now = context.clock()
     with context.database.transaction() as connection:
-        batches.cancel(connection, batch.number, now)
+        batch_moves.cancel(connection, batch.number, now)
         for _ in range(6):  # the first six thousand have ended
             jobs.end_waiting(connection, batch.number, JobStatus.CANCELLED, now)
         row = batches.by_number(connection, batch.number)

@@ -19,7 +19,7 @@ from producer.filling import LINES_PER_TRANSACTION, Filler
 from producer.options import Allowance
 from producer.result_lines import Format
 from shared.db import tables
-from shared.db.repositories import batches, intakes, job_claims, jobs, retention
+from shared.db.repositories import batch_moves, batches, intakes, job_claims, jobs, retention
 from shared.domain.inference import Constraints, Preferences, Request, Tier
 from shared.domain.job import JobStatus, job_id_of
 from shared.errors import UnavailableError
@@ -439,7 +439,7 @@ def test_an_expired_batch_keeps_its_finished_work(client: openai.OpenAI, context
     finish(context, batch_id, 1)
     number, now = number_of(context, batch_id), context.clock()
     with context.database.transaction() as connection:  # as the batch closer does
-        batches.begin_expiry(connection, number, now)
+        batch_moves.begin_expiry(connection, number, now)
         jobs.end_waiting(connection, number, JobStatus.EXPIRED, now)
     batch = client.batches.retrieve(batch_id)
     assert batch.status == "expired"
@@ -589,7 +589,7 @@ def test_a_batch_cancelled_before_its_file_was_read_stays_so(context: ProducerCo
         assert number in {row.number for row in batches.open_batches(connection)}
     assert context.file_intake.run_once(threading.Event())
     with context.database.transaction() as connection:  # as the batch closer does
-        batches.close_finished(connection, [number], context.clock())
+        batch_moves.close_finished(connection, [number], context.clock())
     batch = row_of(context, number)
     assert (batch.status, batch.total) == ("cancelled", 0)
 

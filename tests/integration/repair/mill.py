@@ -11,7 +11,15 @@ from shared.budget.ledger import AsyncLedger, Ledger
 from shared.budget.model import Reserved, ReserveRequest, Scope
 from shared.budget.windows import periods, scopes_for
 from shared.db.engine import Database
-from shared.db.repositories import attempts, batches, budgets, job_claims, jobs, projects
+from shared.db.repositories import (
+    attempts,
+    batch_moves,
+    batches,
+    budgets,
+    job_claims,
+    jobs,
+    projects,
+)
 from shared.db.repositories.attempts import Closing, Intent
 from shared.db.repositories.batches import NewBatch
 from shared.db.repositories.jobs import TakenLine
@@ -75,7 +83,7 @@ class Mill:
             jobs.insert_lines(connection, number, taken, NOW)
             batches.add_taken(connection, number, lines=lines, rejected=0, duplicates=duplicates)
             if sealed:
-                batches.seal(connection, number, NOW)
+                batch_moves.seal(connection, number, NOW)
         return number
 
     def row(self, number: int) -> Any:
@@ -123,8 +131,8 @@ class Mill:
         with self.database.transaction() as connection:
             held = job_claims.still_claimed(connection, [(i, token) for i in ids])
             job_claims.finish(connection, [{"job_id": i, **row} for i, _ in sorted(held)])
-            step = batches.Progress(completed=len(held))
-            batches.add_progress(connection, {number: step}, NOW)
+            step = batch_moves.Progress(completed=len(held))
+            batch_moves.add_progress(connection, {number: step}, NOW)
 
     def hold(self, number: int, scope: str, need_nusd: int, *lines: int) -> None:
         token = self.claim(number, *lines)
@@ -197,7 +205,7 @@ class Mill:
         closing = Closing(intent, AttemptStatus.BILLED, cost_nusd, NOW)
         with self.database.transaction() as connection:
             progress = attempts.close(connection, [closing])
-            batches.add_progress(connection, progress, NOW)
+            batch_moves.add_progress(connection, progress, NOW)
 
     def spend(self, number: int, line: int, cost_nusd: int, now: datetime = NOW) -> None:
         intent = self.intent(number, line, cost_nusd, now)

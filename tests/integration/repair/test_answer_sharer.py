@@ -7,7 +7,14 @@ import pytest
 from shared.budget.ledger import Ledger
 from shared.clock import utc_now
 from shared.db.engine import Database
-from shared.db.repositories import batches, duplicates, job_claims, jobs, staging, webhook_endpoints
+from shared.db.repositories import (
+    batch_moves,
+    duplicates,
+    job_claims,
+    jobs,
+    staging,
+    webhook_endpoints,
+)
 from shared.db.repositories.duplicates import Family
 from shared.domain.job import JobStatus, job_id_of
 from tests.integration.repair.mill import LEASE, NOW, Mill
@@ -90,7 +97,7 @@ def test_failed_duplicates_that_are_retried_wait_again(
     sharer.run_once(LATER)
     with database.transaction() as connection:
         assert jobs.retry_failed(connection, number) == 3
-        batches.reopen(connection, number, 3, LATER + timedelta(days=1))
+        batch_moves.reopen(connection, number, 3, LATER + timedelta(days=1))
 
     with database.transaction() as connection:
         assert staging.stageable(connection, number, LATER, 10) == [job_id_of(number, 1)]
@@ -106,7 +113,7 @@ def test_duplicates_of_a_cancelled_batch_are_cancelled_and_share_nothing(
     number = mill.batch(3, duplicates=2)
     token = mill.claim(number, 1)
     with database.transaction() as connection:
-        batches.cancel(connection, number, NOW)
+        batch_moves.cancel(connection, number, NOW)
     BatchCloser(database).run_once(NOW)
     mill.finish(number, token, 1)  # its call was in flight: kept
 
@@ -134,7 +141,7 @@ def test_two_who_share_at_once_end_each_duplicate_once(mill: Mill, database: Dat
     family = Family(number, mill.row(number).id, "acme")
     with database.transaction() as connection:
         first = duplicates.share(connection, family, utc_now(), limit=100)
-        batches.add_progress(connection, {number: first}, utc_now())
+        batch_moves.add_progress(connection, {number: first}, utc_now())
     AnswerSharer(database).run_once(utc_now())
     assert mill.row(number).completed == 301
     assert mill.job(number, 301).status == JobStatus.COMPLETED

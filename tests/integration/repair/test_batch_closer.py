@@ -6,7 +6,7 @@ import pytest
 
 from shared.budget.ledger import Ledger
 from shared.db.engine import Database
-from shared.db.repositories import batches, jobs
+from shared.db.repositories import batch_moves, batches, jobs
 from shared.domain.job import JobStatus
 from tests.integration.repair.mill import LEASE, NOW, Mill
 from worker.maintenance.batch_closer import UPLOAD_LOST_AFTER, BatchCloser
@@ -66,7 +66,7 @@ def test_a_cancellation_left_half_way_is_finished(
 ):
     number = mill.batch(10)
     with database.transaction() as connection:
-        batches.cancel(connection, number, NOW)
+        batch_moves.cancel(connection, number, NOW)
         jobs.end_waiting(connection, number, JobStatus.CANCELLED, NOW, limit=4)
     closer.run_once(NOW)
     row = mill.row(number)

@@ -8,7 +8,7 @@ import redis
 
 from shared.chunking import parse_ranges
 from shared.db.engine import Database
-from shared.db.repositories import batches
+from shared.db.repositories import batch_moves
 from shared.domain.batch import Priority
 from shared.errors import UnavailableError
 from shared.queue.celery_app import make_celery_app
@@ -181,7 +181,7 @@ def test_batches_that_do_not_run_send_nothing(mill: Mill, database: Database, st
     mill.batch(10, sealed=False)
     cancelled = mill.batch(10)
     with database.transaction() as connection:
-        batches.cancel(connection, cancelled, NOW)
+        batch_moves.cancel(connection, cancelled, NOW)
     assert stager.run_once(NOW) == 0
 
 
