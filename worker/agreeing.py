@@ -11,10 +11,11 @@ from shared.catalog.pricing import cost_nusd
 from shared.catalog.spec import Catalog
 from shared.deciding.agreement import key_for, peer_for, unchecked, verdict_of
 from shared.domain.inference import text_of
+from worker.answers import Answer
 from worker.asking import Asking
 from worker.metering import Meter
 from worker.outcome import Answered
-from worker.story import Answer, Story
+from worker.story import Story
 
 
 class Agreeing:

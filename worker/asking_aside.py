@@ -17,10 +17,11 @@ from shared.deciding.routing import mode_of
 from shared.domain.attempt import Purpose
 from shared.domain.decisions import Classification, Mode, Verdict
 from shared.domain.inference import Request, TaskType, text_of
+from worker.answers import Answer
 from worker.asking import Asking
 from worker.metering import Meter
 from worker.outcome import Answered
-from worker.story import Answer, Story
+from worker.story import Story
 
 
 class AskingAside:

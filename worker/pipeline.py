@@ -56,6 +56,7 @@ from shared.domain.money import usd_from_nusd
 from shared.webhooks.events import job_completed
 from worker.agreeing import Agreeing
 from worker.answer_cache import AnswerCache, Caching, KeptAnswer
+from worker.answers import Answer
 from worker.asking import Asking, Exhaustion
 from worker.asking_aside import AskingAside
 from worker.figures import WorkerFigures
@@ -71,8 +72,15 @@ from worker.outcome import (
 )
 from worker.providers.errors import AccountRefused, MaybeBilled, RequestRefused, Throttled
 from worker.recording import Event, Finish, HandBack, Move, Park
+from worker.result_rows import (
+    completed_row,
+    failed_row,
+    kept_answer,
+    remembered_row,
+    unanswered_row,
+)
 from worker.speaking import Speaker, Voice
-from worker.story import Answer, Story, kept_answer, remembered_row, unanswered_row
+from worker.story import Story
 from worker.tracing import JobTrace
 
 log = structlog.get_logger(__name__)
@@ -382,13 +390,13 @@ class Pipeline:
 
     async def _finish(self, story: Story, reason: str) -> None:
         """The best answer is the job's result; its price and the job's end are one transaction."""
-        row = story.result_row(reason, self._strongest, self._clock())
+        row = completed_row(story, reason, self._strongest, self._clock())
         await self._end(story, story.take_unpaid(), Finish(row, story.family))
         if story.kept_as is not None and story.caching is not None and story.is_worth_keeping:
             self._cache.keep(story.kept_as, kept_answer(row), story.caching.ttl_s)
 
     async def _fail(self, story: Story, code: str, message: str, **details: Any) -> None:
-        row = story.error_row({"code": code, "message": message, **details}, self._clock())
+        row = failed_row(story, {"code": code, "message": message, **details}, self._clock())
         await self._end(story, None, Finish(row, story.family))
 
     async def _end(self, story: Story, closing: Closing | None, move: Move) -> None:

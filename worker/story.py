@@ -1,17 +1,14 @@
 """A job's story while it runs: what was decided, every answer, what it cost, and how it ends.
 
-Holds state for one job under one claim; the rows it makes are what `results` and the API show.
+Holds state for one job under one claim; `worker.result_rows` makes the row that tells of it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
-from shared.catalog.pricing import cost_nusd
-from shared.catalog.spec import ModelSpec
 from shared.db.repositories.attempts import Closing
 from shared.db.repositories.duplicates import Family
 from shared.db.repositories.job_claims import ClaimedJob
@@ -22,11 +19,10 @@ from shared.deciding.estimation import Demand
 from shared.deciding.rubric import JUDGE as RUBRIC
 from shared.domain.attempt import AttemptStatus, Purpose
 from shared.domain.decisions import Classification, Mode, NoRoute, Route, Rung, Verdict
-from shared.domain.inference import Request, Usage
-from shared.domain.job import JobStatus, public_job_id
-from shared.domain.values import made_often
+from shared.domain.inference import Request
 from shared.webhooks.events import job_completed
-from worker.answer_cache import Caching, KeptAnswer
+from worker.answer_cache import Caching
+from worker.answers import Answer, answer_of, check_of, milliseconds
 from worker.metering import Payer
 from worker.outcome import Answered
 from worker.recording import Event
@@ -38,27 +34,8 @@ MAX_UNCONFIRMED = 4
 is charged at its worst case, so a job that keeps losing its answers is given up."""
 
 
-@made_often(frozen=True, slots=True)
-class Answer:
-    """One answer and what the judge said of it.
-
-    closing: its price, until that is written; None for an answer of a former claim.
-    """
-
-    rung: int
-    model: str
-    provider: str
-    tier: str
-    body: bytes
-    finish_reason: str
-    usage: Usage
-    verdict: Verdict
-    latency_ms: int
-    closing: Closing | None = None
-
-
 class Story:
-    """What has happened to a job so far, and the rows that will tell of it."""
+    """What has happened to a job so far."""
 
     def __init__(
         self,
@@ -78,15 +55,15 @@ class Story:
         self.routed = routed
         self.policy = policy
         self.demand = demand
-        self.answers: list[Answer] = [answer for row in earlier if (answer := _answer_of(row))]
+        self.answers: list[Answer] = [answer for row in earlier if (answer := answer_of(row))]
         self.calls = len(earlier)
         self.notes: list[str] = []
-        self._paid_nusd = sum(row.cost_nusd for row in earlier)
+        self.paid_nusd: int = sum(row.cost_nusd for row in earlier)
         self._uncertain: int = sum(row.status == AttemptStatus.UNCONFIRMED for row in earlier)
         self._unpaid: Answer | None = None
         self._check: Verdict | None = None
-        self._earlier_check = _check_of(earlier, JUDGE)
-        self._earlier_grade = _check_of(earlier, RUBRIC)
+        self._earlier_check = check_of(earlier, JUDGE)
+        self._earlier_grade = check_of(earlier, RUBRIC)
         self.was_graded = False
         self.trial: Mapping[str, str] | None = None
         self.is_announced = False
@@ -138,7 +115,7 @@ class Story:
 
     def paid(self, closing: Closing) -> None:
         """Count a price."""
-        self._paid_nusd += closing.cost_nusd
+        self.paid_nusd += closing.cost_nusd
         self._uncertain += closing.status is AttemptStatus.UNCONFIRMED
 
     @property
@@ -180,7 +157,7 @@ class Story:
             finish_reason=completion.finish_reason.value,
             usage=completion.usage,
             verdict=verdict,
-            latency_ms=_milliseconds(intent.started_at, closing.ended_at),
+            latency_ms=milliseconds(intent.started_at, closing.ended_at),
             closing=closing._replace(verdict=verdict.to_dict()),
         )
         self.answers.append(answer)
@@ -210,7 +187,7 @@ class Story:
         told = verdict.to_dict() | {"of": self.answers[-1].model}
         if spared_nusd:
             spared = spared_nusd if verdict.accepted else 0
-            told["saved_nusd"] = spared - self._paid_nusd
+            told["saved_nusd"] = spared - self.paid_nusd
         return closing._replace(verdict=told)
 
     @property
@@ -278,159 +255,3 @@ class Story:
             return ()
         subject = job_completed(self.job.id, self.payer.batch_id, self.job.custom_id)
         return (Event(self.payer.project_id, "job.completed", subject),)
-
-    # The rows -----------------------------------------------------------------------------------
-
-    def result_row(self, reason: str, strongest: ModelSpec | None, now: datetime) -> dict[str, Any]:
-        """The row in `results` of a job that has its answer: the best one."""
-        self.note(reason)
-        best = self.best()
-        return {
-            **self._common_row(now),
-            "status": JobStatus.COMPLETED.value,
-            "model": best.model,
-            "provider": best.provider,
-            "tier": best.tier,
-            "finish_reason": best.finish_reason,
-            "rescued": best.verdict.accepted and not self.answers[0].verdict.accepted,
-            "strongest_nusd": self._strongest_nusd(strongest, best.usage),
-            "latency_ms": best.latency_ms,
-            "body": best.body.decode(),
-        }
-
-    def _strongest_nusd(self, strongest: ModelSpec | None, usage: Usage) -> int:
-        """What the strongest model alone would have cost; embeddings are never asked of it."""
-        if self.request.embed is not None:
-            return int(self._paid_nusd)
-        return cost_nusd(strongest.price, usage) if strongest else 0
-
-    def error_row(self, error: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-        """The row in `results` of a job that fails."""
-        return {
-            **self._common_row(now),
-            "status": JobStatus.FAILED.value,
-            "error": dict(error),
-        }
-
-    def _kind(self) -> dict[str, Any]:
-        """What kind of prompt it was; embeddings are of none."""
-        if self.request.embed is not None:
-            return {}
-        return {
-            "task_type": self.classification.task_type.value,
-            "difficulty": round(self.classification.difficulty * 1000),
-        }
-
-    def _common_row(self, now: datetime) -> dict[str, Any]:
-        return {
-            **_BLANK_ROW,
-            "job_id": self.job.id,
-            **self._kind(),
-            "attempts": self.calls,
-            "climbs": self.climbs,
-            "cost_nusd": self._paid_nusd,
-            "decision": self.decision(),
-            "ended_at": now,
-        }
-
-
-# All rows of one statement name the same columns.
-_BLANK_ROW: Mapping[str, Any] = {
-    **dict.fromkeys(
-        ("model", "provider", "tier", "task_type", "difficulty", "finish_reason", "latency_ms")
-    ),
-    **dict.fromkeys(("body", "error", "decision")),
-    "climbs": 0,
-    "rescued": False,
-    "cached": False,
-    "saved_nusd": 0,
-    "strongest_nusd": 0,
-}
-
-
-def unanswered_row(
-    job_id: int, earlier: Sequence[Any], error: Mapping[str, Any], now: datetime, end: JobStatus
-) -> dict[str, Any]:
-    """The row in `results` of a job that ends before it was even decided on."""
-    return {
-        **_BLANK_ROW,
-        "job_id": job_id,
-        "status": end.value,
-        "attempts": len(earlier),
-        "cost_nusd": sum(row.cost_nusd for row in earlier),
-        "error": dict(error),
-        "ended_at": now,
-    }
-
-
-_KEPT: Final = (
-    "model", "provider", "tier", "task_type", "difficulty", "finish_reason", "strongest_nusd",
-    "body",
-)  # fmt: skip
-
-
-def kept_answer(row: Mapping[str, Any]) -> KeptAnswer:
-    """What a project's cache keeps of a row of `results`."""
-    kept = {name: row[name] for name in _KEPT}
-    kept["classification"] = row["decision"]["classification"]
-    return KeptAnswer(kept, public_job_id(row["job_id"]), row["cost_nusd"])
-
-
-def remembered_row(
-    job_id: int, earlier: Sequence[Any], kept: KeptAnswer, now: datetime
-) -> dict[str, Any]:
-    """The row in `results` of a job that ends with an answer of the project's cache."""
-    return {
-        **_BLANK_ROW,
-        **{name: kept.row[name] for name in _KEPT},
-        "job_id": job_id,
-        "status": JobStatus.COMPLETED.value,
-        "attempts": len(earlier),
-        "cost_nusd": sum(row.cost_nusd for row in earlier),
-        "cached": True,
-        "saved_nusd": kept.saved_nusd,
-        "decision": {
-            "classification": kept.row["classification"],
-            "notes": [f"answered from the cache: {kept.job} asked the same"],
-        },
-        "ended_at": now,
-    }
-
-
-def _answer_of(row: Any) -> Answer | None:
-    """An earlier attempt's answer, from its row; None where it has none worth keeping."""
-    if row.status != AttemptStatus.BILLED or row.answer is None or row.verdict is None:
-        return None
-    verdict = row.verdict
-    return Answer(
-        rung=row.rung,
-        model=row.model,
-        provider=row.provider,
-        tier=row.tier,
-        body=row.answer.encode(),
-        finish_reason=row.finish_reason,
-        usage=Usage(
-            input_tokens=row.input_tokens - row.cached_tokens - row.cache_write_tokens,
-            cached_tokens=row.cached_tokens,
-            cache_write_tokens=row.cache_write_tokens,
-            output_tokens=row.output_tokens,
-            reasoning_tokens=row.reasoning_tokens,
-        ),
-        verdict=Verdict(
-            verdict["accepted"], verdict["score"], tuple(verdict["reasons"]), verdict["judge"]
-        ),
-        latency_ms=_milliseconds(row.started_at, row.ended_at),
-    )
-
-
-def _check_of(earlier: Sequence[Any], judge: str) -> Verdict | None:
-    """What a call that was bought to judge the first answer said, under a former claim."""
-    for row in earlier:
-        verdict = row.verdict
-        if verdict is not None and verdict["judge"] == judge:
-            return Verdict(verdict["accepted"], verdict["score"], tuple(verdict["reasons"]), judge)
-    return None
-
-
-def _milliseconds(start: datetime, end: datetime) -> int:
-    return round((end - start).total_seconds() * 1000)
