@@ -13,89 +13,32 @@ unconfirmed. This throttles money; `worker.providers.throttle` throttles a provi
 `worker.call_slots` the calls in flight: a slot is taken for step 5 only.
 """
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from time import monotonic
-from typing import Protocol
 
 import structlog
 
 from shared.budget.coalescer import Coalescer
 from shared.budget.errors import LedgerUnavailable
-from shared.budget.model import (
-    Closed,
-    Exhausted,
-    Impossible,
-    Reserved,
-    ReserveRequest,
-    Scope,
-    Unopened,
-    Wait,
-)
-from shared.budget.windows import periods, scopes_for
+from shared.budget.windows import periods
 from shared.clock import utc_now
 from shared.db.repositories.attempts import Closing, Intent
 from shared.domain.attempt import Purpose
-from shared.domain.values import made_often
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
-from shared.ids import attempt_id
 from worker import cost_rows
 from worker.call_slots import CallSlots
 from worker.figures import WorkerFigures
-from worker.outcome import (
-    Answered,
-    AttemptOutcome,
-    Busy,
-    ClaimLost,
-    Failed,
-    MoneyBusy,
-    MoneyGone,
-    MoneyRefused,
-    MoneyTooSmall,
-)
+from worker.outcome import Answered, AttemptOutcome, Busy, ClaimLost, Failed, MoneyBusy
 from worker.providers.caller import Admission, ModelCaller, PreparedCall
-from worker.providers.errors import (
-    NotAdmitted,
-    ProviderBusy,
-    ProviderDown,
-    ProviderError,
-)
+from worker.providers.errors import NotAdmitted, ProviderBusy, ProviderDown, ProviderError
 from worker.providers.hearing import Listener
 from worker.recording import Event, Finish, Move, Park, Recorder, Write
+from worker.reserving import Opener, Payer, Reservation, Reserver
 from worker.tracing import AttemptTrace
 
 log = structlog.get_logger(__name__)
-
-_MONEY_WAIT_S = 5.0
-"""How long a job waits in the process for other reservations to settle before it makes room."""
-
-
-class Opener(Protocol):
-    """Opens the ledger's counters from the database; blocking, so it is called in a thread."""
-
-    def ensure_open(self) -> object:
-        """Rebuild a closed ledger, or wait for whoever is at it."""
-
-    def open_scopes(self, scopes: tuple[Scope, ...]) -> object:
-        """Open these scopes' counters."""
-
-
-@made_often(frozen=True, slots=True)
-class Payer:
-    """On whose account and under which claim an attempt is made. draws_on_batch: the batch has a
-    purse of its own, which may be raised or given a limit while it runs. key_id: the API key whose
-    spend limit it counts against, if any. task_type: what kind of prompt it is for.
-    """
-
-    job_id: int
-    claim_token: str
-    project_id: str
-    batch_id: str
-    draws_on_batch: bool = True
-    key_id: str | None = None
-    task_type: str = ""
 
 
 class Meter:
@@ -116,10 +59,9 @@ class Meter:
         self._caller = caller
         self._money = money
         self._recorder = recorder
-        self._opener = opener
         self._slots = slots
         self._clock = clock
-        self._openings: dict[tuple[Scope, ...], asyncio.Task[object]] = {}
+        self._reserve = Reserver(money, opener, clock).reserve
 
     async def attempt(
         self,
@@ -145,7 +87,7 @@ class Meter:
         sent = False
         try:
             reserved = await self._reserve(payer, prepared)
-            if not isinstance(reserved, _Reservation):
+            if not isinstance(reserved, Reservation):
                 return reserved
             reach(FaultPoint.AFTER_RESERVE)
             intent = self._intent(payer, prepared, admission, reserved, ordinal, rung, purpose)
@@ -208,71 +150,12 @@ class Meter:
             # The database has the price; the counters are rebuilt from it, or reconciled.
             log.warning("settlement left to the reconciler", reason=error.message)
 
-    async def _reserve(self, payer: Payer, prepared: PreparedCall) -> "_Reservation | MoneyRefused":
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + _MONEY_WAIT_S
-        pause = 0.01
-        while True:
-            now = self._clock()
-            request = ReserveRequest(
-                attempt_id(),
-                scopes_for(
-                    payer.project_id,
-                    payer.batch_id if payer.draws_on_batch else None,
-                    now,
-                    payer.key_id,
-                ),
-                prepared.worst_case_nusd,
-            )
-            outcome = await self._ask(request)
-            match outcome:
-                case Reserved(epoch):
-                    return _Reservation(request, epoch, now)
-                case Exhausted(scope, limit, spent, _):
-                    return MoneyGone(scope, request.amount_nusd, limit, spent)
-                case Impossible(scope, limit):
-                    return MoneyTooSmall(scope, request.amount_nusd, limit)
-                case Wait(scope):
-                    reason = f"waits for other calls on {scope.text} to settle"
-                case _:
-                    reason = "waits for the budget's counters to be rebuilt"
-            if loop.time() >= give_up_at:
-                return MoneyBusy(reason)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 0.25)
-
-    async def _ask(self, request: ReserveRequest) -> object:
-        """One answer of the ledger; opens what is not open yet, and fails closed meanwhile."""
-        try:
-            outcome = await self._money.reserve(request)
-            if isinstance(outcome, Closed):
-                await self._open(())
-            elif isinstance(outcome, Unopened):
-                await self._open(outcome.scopes)
-            else:
-                return outcome
-            return await self._money.reserve(request)
-        except UnavailableError as error:
-            log.warning("the budget does not answer", reason=error.message)
-            return Closed()
-
-    async def _open(self, scopes: tuple[Scope, ...]) -> None:
-        """Open scopes (none: the whole ledger) once for all jobs that wait for the same."""
-        under_way = self._openings.get(scopes)
-        if under_way is None:
-            work = self._opener.open_scopes if scopes else self._opener.ensure_open
-            arguments = (scopes,) if scopes else ()
-            under_way = asyncio.create_task(asyncio.to_thread(work, *arguments))
-            self._openings[scopes] = under_way
-            under_way.add_done_callback(lambda _: self._openings.pop(scopes, None))
-        await asyncio.shield(under_way)
-
     def _intent(
         self,
         payer: Payer,
         prepared: PreparedCall,
         admission: Admission,
-        reserved: "_Reservation",
+        reserved: Reservation,
         ordinal: int,
         rung: int,
         purpose: Purpose,
@@ -297,7 +180,7 @@ class Meter:
         )
 
     async def _make_durable(
-        self, payer: Payer, intent: Intent, reserved: "_Reservation"
+        self, payer: Payer, intent: Intent, reserved: Reservation
     ) -> ClaimLost | MoneyBusy | None:
         """Steps 3 and 4; None when the call may leave."""
         began = monotonic()
@@ -362,13 +245,6 @@ class Meter:
             self._figures.ended(intent.provider, intent.model, intent.purpose, took_s, failure)
         reach(FaultPoint.AFTER_ANSWER)
         return Answered(completion, cost_rows.billed(intent, prepared, completion, self._clock()))
-
-
-@made_often(frozen=True, slots=True)
-class _Reservation:
-    request: ReserveRequest
-    epoch: str
-    at: datetime
 
 
 def _busy(refusal: NotAdmitted) -> Busy:

@@ -60,7 +60,7 @@ from worker.answers import Answer
 from worker.asking import Asking, Exhaustion
 from worker.asking_aside import AskingAside
 from worker.figures import WorkerFigures
-from worker.metering import Meter, Payer
+from worker.metering import Meter
 from worker.outcome import (
     Answered,
     Busy,
@@ -72,6 +72,7 @@ from worker.outcome import (
 )
 from worker.providers.errors import AccountRefused, MaybeBilled, RequestRefused, Throttled
 from worker.recording import Event, Finish, HandBack, Move, Park
+from worker.reserving import Payer
 from worker.result_rows import (
     completed_row,
     failed_row,

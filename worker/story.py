@@ -23,9 +23,9 @@ from shared.domain.inference import Request
 from shared.webhooks.events import job_completed
 from worker.answer_cache import Caching
 from worker.answers import Answer, answer_of, check_of, milliseconds
-from worker.metering import Payer
 from worker.outcome import Answered
 from worker.recording import Event
+from worker.reserving import Payer
 from worker.speaking import Voice
 from worker.tracing import JobTrace
 
