@@ -35,8 +35,10 @@ from shared.tracing import begin_tracing
 from worker.answer_cache import AnswerCache
 from worker.asking import Asking
 from worker.call_slots import CallSlots
-from worker.chunk_runner import ChunkRunner, Heart
+from worker.chunk_reading import ChunkReading
+from worker.chunk_runner import ChunkRunner
 from worker.figures import WorkerFigures, serve_own
+from worker.heart import Heart
 from worker.learned_routing import LearnedRouting
 from worker.ledger_opening import LedgerOpener
 from worker.metering import Meter
@@ -190,12 +192,14 @@ async def _make(
         figures,
         patience_s=settings.patience_s,
     )
+    reading = ChunkReading(
+        lambda routing: policy_of(catalog.routing, routing), LearnedRouting(catalog, clock=utc_now)
+    )
     runner = ChunkRunner(
         database,
         pipeline,
         asyncio.get_running_loop(),
-        lambda routing: policy_of(catalog.routing, routing),
-        LearnedRouting(catalog, clock=utc_now),
+        reading,
         slots=slots,
         lease_s=settings.lease_s,
         max_deaths=settings.max_deaths,
