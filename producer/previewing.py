@@ -18,10 +18,10 @@ from producer.planning.terms import Terms
 from shared.catalog.spec import Catalog
 from shared.deciding.classification.classifier import Classifier
 from shared.deciding.classification.trained import TrainedClassifier
-from shared.deciding.constraints import NOTHING_LEARNED, Learned, RoutingPolicy
 from shared.deciding.expectations import Expectations
 from shared.deciding.prepared_routes import PreparedRoutes
 from shared.deciding.project_policy import policy_of
+from shared.deciding.routing_policy import NOTHING_LEARNED, Learned, RoutingPolicy
 from shared.domain.decisions import UNCLASSIFIED, Classification, NoRoute, Route
 from shared.domain.inference import Request
 

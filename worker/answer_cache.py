@@ -17,7 +17,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared.deciding.constraints import NOTHING_LEARNED, RoutingPolicy
+from shared.deciding.routing_policy import NOTHING_LEARNED, RoutingPolicy
 from shared.domain.inference import Request
 from shared.domain.repetition import fingerprint, may_repeat
 

@@ -11,9 +11,9 @@ import orjson
 
 from shared.catalog.spec import Catalog, ModelSpec
 from shared.deciding import classify_asked, rubric
-from shared.deciding.constraints import Rubric
 from shared.deciding.estimation import demand_of, max_tokens_for, rough_cost_nusd
-from shared.deciding.routing import mode_of
+from shared.deciding.naming import mode_of
+from shared.deciding.routing_policy import Rubric
 from shared.domain.attempt import Purpose
 from shared.domain.decisions import Classification, Mode, Verdict
 from shared.domain.inference import Request, TaskType, text_of

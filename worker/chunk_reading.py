@@ -17,7 +17,7 @@ from shared.db.repositories import (
     webhook_endpoints,
 )
 from shared.db.repositories.job_claims import ClaimedJob
-from shared.deciding.constraints import Learned, Piloting, RoutingPolicy
+from shared.deciding.routing_policy import Learned, Piloting, RoutingPolicy
 from shared.domain.inference import Tier
 from worker.answer_cache import Caching
 from worker.learned_routing import LearnedRouting

@@ -13,8 +13,8 @@ from typing import Final
 from shared.catalog.spec import Catalog
 from shared.db.engine import Connection
 from shared.db.repositories import outcomes
-from shared.deciding.constraints import Learned
 from shared.deciding.learning import learned_of
+from shared.deciding.routing_policy import Learned
 
 KEPT_S: Final = 30.0
 _MOST: Final = 1_000

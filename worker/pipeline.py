@@ -33,12 +33,12 @@ from shared.db.repositories.duplicates import Family
 from shared.db.repositories.job_claims import ClaimedJob
 from shared.db.repositories.jobs import CANCELLED_ERROR, EXPIRED_ERROR
 from shared.deciding.classification.plugged import Classifiers
-from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.escalation import next_step
 from shared.deciding.estimation import demand_of
 from shared.deciding.judging import judge
 from shared.deciding.prepared_routes import PreparedRoutes
 from shared.deciding.routing import cheaper_rungs
+from shared.deciding.routing_policy import RoutingPolicy
 from shared.deciding.trials import Arm, arm_of
 from shared.domain.batch import is_awaited
 from shared.domain.decisions import (

@@ -13,9 +13,9 @@ from shared.db.repositories.attempts import Closing
 from shared.db.repositories.duplicates import Family
 from shared.db.repositories.job_claims import ClaimedJob
 from shared.deciding.agreement import JUDGE
-from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.escalation import best_of
 from shared.deciding.estimation import Demand
+from shared.deciding.routing_policy import RoutingPolicy
 from shared.deciding.rubric import JUDGE as RUBRIC
 from shared.domain.attempt import AttemptStatus, Purpose
 from shared.domain.decisions import Classification, Mode, NoRoute, Route, Rung, Verdict

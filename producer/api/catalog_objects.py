@@ -6,7 +6,7 @@ from typing import Any
 from producer.intake.lines import ROUTING_WORDS
 from producer.provider_use import Use
 from shared.catalog.spec import Catalog, ModelSpec, ProviderSpec
-from shared.deciding.routing import mode_of
+from shared.deciding.naming import mode_of
 from shared.domain.decisions import Mode
 from shared.domain.inference import Tier
 from shared.provider_health import KeyHealth, KeyState

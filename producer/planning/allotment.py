@@ -16,7 +16,8 @@ from shared.deciding.allotting import (
     options_of,
 )
 from shared.deciding.estimation import demand_of, worst_cost_nusd
-from shared.deciding.routing import candidates_of, mode_of, route
+from shared.deciding.naming import mode_of
+from shared.deciding.routing import candidates_of, route
 from shared.deciding.success import success
 from shared.domain.decisions import UNCLASSIFIED, Classification, Mode, Route
 from shared.domain.inference import Request

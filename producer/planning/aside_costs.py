@@ -9,9 +9,9 @@ from shared.catalog.pricing import cost_nusd
 from shared.catalog.spec import Catalog
 from shared.deciding import classify_asked, rubric
 from shared.deciding.answer_kinds import kind_of_task
-from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.estimation import demand_of, worst_cost_nusd
 from shared.deciding.expectations import Expectations
+from shared.deciding.routing_policy import RoutingPolicy
 from shared.domain.decisions import Classification, Mode, Route
 from shared.domain.inference import Request, TaskType, Usage
 

@@ -10,10 +10,10 @@ from shared.catalog.pricing import cost_nusd
 from shared.catalog.spec import ModelSpec
 from shared.deciding.agreement import chance_to_compare, differing, peer_for
 from shared.deciding.answer_kinds import kind_of, kind_of_task
-from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.cost_tallies import FRAME_BYTES
 from shared.deciding.estimation import demand_of, max_tokens_for, worst_cost_nusd
 from shared.deciding.expectations import Expectation, Expectations
+from shared.deciding.routing_policy import RoutingPolicy
 from shared.domain.decisions import Classification, Route
 from shared.domain.inference import Request, Usage
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from producer.intake import ValidLine
 from producer.planning.terms import Terms
+from shared.deciding.naming import mode_of
 from shared.deciding.piloting import cluster_of, lines_for
-from shared.deciding.routing import mode_of, route
+from shared.deciding.routing import route
 from shared.domain.decisions import Mode, Route
 
 

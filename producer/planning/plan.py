@@ -19,8 +19,8 @@ from producer.planning.duration import seconds_for
 from producer.planning.line_costs import LineCost, line_cost
 from producer.planning.pilots import Pilot
 from producer.planning.terms import Terms
-from shared.deciding.constraints import Piloting
 from shared.deciding.prepared_routes import PreparedRoutes
+from shared.deciding.routing_policy import Piloting
 from shared.domain.decisions import UNCLASSIFIED, Classification, NoRoute, Route
 from shared.domain.inference import Request, Tier
 from shared.domain.money import usd_from_nusd

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from producer.planning.duration import Room
 from shared.catalog.spec import Catalog
 from shared.deciding.classification.classifier import Classifier
-from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.expectations import Expectations
+from shared.deciding.routing_policy import RoutingPolicy
 
 
 @dataclass(frozen=True, slots=True)

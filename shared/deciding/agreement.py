@@ -12,8 +12,9 @@ from typing import Final
 
 from shared.catalog.spec import ModelSpec
 from shared.deciding.comparing import answer_key, is_stated
-from shared.deciding.constraints import NOTHING_LEARNED, Candidate, Learned
+from shared.deciding.constraints import Candidate
 from shared.deciding.estimation import Demand, max_tokens_for, rough_cost_nusd
+from shared.deciding.routing_policy import NOTHING_LEARNED, Learned
 from shared.deciding.success import success, success_of
 from shared.domain.decisions import Classification, Verdict
 from shared.domain.inference import Request, TaskType

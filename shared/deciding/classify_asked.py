@@ -12,9 +12,9 @@ from typing import Any, Final
 import orjson
 
 from shared.catalog.spec import Catalog, ModelSpec
-from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.estimation import Demand, rough_cost_nusd
 from shared.deciding.reading_json import first_object
+from shared.deciding.routing_policy import RoutingPolicy
 from shared.domain.decisions import Classification
 from shared.domain.inference import Request, TaskType, Tier, text_of
 

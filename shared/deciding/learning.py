@@ -18,7 +18,7 @@ from math import exp, log
 from typing import Final
 
 from shared.catalog.spec import Catalog, ModelSpec
-from shared.deciding.constraints import Learned
+from shared.deciding.routing_policy import Learned
 from shared.deciding.success import QUALITY_PER_LOGIT, success_of
 from shared.domain.inference import TaskType
 

@@ -12,9 +12,11 @@ from typing import Final
 
 from shared.catalog.spec import Catalog
 from shared.deciding.agreement import starting_lower
-from shared.deciding.constraints import RoutingPolicy, needed_capabilities
+from shared.deciding.constraints import needed_capabilities
 from shared.deciding.estimation import Demand, demand_of
-from shared.deciding.routing import described, route
+from shared.deciding.ladders import described
+from shared.deciding.routing import route
+from shared.deciding.routing_policy import RoutingPolicy
 from shared.deciding.scoring import floor_of, step_of_need
 from shared.domain.decisions import Classification, Mode, NoRoute, Route
 from shared.domain.inference import Request

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from shared.catalog.spec import RoutingSettings
-from shared.deciding.constraints import RoutingPolicy, Rubric
+from shared.deciding.routing_policy import RoutingPolicy, Rubric
 from shared.domain.inference import Preferences, TaskType
 from shared.domain.money import nusd_from_usd
 

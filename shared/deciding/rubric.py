@@ -9,8 +9,8 @@ from typing import Final
 from zlib import crc32
 
 from shared.deciding.classify_asked import aside
-from shared.deciding.constraints import Rubric
 from shared.deciding.reading_json import first_object
+from shared.deciding.routing_policy import Rubric
 from shared.domain.decisions import Verdict
 from shared.domain.inference import Request, text_of
 

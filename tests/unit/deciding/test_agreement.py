@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from shared.deciding.agreement import key_for, peer_for, verdict_of
-from shared.deciding.constraints import Learned
 from shared.deciding.estimation import demand_of
 from shared.deciding.project_policy import policy_of
 from shared.deciding.routing import route
+from shared.deciding.routing_policy import Learned
 from shared.domain.decisions import Classification, Route, Verdict
 from shared.domain.inference import Request, TaskType, Tier
 from tests.unit.deciding.conftest import catalog_of, model

@@ -17,8 +17,9 @@ from shared.deciding.allotting import (
     choose,
     options_of,
 )
-from shared.deciding.constraints import Candidate, RoutingPolicy
+from shared.deciding.constraints import Candidate
 from shared.deciding.routing import candidates_of, route
+from shared.deciding.routing_policy import RoutingPolicy
 from shared.domain.decisions import Classification, Route
 from shared.domain.inference import Constraints, Request, TaskType
 from tests.unit.deciding.conftest import MODELS, catalog_of

@@ -4,9 +4,9 @@ import orjson
 import pytest
 
 from shared.deciding.classify_asked import BELIEVED, asker_of, label_of, label_request
-from shared.deciding.constraints import RoutingPolicy, Rubric
 from shared.deciding.estimation import demand_of
 from shared.deciding.project_policy import policy_of
+from shared.deciding.routing_policy import RoutingPolicy, Rubric
 from shared.deciding.rubric import grade_request, graded, is_graded
 from shared.domain.decisions import Classification, Verdict
 from shared.domain.inference import Request, TaskType

@@ -7,8 +7,8 @@ import pytest
 
 from shared.catalog.loader import load_catalog
 from shared.catalog.spec import Catalog
-from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.routing import cheaper_rungs, route
+from shared.deciding.routing_policy import RoutingPolicy
 from shared.domain.decisions import UNCLASSIFIED, NoRoute, Route
 from shared.domain.inference import Constraints, Request
 from shared.errors import ConfigurationError

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.deciding.constraints import Learned, RoutingPolicy
 from shared.deciding.learning import HALF_LIFE_S, Evidence, estimate, learned_of
 from shared.deciding.routing import route
+from shared.deciding.routing_policy import Learned, RoutingPolicy
 from shared.domain.decisions import Classification, Route
 from shared.domain.inference import Request, TaskType, Tier
 from tests.unit.deciding.conftest import catalog_of, model

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.deciding.constraints import Piloting, RoutingPolicy
 from shared.deciding.piloting import Trial, cluster_of, decide, lines_for, upper_bound
 from shared.deciding.routing import route
+from shared.deciding.routing_policy import Piloting, RoutingPolicy
 from shared.domain.decisions import Classification, Route
 from shared.domain.inference import Request, TaskType, Tier
 from tests.unit.deciding.conftest import MODELS, catalog_of

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.catalog.spec import Catalog
-from shared.deciding.constraints import RoutingPolicy
 from shared.deciding.prepared_routes import PreparedRoutes
 from shared.deciding.routing import route
+from shared.deciding.routing_policy import RoutingPolicy
 from shared.domain.decisions import UNCLASSIFIED, Classification, Route
 from shared.domain.inference import Constraints, Preferences, Request, TaskType, Tier
 

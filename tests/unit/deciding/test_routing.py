@@ -9,9 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.catalog.spec import Catalog
-from shared.deciding.constraints import RoutingPolicy, Sifted, rank, sift
+from shared.deciding.constraints import Sifted, rank, sift
 from shared.deciding.estimation import demand_of, expected_cost_nusd, max_tokens_for
-from shared.deciding.routing import cheaper_rungs, known_model_names, route
+from shared.deciding.naming import known_model_names
+from shared.deciding.routing import cheaper_rungs, route
+from shared.deciding.routing_policy import RoutingPolicy
 from shared.domain.decisions import Classification, Mode, NoRoute, Route
 from shared.domain.inference import Constraints, Preferences, Request, TaskType, Tier
 
