@@ -66,14 +66,7 @@ class CallSlots:
         if not self._queue and self._has_room():
             self._begun += 1
             return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if not turn.cancelled():  # it was its turn, but the cancellation came first
-                self.end()
-            raise
+        await _turn_in(self._queue, self.end)
 
     def end(self) -> None:
         """A job that was begun is over."""
@@ -85,14 +78,7 @@ class CallSlots:
         if self._free:
             self._free -= 1
             return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._calls.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if not turn.cancelled():  # it was its turn, but the cancellation came first
-                self._free_slot()
-            raise
+        await _turn_in(self._calls, self._free_slot)
 
     def leave(self, called_s: float | None) -> None:
         """Give the slot back after a call that took so long; None for one that was not answered.
@@ -144,6 +130,18 @@ class CallSlots:
             if not turn.done():
                 self._begun += 1
                 turn.set_result(None)
+
+
+async def _turn_in(queue: deque[asyncio.Future[None]], pass_on: Callable[[], None]) -> None:
+    """Wait in line; who leaves it when its turn has come passes that on."""
+    turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    queue.append(turn)
+    try:
+        await turn
+    except asyncio.CancelledError:
+        if not turn.cancelled():  # it was its turn, but the cancellation came first
+            pass_on()
+        raise
 
 
 def _nothing() -> None:

@@ -88,11 +88,6 @@ _REFUSED_IN_BODY: Final[Mapping[str, str]] = {
 }  # fmt: skip
 
 
-def read_request(raw: Mapping[str, Any], known_models: Collection[str]) -> Request:
-    """The request of one native or OpenAI object that was parsed elsewhere; raises Refusal."""
-    return _request(raw, frozenset((*ROUTING_WORDS, *known_models)), known_models)
-
-
 def read_body(body: Mapping[str, Any], known_models: Collection[str]) -> Request:
     """The request of the body of a chat completion that stands by itself; raises Refusal."""
     if body.get("messages") is None:

@@ -33,8 +33,6 @@ GroupBy = Annotated[
     str,
     Query(description="Of day, model, provider, project, purpose, task_type; several by commas."),
 ]
-
-
 SavingsBy = Annotated[
     str, Query(description="Of day, project, task_type, model, tier; several by commas.")
 ]
@@ -48,6 +46,7 @@ class UsageFormat(StrEnum):
     CSV = "csv"
 
 
+Format = Annotated[UsageFormat, Query(alias="format")]
 Ended = StrEnum("Ended", {status.name: status.value for status in sorted(TERMINAL)})  # type: ignore[misc]
 
 
@@ -58,18 +57,17 @@ def usage(
     from_: From = None,
     to: To = None,
     group_by: GroupBy = "day",
-    format_: Annotated[UsageFormat, Query(alias="format")] = UsageFormat.JSON,
+    format_: Format = UsageFormat.JSON,
 ) -> Response:
     """What was used and what it cost, a group an object.
 
     The admin key sees all projects where it names none.
     """
     period = Period.read(from_, to, context.clock())
-    groups = [name.strip() for name in group_by.split(",") if name.strip()]
-    rows = Analytics(context.database).usage(acting.seen, period, list(dict.fromkeys(groups)))
+    rows = Analytics(context.database).usage(acting.seen, period, _groups(group_by))
     if format_ is UsageFormat.CSV:
         return Response(table(rows), media_type="text/csv; charset=utf-8")
-    return JsonResponse({"object": "usage", "from": period.first, "to": period.last, "data": rows})
+    return _of_period("usage", period, rows)
 
 
 @router.get("/v1/analytics/models", response_model=UsageShape)
@@ -77,7 +75,7 @@ def models(context: Context, acting: Reading, from_: From = None, to: To = None)
     """Usage and costs by model."""
     period = Period.read(from_, to, context.clock())
     rows = Analytics(context.database).usage(acting.seen, period, ("model", "provider"))
-    return JsonResponse({"object": "usage", "from": period.first, "to": period.last, "data": rows})
+    return _of_period("usage", period, rows)
 
 
 @router.get("/v1/analytics/savings", response_model=SavingsShape, responses={200: _AS_CSV})
@@ -87,14 +85,13 @@ def savings(
     from_: From = None,
     to: To = None,
     group_by: SavingsBy = "day",
-    format_: Annotated[UsageFormat, Query(alias="format")] = UsageFormat.JSON,
+    format_: Format = UsageFormat.JSON,
 ) -> Response:
     """What jobs cost, and what the strongest model alone would have cost: of batches that ended, by
     the day on which the job did.
     """
     period = Period.read(from_, to, context.clock())
-    groups = [name.strip() for name in group_by.split(",") if name.strip()]
-    rows = Analytics(context.database).savings(acting.seen, period, list(dict.fromkeys(groups)))
+    rows = Analytics(context.database).savings(acting.seen, period, _groups(group_by))
     if format_ is UsageFormat.CSV:
         return Response(table(rows), media_type="text/csv; charset=utf-8")
     return _of_period("savings", period, rows)
@@ -105,6 +102,11 @@ def hints(context: Context, acting: Reading, from_: From = None, to: To = None) 
     """What could be paid less for, told from a period's jobs, the largest sum first."""
     period = Period.read(from_, to, context.clock())
     return _of_period("hints", period, Analytics(context.database).hints(acting.seen, period))
+
+
+def _groups(by: str) -> list[str]:
+    """What to group by, each once."""
+    return list(dict.fromkeys(name.strip() for name in by.split(",") if name.strip()))
 
 
 def _of_period(name: str, period: Period, rows: list[dict[str, Any]]) -> Response:

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producer.intake.lines import ROUTING_WORDS, read_request
+from producer.intake.lines import ROUTING_WORDS, asked_by
 from producer.intake.refusal import Refusal
 from producer.intake.usual import PlainRequest, plain_request
 from shared.domain.batch import Endpoint
+from shared.domain.inference import Request
 from shared.domain.repetition import fingerprint, may_repeat, plain_fingerprint
 
 MODELS = ("gpt-5.6-luna", "org/model:1")
@@ -47,13 +48,17 @@ openai = st.fixed_dictionaries(
 )
 
 
+def the_whole_reading_of(raw: dict[str, Any]) -> Request:
+    return asked_by(raw, WORDS, MODELS, lambda line: (line, None))
+
+
 @settings(deadline=None, max_examples=300)
 @given(native | openai)
 def test_the_short_way_gives_what_the_whole_reading_gives_or_nothing(raw: dict[str, Any]):
     short = plain_request(raw, WORDS, Endpoint.CHAT)
     if short is None:
         return
-    whole = read_request(raw, MODELS)
+    whole = the_whole_reading_of(raw)
     assert short.request() == whole
     assert short.to_json() == whole.to_json()
     assert plain_fingerprint(*short) == fingerprint(whole)
@@ -64,7 +69,7 @@ def test_the_short_way_gives_what_the_whole_reading_gives_or_nothing(raw: dict[s
 @given(native | openai)
 def test_what_is_refused_never_takes_the_short_way(raw: dict[str, Any]):
     try:
-        read_request(raw, MODELS)
+        the_whole_reading_of(raw)
     except Refusal:
         assert plain_request(raw, WORDS, Endpoint.CHAT) is None
 
