@@ -10,8 +10,8 @@ from benchmarks.load import write_catalog, write_jsonl
 from producer import bootstrap
 from producer.intake import IntakeLimits, read_lines
 from producer.options import Options
-from producer.result_lines import Format
-from producer.results import ResultReader
+from producer.reporting.result_lines import Format
+from producer.reporting.results import ResultReader
 from shared.clock import utc_now
 from shared.db.engine import Database
 from shared.db.repositories import projects

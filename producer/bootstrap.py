@@ -11,7 +11,12 @@ from datetime import datetime, timedelta
 
 import redis
 
-from producer.access import Access
+from producer.accounts.access import Access
+from producer.accounts.key_limits import KeyLimits
+from producer.accounts.outcomes import Outcomes
+from producer.accounts.purse import Budget
+from producer.accounts.routing import Routing
+from producer.accounts.templates import TemplateShelf
 from producer.cancellation import Steering
 from producer.chat import Conversations
 from producer.early_upload import EarlyUploads
@@ -19,21 +24,16 @@ from producer.file_batches import FileBatches
 from producer.file_intake import FileIntake
 from producer.files import Files
 from producer.filling import Filler
-from producer.gauges import Gauges
 from producer.intake import IntakeLimits
-from producer.key_limits import KeyLimits
 from producer.local.admin_key import admin_key
-from producer.outcomes import Outcomes
-from producer.overview import Overview
 from producer.planning.forecaster import Forecaster
-from producer.process_figures import ProcessFigures
-from producer.purse import Budget
-from producer.results import ResultReader
-from producer.routing import Routing
+from producer.reporting.results import ResultReader
 from producer.spool import Spool
 from producer.storage import Storage
 from producer.submission import Submission
-from producer.templates import TemplateShelf
+from producer.watching.gauges import Gauges
+from producer.watching.overview import Overview
+from producer.watching.process_figures import ProcessFigures
 from shared.budget.ledger import Ledger
 from shared.catalog.loader import load_catalog
 from shared.catalog.spec import Catalog

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import structlog
 
+from producer.accounts.key_limits import KeyLimits, worst_case_tokens
 from producer.arrival import Arrival
 from producer.asked import Asked
 from producer.cancellation import Steering
-from producer.key_limits import KeyLimits, worst_case_tokens
 from producer.options import Allowance
 from shared.chunking import ranges_text
 from shared.db.engine import Database

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import orjson
 
+from producer.accounts.key_limits import KeyLimits
 from producer.arrival import Arrival, Mark
 from producer.files import BATCH_PURPOSE, checked_expiry
 from producer.intake import fields
 from producer.intake.refusal import Refusal
-from producer.key_limits import KeyLimits
 from producer.options import (
     MAX_NAME,
     MAX_URL,

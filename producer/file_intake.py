@@ -18,13 +18,13 @@ from typing import Any, Final
 
 import structlog
 
+from producer.accounts.key_limits import KeyLimits, TooManyTokensError, worst_case_tokens
+from producer.accounts.templates import ProjectTemplates, TemplateShelf
 from producer.filling import EndedMeanwhileError, Filler
 from producer.intake import IntakeLimits, Line, RejectedLine, read_lines
 from producer.intake.templates import no_templates
-from producer.key_limits import KeyLimits, TooManyTokensError, worst_case_tokens
 from producer.options import Allowance
 from producer.storage import Storage
-from producer.templates import ProjectTemplates, TemplateShelf
 from shared.db.engine import Connection, Database
 from shared.db.repositories import batch_moves, batches, intakes, jobs, key_use, projects
 from shared.db.repositories.batches import BatchRow

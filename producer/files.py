@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from producer.results import OutputPart, ResultReader
+from producer.reporting.results import OutputPart, ResultReader
 from producer.spool import TooLargeError
 from producer.storage import Storage, Writer
 from shared.db.engine import Connection, Database

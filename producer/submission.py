@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from producer.accounts.key_limits import KeyLimits
+from producer.accounts.templates import ProjectTemplates, TemplateShelf
 from producer.filling import REJECTED_SHOWN, Filler, Taken
 from producer.intake import IntakeLimits, Line, LineReader, RejectedLine, read_lines
-from producer.key_limits import KeyLimits
 from producer.options import Options, Start, window_of
 from producer.spool import Spool
 from producer.submitted import (
@@ -28,7 +29,6 @@ from producer.submitted import (
     webhook_again,
     webhook_of,
 )
-from producer.templates import ProjectTemplates, TemplateShelf
 from shared.catalog.spec import Catalog
 from shared.db.engine import Database
 from shared.db.repositories import batch_moves, batches, jobs

@@ -10,7 +10,7 @@ from fastapi_swagger import patch_fastapi
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Scope
 
-from producer.access import ensure_default_project
+from producer.accounts.access import ensure_default_project
 from producer.api import failures
 from producer.api.background import Background
 from producer.api.figures import ApiFigures

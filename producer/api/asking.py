@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Header, Query, Request
 from fastapi.security import HTTPBearer
 
-from producer.access import Caller, Right
+from producer.accounts.access import Caller, Right
 from producer.api.frame import RATE_HEADERS
 from producer.arrival import Arrival
 from producer.bootstrap import ProducerContext

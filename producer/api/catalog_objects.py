@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from producer.intake.lines import ROUTING_WORDS
-from producer.provider_use import Use
+from producer.watching.provider_use import Use
 from shared.catalog.spec import Catalog, ModelSpec, ProviderSpec
 from shared.deciding.naming import mode_of
 from shared.domain.decisions import Mode

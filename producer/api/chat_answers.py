@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from producer.api.answers import error_type
-from producer.result_lines import promptmill_object
+from producer.reporting.result_lines import promptmill_object
 from shared.domain.inference import JsonObject, text_of
 from shared.domain.job import JobStatus
 from shared.domain.money import usd_from_nusd

@@ -12,10 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from producer.access import Rate, TooManyRequestsError
+from producer.accounts.access import Rate, TooManyRequestsError
+from producer.accounts.key_limits import TooManyTokensError
 from producer.api.answers import JsonResponse, error_response
 from producer.api.objects import rejected_lines
-from producer.key_limits import TooManyTokensError
 from producer.spool import TooLargeError
 from producer.submitted import BadLinesError
 from shared.errors import (

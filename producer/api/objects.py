@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from producer.accounts.templates import template_of
 from producer.file_batches import MadeBatch
 from producer.files import FileInfo, written_ids
 from producer.intake import RejectedLine
 from producer.submitted import Submitted, WebhookOfSubmission
-from producer.templates import template_of
 from shared.clock import unix_seconds
 from shared.db.repositories.batches import BatchRow, Counts
 from shared.db.repositories.files import output_ids

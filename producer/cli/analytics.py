@@ -149,7 +149,7 @@ def _print(
     if as_json:
         print_json(told)
     elif as_csv:
-        from producer.spreadsheet import table
+        from producer.reporting.spreadsheet import table
 
         sys.stdout.buffer.write(table(rows))
     elif rows:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 from starlette.concurrency import run_in_threadpool
 
-from producer.access import Right
+from producer.accounts.access import Right
 from producer.api.chat_answers import compared
 from producer.asked import Asked, read_comparison
 from producer.chat import Conversation

@@ -12,8 +12,7 @@ import orjson
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from producer.access import Right
-from producer.analytics import Analytics, Period
+from producer.accounts.access import Right
 from producer.api.objects import made_object
 from producer.api.routes import batches as batch_routes
 from producer.api.routes import catalog as catalog_routes
@@ -23,9 +22,10 @@ from producer.api.routes import webhooks as webhook_routes
 from producer.cancellation import find
 from producer.console.visitor import Visitor
 from producer.file_batches import read_file_batch
-from producer.history import Found, History, Wanted
-from producer.overview import open_alerts
-from producer.result_lines import Format
+from producer.reporting.analytics import Analytics, Period
+from producer.reporting.history import Found, History, Wanted
+from producer.reporting.result_lines import Format
+from producer.watching.overview import open_alerts
 from shared.db.repositories import batches
 from shared.db.repositories.batches import BatchRow
 from shared.domain.inference import TaskType

@@ -6,11 +6,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from producer.analytics import Period
 from producer.api.answers import error_response
 from producer.console.desk import Desk
-from producer.result_lines import MEDIA_TYPES, Format
-from producer.spreadsheet import table
+from producer.reporting.analytics import Period
+from producer.reporting.result_lines import MEDIA_TYPES, Format
+from producer.reporting.spreadsheet import table
 from shared.errors import NotFoundError, PromptmillError
 
 

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from producer.access import Access, digest_of
+from producer.accounts.access import Access, digest_of
 from producer.console.session import ROOT, ZONE, Sessions
 from shared.errors import PromptmillError
 

@@ -6,7 +6,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from producer.access import Right
+from producer.accounts.access import Right
 from producer.api.answers import JsonResponse, error_response
 from producer.api.objects import file_object
 from producer.console.desk import Desk

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from producer.access import Caller, Right
+from producer.accounts.access import Caller, Right
 from producer.api.asking import Acting
 from producer.arrival import Arrival
 from producer.bootstrap import ProducerContext

@@ -16,12 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Select, func, select
 
 from producer import bootstrap
-from producer.access import digest_of
-from producer.analytics import Period
+from producer.accounts.access import digest_of
 from producer.bootstrap import ProducerContext
 from producer.cli.main import run_command
 from producer.console.desk import Desk
 from producer.console.session import Reader
+from producer.reporting.analytics import Period
 from shared.db.tables import attempts, results, spend, usage
 from shared.settings import Settings
 from tests.acceptance.whole_mill import PATIENCE_S, WholeMill

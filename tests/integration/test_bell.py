@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from producer.access import ensure_default_project
+from producer.accounts.access import ensure_default_project
 from producer.bootstrap import ProducerContext, build
 from producer.options import Options
 from shared.clock import utc_now

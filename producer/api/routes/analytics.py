@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
-from producer.analytics import Analytics, Period
 from producer.api.answers import JsonResponse, list_object
 from producer.api.asking import After, Context, Limit, Reading
 from producer.api.shapes.analytics import (
@@ -17,8 +16,9 @@ from producer.api.shapes.analytics import (
     UsageShape,
 )
 from producer.api.shapes.basics import Page
-from producer.history import LONGEST_SEARCH, History, Wanted
-from producer.spreadsheet import table
+from producer.reporting.analytics import Analytics, Period
+from producer.reporting.history import LONGEST_SEARCH, History, Wanted
+from producer.reporting.spreadsheet import table
 from shared.domain.inference import TaskType
 from shared.domain.job import TERMINAL
 

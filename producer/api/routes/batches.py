@@ -44,8 +44,8 @@ from producer.options import (
     text,
     usd,
 )
-from producer.reporting import report as report_on
-from producer.result_lines import MEDIA_TYPES, Format
+from producer.reporting.report import report as report_on
+from producer.reporting.result_lines import MEDIA_TYPES, Format
 from shared.db.engine import Connection
 from shared.db.repositories import batches
 from shared.db.repositories.batches import BatchRow, Counts

@@ -4,7 +4,7 @@ import structlog
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from producer.access import Right
+from producer.accounts.access import Right
 from producer.api.answers import JsonResponse, list_object
 from producer.api.asking import Asking, Context
 from producer.api.catalog_objects import (
@@ -15,7 +15,7 @@ from producer.api.catalog_objects import (
 )
 from producer.api.shapes.basics import Page
 from producer.api.shapes.catalog import ModelShape, ProviderShape
-from producer.provider_use import Use, provider_use
+from producer.watching.provider_use import Use, provider_use
 from shared.errors import NotFoundError, UnavailableError
 from shared.provider_health import read_all
 

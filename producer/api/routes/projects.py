@@ -7,7 +7,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from producer.access import Right, checked_project_id
+from producer.accounts.access import Right, checked_project_id
+from producer.accounts.purse import WINDOWS
 from producer.api.answers import JsonResponse, list_object
 from producer.api.asking import Administering, After, Asking, Context, Limit, Reading
 from producer.api.objects import key_object, project_object
@@ -16,7 +17,6 @@ from producer.api.shapes.basics import Page, Usd
 from producer.api.shapes.files import DeletedShape
 from producer.api.shapes.projects import BudgetShape, KeyShape, NewKeyShape, ProjectShape
 from producer.options import MAX_LABEL, text, usd
-from producer.purse import WINDOWS
 from shared.db.repositories import projects
 from shared.db.repositories.projects import NewKey
 from shared.errors import ConflictError, NotFoundError, UsageError

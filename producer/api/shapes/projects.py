@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from producer.access import Right
+from producer.accounts.access import Right
 from producer.api.shapes.basics import Moment, Nusd, Shape, UsdText
 
 

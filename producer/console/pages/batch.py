@@ -11,7 +11,7 @@ from fastapi import Request
 from nicegui import ui
 from nicegui.element import Element
 
-from producer.access import Right
+from producer.accounts.access import Right
 from producer.console.desk import Desk, desk_of
 from producer.console.figures import (
     NOTHING,

@@ -8,7 +8,7 @@ from producer.console.figures import NOTHING, cut, money_cell
 from producer.console.layout import card, link, part, words
 from producer.console.session import ROOT
 from producer.console.tables import Column, Row, Rows, badge
-from producer.result_lines import Format
+from producer.reporting.result_lines import Format
 
 SHOWN: Final = 10
 _LONGEST: Final = 260

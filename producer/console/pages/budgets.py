@@ -6,7 +6,7 @@ from typing import Any, Final
 from fastapi import Request
 from nicegui import ui
 
-from producer.access import Right
+from producer.accounts.access import Right
 from producer.console.desk import Desk, desk_of
 from producer.console.figures import Cell, money_cell, number
 from producer.console.layout import ask, attempt, button, card, every, frame, part, words

@@ -6,7 +6,7 @@ from typing import Any, Final
 from fastapi import Request
 from nicegui import ui
 
-from producer.access import Right
+from producer.accounts.access import Right
 from producer.asked import MAX_COMPARED
 from producer.console.asked import answers
 from producer.console.desk import desk_of

@@ -8,13 +8,13 @@ from urllib.parse import urlencode
 from fastapi import Request
 from nicegui import ui
 
-from producer.analytics import Period
 from producer.console import charts
 from producer.console.desk import desk_of
 from producer.console.figures import exactly, money, money_cell, number, percent, tokens_cell
 from producer.console.layout import Figure, ask, card, frame, link, part, words
 from producer.console.session import ROOT
 from producer.console.tables import Column, Row, Rows
+from producer.reporting.analytics import Period
 from shared.db.repositories.analytics import DIMENSIONS
 
 _GROUPS: Final = tuple(name for name in DIMENSIONS if name != "day")

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from nicegui.element import Element
 
-from producer.access import Right
+from producer.accounts.access import Right
 from producer.console.desk import Desk
 from producer.console.layout import ask, attempt, button, part, words
 

@@ -7,7 +7,7 @@ import orjson
 from fastapi import Request
 from nicegui import ui
 
-from producer.access import Right
+from producer.accounts.access import Right
 from producer.console.desk import Desk, desk_of
 from producer.console.figures import moment
 from producer.console.layout import ask, attempt, button, card, facts, frame, part, words

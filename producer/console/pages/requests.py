@@ -14,7 +14,7 @@ from producer.console.figures import NOTHING, moment_cell, money_cell, number, s
 from producer.console.layout import ask, card, frame, link, part, words
 from producer.console.session import ROOT
 from producer.console.tables import Column, Row, Rows, badge
-from producer.history import LONGEST_SEARCH, Found, Wanted
+from producer.reporting.history import LONGEST_SEARCH, Found, Wanted
 from shared.domain.inference import TaskType, Tier
 from shared.domain.job import TERMINAL
 

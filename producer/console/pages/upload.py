@@ -6,7 +6,7 @@ from fastapi import Request
 from nicegui import ui
 from nicegui.events import GenericEventArguments
 
-from producer.access import Right
+from producer.accounts.access import Right
 from producer.console.desk import Desk, desk_of
 from producer.console.figures import exactly, money, number, span
 from producer.console.layout import Figure, ask, attempt, button, card, frame, part, words

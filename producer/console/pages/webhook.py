@@ -7,7 +7,7 @@ from urllib.parse import quote
 from fastapi import Request
 from nicegui import ui
 
-from producer.access import Right
+from producer.accounts.access import Right
 from producer.console.desk import Desk, desk_of
 from producer.console.figures import NOTHING, moment, number
 from producer.console.layout import ask, attempt, button, card, every, frame, link, part, words

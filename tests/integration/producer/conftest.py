@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 from pydantic import SecretStr
 
-from producer.access import ensure_default_project
+from producer.accounts.access import ensure_default_project
 from producer.api.app import create_app
 from producer.bootstrap import ProducerContext, build
 from shared.clock import utc_now

@@ -8,8 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from producer import history, provider_use
 from producer.bootstrap import ProducerContext
+from producer.reporting import history
+from producer.watching import provider_use
 from tests.integration.producer.finished import finish
 
 JSONL = {"Content-Type": "application/x-ndjson"}

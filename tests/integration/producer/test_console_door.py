@@ -13,7 +13,7 @@ import pytest
 from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy import text
 
-from producer.access import AccessError, digest_of
+from producer.accounts.access import AccessError, digest_of
 from producer.bootstrap import ProducerContext
 from producer.console.desk import Desk
 from producer.console.login import inside

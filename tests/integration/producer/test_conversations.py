@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from producer.accounts.key_limits import KeyLimits
 from producer.arrival import Arrival
 from producer.asked import read_chat
 from producer.bootstrap import ProducerContext
 from producer.chat import Conversations
-from producer.key_limits import KeyLimits
 from producer.options import Allowance
 from shared.db.repositories import batches
 from shared.errors import UnavailableError

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
+from producer.accounts.key_limits import KeyLimits, TooManyTokensError, worst_case_tokens
 from producer.arrival import Arrival
 from producer.asked import Asked, read_chat
 from producer.bootstrap import ProducerContext
-from producer.key_limits import KeyLimits, TooManyTokensError, worst_case_tokens
 from producer.options import Allowance
 from shared.budget.ledger import Ledger
 from shared.db.engine import Database

@@ -11,7 +11,7 @@ import pytest
 from producer.bootstrap import ProducerContext
 from producer.filling import LINES_PER_TRANSACTION
 from producer.options import Options
-from producer.results import Format
+from producer.reporting.results import Format
 from shared.db.engine import Database
 from shared.db.repositories import batch_moves, batches, jobs, staging
 from shared.db.repositories.batches import BatchRow

@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.ended import ended_batch
 from producer.bootstrap import ProducerContext
-from producer.result_lines import Format
-from producer.results import BLOCK_BYTES, OutputPart
+from producer.reporting.result_lines import Format
+from producer.reporting.results import BLOCK_BYTES, OutputPart
 
 LINES = 1_300
 

@@ -17,7 +17,7 @@ from producer.bootstrap import ProducerContext
 from producer.file_batches import read_file_batch
 from producer.filling import LINES_PER_TRANSACTION, Filler
 from producer.options import Allowance
-from producer.result_lines import Format
+from producer.reporting.result_lines import Format
 from shared.db import tables
 from shared.db.repositories import batch_moves, batches, intakes, job_claims, jobs, retention
 from shared.domain.inference import Constraints, Preferences, Request, Tier

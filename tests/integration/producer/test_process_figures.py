@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector
 
-from producer.process_figures import ProcessFigures
+from producer.watching.process_figures import ProcessFigures
 from shared.errors import ConfigurationError
 from shared.tallies import OwnFigures, Posting
 from worker.figures import WorkerFigures, serve_own

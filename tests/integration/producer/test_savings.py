@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from producer.bootstrap import ProducerContext
-from producer.hints import Outcomes, Spent, hints
+from producer.reporting.hints import Outcomes, Spent, hints
 from shared.clock import utc_now
 from shared.db.repositories import batches, outcome_days
 from shared.db.tables import outcome_days as sums_table

@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from producer.reporting import report
-from producer.result_lines import result_line
+from producer.reporting.report import report
+from producer.reporting.result_lines import result_line
 from shared.domain.inference import Request
 from tests.mill import asking, running_mill
 from tests.servers.simulator import SimulatorServer

@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 from sqlalchemy import update
 
-from producer.purse import Budget
+from producer.accounts.purse import Budget
 from shared.budget.ledger import Ledger
 from shared.clock import utc_now
 from shared.db.repositories import budgets, projects, retention

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from producer.reporting import report
+from producer.reporting.report import report
 from shared.chunking import parse_ranges
 from shared.clock import utc_now
 from shared.db.repositories import batch_plans

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from producer.reporting import report
+from producer.reporting.report import report
 from shared.clock import utc_now
 from shared.db.repositories import webhook_endpoints
 from shared.db.tables import jobs, outbox

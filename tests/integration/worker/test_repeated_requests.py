@@ -9,7 +9,7 @@ import pytest
 import redis
 from sqlalchemy import update
 
-from producer.reporting import report
+from producer.reporting.report import report
 from shared.db.repositories import batches
 from shared.db.tables import projects
 from tests.mill import Mill, asking, running_mill, text_of_result

@@ -10,7 +10,7 @@ from typing import Any, Final
 import redis
 import structlog
 
-from producer.process_figures import ProcessFigures
+from producer.watching.process_figures import ProcessFigures
 from shared.budget.windows import periods
 from shared.db.engine import Connection, Database
 from shared.db.repositories import alerts, gauges, holds
@@ -28,7 +28,7 @@ _ALIVE: Final = timedelta(seconds=30)
 
 
 class Overview:
-    """Reads only, and the same sources as `producer.gauges`."""
+    """Reads only, and the same sources as `producer.watching.gauges`."""
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from producer.spreadsheet import csv_block, harmless
+from producer.reporting.spreadsheet import csv_block, harmless
 from shared.db.repositories.results import ResultRow
 from shared.domain.inference import text_of
 from shared.domain.job import line_of, public_job_id

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
-from producer.hints import Hint, Outcomes, Spent, hints
+from producer.reporting.hints import Hint, Outcomes, Spent, hints
 from shared.db.engine import Database
 from shared.db.repositories import analytics
 from shared.domain.money import usd_from_nusd

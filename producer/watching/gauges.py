@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from producer.process_figures import ProcessFigures
+from producer.watching.process_figures import ProcessFigures
 from shared.budget.windows import periods
 from shared.db.engine import Database
 from shared.db.repositories import gauges, holds

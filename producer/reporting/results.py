@@ -10,8 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from producer.result_lines import CSV_HEAD, WRITERS, Format, openai_lines, result_line
-from producer.story import story_of
+from producer.reporting.result_lines import CSV_HEAD, WRITERS, Format, openai_lines, result_line
+from producer.reporting.story import story_of
 from shared.db.engine import Database
 from shared.db.repositories import batches, outcomes, results
 from shared.db.repositories.batches import BatchRow

@@ -1,0 +1,1 @@
+"""Who asks, and what is theirs: keys and their limits, a project's budget, policy and templates."""
