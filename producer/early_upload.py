@@ -22,13 +22,11 @@ from typing import Any, Final, Self
 
 import structlog
 
+from producer.blocks import LINES_PER_TRANSACTION, blocks_of
 from producer.filling import (
-    LINES_PER_TRANSACTION,
     EndedMeanwhileError,
     Filler,
     Taken,
-    blocks_of,
-    with_leaders,
 )
 from producer.intake import FirstLines, Line, LineReader
 from producer.options import Options
@@ -238,8 +236,14 @@ class _Reading:
         self._seen.close()
 
     def _write(self, lines: Iterator[Line]) -> None:
-        led = with_leaders(lines, self.options.deduplicate, self._seen, self._sample)
-        for block in blocks_of(led, self.begun.after):
+        blocks = blocks_of(
+            lines,
+            self._seen,
+            self._sample,
+            deduplicate=self.options.deduplicate,
+            after=self.begun.after,
+        )
+        for block in blocks:
             self.parts.filler.write(self.begun.number, block, self.taken, written=self._written)
             if self._starts:
                 reach(FaultPoint.AFTER_START)

@@ -7,22 +7,21 @@ two that fill one batch with the same file at once, the one that a block of the 
 stops.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
-from producer.intake import FirstLines, Line, RejectedLine, ValidLine
-from producer.intake.repeated import asked_once
+from producer.blocks import Block, blocks_of
+from producer.intake import FirstLines, Line, RejectedLine
 from producer.planning.forecaster import Forecaster
 from producer.planning.plan import Forecast, Sample
 from shared.chunking import chunks_of, ranges_text
 from shared.db.engine import Connection, Database
 from shared.db.repositories import batch_moves, batch_plans, batches, jobs, staging
 from shared.db.repositories.batches import BatchRow
-from shared.db.repositories.jobs import TakenLine
 from shared.domain.batch import TAKES_LINES, BatchStatus, Endpoint, Priority
 from shared.domain.job import job_id_of
 from shared.errors import UnavailableError
@@ -33,8 +32,6 @@ from shared.queue.publisher import Publisher
 log = structlog.get_logger(__name__)
 
 REJECTED_SHOWN: Final = 10_000
-LINES_PER_TRANSACTION: Final = 2_000
-_BYTES_PER_TRANSACTION: Final = 8 * 1024 * 1024
 _DIRECT_LEASE: Final = timedelta(seconds=30)
 """How long a chunk that was published here may wait in its queue before the stager looks for it."""
 
@@ -118,8 +115,8 @@ class Filler:
         sample = self.sample()
         try:
             with FirstLines() as seen:
-                led = with_leaders(lines, deduplicate, seen, sample)
-                for block in blocks_of(led, after):
+                blocks = blocks_of(lines, seen, sample, deduplicate=deduplicate, after=after)
+                for block in blocks:
                     self.write(number, block, taken, fence)
             self.seal(number, project_id, priority, taken, sample, fence=fence, sealed=sealed)
         except OvertakenError:
@@ -130,13 +127,13 @@ class Filler:
         return taken
 
     def sample(self) -> Sample:
-        """What a batch is forecast by; all its lines are to be shown to it (`with_leaders`)."""
+        """What a batch is forecast by; all its lines are to be shown to it (`blocks_of`)."""
         return self._forecaster.sample()
 
     def write(
         self,
         number: int,
-        block: "Block",
+        block: Block,
         taken: Taken,
         fence: Fence = _no_fence,
         written: Fence = _no_fence,
@@ -144,23 +141,22 @@ class Filler:
         """Write one block after the lines that are `taken`; `written` is called in its transaction
         when it is in. Raises EndedMeanwhileError, and OvertakenError where somebody else fills it.
         """
-        bad = [line for line, _ in block if line is not None]
-        again = sum(made.duplicate_of is not None for _, made in block)
+        lines, bad = block.lines, block.rejected
         with self._database.transaction() as connection:
             fence(connection)
             # Locks the batch first, so that a cancellation comes wholly before or after the block.
             batches.add_taken(
-                connection, number, lines=len(block), rejected=len(bad), duplicates=again
+                connection, number, lines=len(lines), rejected=len(bad), duplicates=block.repeats
             )
-            _still_ours(connection, number, taken.lines + len(block))
-            jobs.insert_lines(connection, number, [made for _, made in block], self._clock())
+            _still_ours(connection, number, taken.lines + len(lines))
+            jobs.insert_lines(connection, number, lines, self._clock())
             written(connection)
         reach(FaultPoint.AFTER_BLOCK)
-        taken.lines += len(block)
+        taken.lines += len(lines)
         taken.rejected_count += len(bad)
         taken.rejected.extend(bad[: REJECTED_SHOWN - len(taken.rejected)])
         room = self._chunk_size + 1 - len(taken.first_good)
-        good = (made.line for _, made in block if made.request and made.duplicate_of is None)
+        good = (made.line for made in lines if made.request and made.duplicate_of is None)
         taken.first_good.extend(line for _, line in zip(range(room), good, strict=False))
 
     def seal(
@@ -245,46 +241,6 @@ class Filler:
             log.warning("a new batch waits for the broker", reason=error.message)
 
 
-def with_leaders(
-    lines: Iterable[Line], deduplicate: bool | None, seen: FirstLines, sample: Sample
-) -> Iterator[tuple[Line, int | None]]:
-    """Each line with the earlier one that asks the same, if its answer does for both; the others
-    that will be asked are shown to the sample.
-    """
-    for line in lines:
-        digest = None
-        if deduplicate is not False and isinstance(line, ValidLine):
-            digest = asked_once(line.asked, even_for_variety=deduplicate is True)
-        first = line.line if digest is None else seen.first(digest, line.line)
-        if first != line.line:
-            yield line, first
-            continue
-        if isinstance(line, ValidLine):
-            sample.add(line)
-        yield line, None
-
-
-Block = list[tuple[RejectedLine | None, TakenLine]]
-"""Lines as they are stored, with the reason of those that were refused."""
-
-
-def blocks_of(lines: Iterable[tuple[Line, int | None]], after: int) -> Iterator[Block]:
-    """Lines beyond `after`, in blocks bounded by number and by bytes."""
-    block: Block = []
-    size = 0
-    for line, leader in lines:
-        if line.line <= after:
-            continue
-        made = _taken_line(line, leader)
-        block.append((line if isinstance(line, RejectedLine) else None, made))
-        size += len(made.request or "")
-        if len(block) >= LINES_PER_TRANSACTION or size >= _BYTES_PER_TRANSACTION:
-            yield block
-            block, size = [], 0
-    if block:
-        yield block
-
-
 def _still_ours(connection: Connection, number: int, lines: int) -> BatchRow:
     batch = batches.by_number(connection, number)
     if batch is None:
@@ -298,15 +254,3 @@ def _still_ours(connection: Connection, number: int, lines: int) -> BatchRow:
     if batch.total != lines:
         raise OvertakenError
     return batch
-
-
-def _taken_line(line: Line, leader: int | None) -> TakenLine:
-    if isinstance(line, ValidLine):
-        request = line.asked.to_json().decode()
-        return TakenLine(line.line, line.custom_id, request, duplicate_of=leader)
-    error: Mapping[str, Any] = {
-        "code": line.code,
-        "message": line.message,
-        "field": line.field,
-    }
-    return TakenLine(line.line, line.custom_id, None, error)

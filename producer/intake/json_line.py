@@ -17,6 +17,13 @@ from producer.intake.refusal import Refusal
 MAX_DEPTH: Final = 32
 """A body of tools with schemas of schemas takes about a dozen levels."""
 
+_QUOTED: Final = {
+    name: b'"%b"' % name.encode()
+    for name in (
+        "custom_id", "prompt", "messages", "model", "max_tokens", "temperature", "method", "url",
+        "body",
+    )
+}  # fmt: skip
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+', re.DOTALL)
 _LONG_NUMBER: Final = b"0" * 19
 _WHOLE_NUMBER: Final = re.compile(rb"(?<![0-9.eE+\-])-?[0-9]{19,}(?![0-9.eE])")
@@ -32,19 +39,20 @@ def parse_line(content: bytes) -> Mapping[str, Any]:
     alike = content.translate(_ALIKE)
     if alike.count(b"(") > MAX_DEPTH:
         check_depth(content)
-    if b"\x00" in content:
-        raise Refusal("nul_character", None, "take the NUL character out of the line")
     try:
         parsed = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise _reason(content, str(error)) from None
-    if b"\\u0000" in content and _has_nul(parsed):
+    if b"\\" in content and b"\\u0000" in content and _has_nul(parsed):
         raise Refusal("nul_character", None, r"take the NUL character (\u0000) out of the line")
     if _LONG_NUMBER in alike:
         _check_numbers(content)
     if not isinstance(parsed, dict):
         raise Refusal("not_an_object", None, "a line must be a JSON object: {...}")
-    if _may_repeat(content, parsed) or _may_repeat(content, parsed.get("body")):
+    # Each field has its colon: where there are no more of them none is given twice.
+    if content.count(b":") != len(parsed) and (
+        _may_repeat(content, parsed) or _may_repeat(content, parsed.get("body"))
+    ):
         json.loads(content, object_pairs_hook=_without_repetition)
     return parsed
 
@@ -56,7 +64,7 @@ def _may_repeat(content: bytes, fields: object) -> bool:
     if not isinstance(fields, dict):
         return False
     for name in fields:  # noqa: SIM110 - a generator costs more than the counting
-        if content.count(b'"%b"' % name.encode()) > 1:
+        if content.count(_QUOTED.get(name) or b'"%b"' % name.encode()) > 1:
             return True
     return False
 
@@ -70,6 +78,8 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> None:
 
 
 def _reason(content: bytes, problem: str) -> Refusal:
+    if b"\x00" in content:
+        return Refusal("nul_character", None, "take the NUL character out of the line")
     try:
         content.decode()
     except UnicodeDecodeError as error:

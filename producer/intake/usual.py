@@ -55,8 +55,11 @@ def plain_request(
         if not raw.keys() <= _NATIVE:
             return None
         prompt = raw.get("prompt")
-        messages = _plain(raw.get("messages")) if prompt is None else _of_prompt(raw, prompt)
-        return _made(raw, messages, words)
+        if prompt is None:
+            return _made(raw, _plain(raw.get("messages")), words)
+        if type(prompt) is not str or not prompt.strip() or raw.get("messages") is not None:
+            return None
+        return _made(raw, [{"role": "user", "content": prompt}], words)
     body = _body(raw, chat_url)
     return None if body is None else _made(body, _plain(body.get("messages")), words)
 
@@ -85,12 +88,6 @@ def _made(
     if heat is not None and not (type(heat) in (int, float) and 0 <= heat <= _HOTTEST):
         return None
     return PlainRequest(messages, model, limit, heat)
-
-
-def _of_prompt(raw: Mapping[str, Any], prompt: object) -> list[Any] | None:
-    if type(prompt) is not str or not prompt.strip() or raw.get("messages") is not None:
-        return None
-    return [{"role": "user", "content": prompt}]
 
 
 def _plain(messages: object) -> list[Any] | None:

@@ -80,6 +80,16 @@ def insert_rows(
         _execute_json(connection, statement, table, columns, rows)
 
 
+def insert_values(
+    connection: Connection,
+    table: Table,
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+) -> None:
+    """Insert rows on SQLite that are given as the driver takes them, in the order of columns."""
+    _execute_many(connection, rows, lambda many: _insert_values(table, columns, None, many))
+
+
 def update_rows(
     connection: Connection, table: Table, rows: Sequence[Row], *, key: str, status: str
 ) -> None:
@@ -187,12 +197,19 @@ def _execute_values(
     """In few statements, each of a power of two of rows, so that their texts are few as well."""
     converters = _converters(table, columns, is_sqlite=True)
     made = rows if not converters else [_converted(row, converters) for row in rows]
-    in_order = list(map(_in_order(columns), made))
-    most = 1 << (_MOST_VALUES // len(columns)).bit_length() - 1
+    _execute_many(connection, list(map(_in_order(columns), made)), statement_of)
+
+
+def _execute_many(
+    connection: Connection,
+    rows: Sequence[tuple[Any, ...]],
+    statement_of: Callable[[int], str],
+) -> None:
+    most = 1 << (_MOST_VALUES // len(rows[0])).bit_length() - 1
     done = 0
     while done < len(rows):
         many = min(most, 1 << (len(rows) - done).bit_length() - 1)
-        values = tuple(chain.from_iterable(in_order[done : done + many]))
+        values = tuple(chain.from_iterable(rows[done : done + many]))
         connection.exec_driver_sql(statement_of(many), values)
         done += many
 

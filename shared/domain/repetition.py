@@ -46,7 +46,12 @@ def plain_fingerprint(
     messages: Sequence[JsonObject], model: str, max_tokens: int | None, temperature: float | None
 ) -> bytes:
     """The `fingerprint` of a request that says nothing but this."""
-    return _hashed(_told(messages, model, max_tokens, temperature, (), None, None))
+    # As `_told` and `_hashed` do it, in one call: a file has a million lines.
+    heat = None if temperature is None else float(temperature)
+    told = orjson.dumps(
+        (messages, model, max_tokens, heat, (), None, None), option=orjson.OPT_SORT_KEYS
+    )
+    return blake2b(told, digest_size=FINGERPRINT_BYTES).digest()
 
 
 def _told(

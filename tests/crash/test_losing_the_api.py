@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from producer.filling import LINES_PER_TRANSACTION
+from producer.blocks import LINES_PER_TRANSACTION
 from shared.domain.batch import BatchStatus
 from shared.fault_points import FaultPoint
 from tests.crash.invariants import check

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, delete, func, insert, literal, select, update
 
 from shared.db.bulk import among, insert_rows, listed
+from shared.db.copying import copy_rows
 from shared.db.repositories.batch_moves import Progress, add_progress
 from shared.db.repositories.batches import id_range
 from shared.db.repositories.job_claims import FREED
@@ -45,17 +46,19 @@ def insert_lines(
 ) -> None:
     """Write lines of a batch: good ones queued, refused ones failed with their error."""
     queued, failed = JobStatus.QUEUED.value, JobStatus.FAILED.value
-    good = [
-        {
-            "id": job_id_of(number, line.line),
-            "custom_id": line.custom_id,
-            "status": queued if line.error is None else failed,
-            "request": line.request,
-            "duplicate_of": line.duplicate_of and job_id_of(number, line.duplicate_of),
-        }
-        for line in lines
+    of_batch = job_id_of(number, 0)
+    taken = [
+        (
+            of_batch | line,
+            custom_id,
+            queued if error is None else failed,
+            request,
+            leader and of_batch | leader,
+        )
+        for line, custom_id, request, error, leader in lines
     ]
-    insert_rows(connection, jobs, good)
+    columns = ("id", "custom_id", "status", "request", "duplicate_of")
+    copy_rows(connection, jobs, columns, taken)
     refused = [
         {
             "job_id": job_id_of(number, line.line),

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
+from producer.blocks import LINES_PER_TRANSACTION
 from producer.bootstrap import ProducerContext
-from producer.filling import LINES_PER_TRANSACTION
 from producer.options import Options
 from producer.reporting.results import Format
 from shared.db.engine import Database

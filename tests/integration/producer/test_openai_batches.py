@@ -13,9 +13,10 @@ from openai.types import BatchUsage
 from sqlalchemy import update
 
 from producer.arrival import Arrival
+from producer.blocks import LINES_PER_TRANSACTION
 from producer.bootstrap import ProducerContext
 from producer.file_batches import read_file_batch
-from producer.filling import LINES_PER_TRANSACTION, Filler
+from producer.filling import Filler
 from producer.options import Allowance
 from producer.reporting.result_lines import Format
 from shared.db import tables

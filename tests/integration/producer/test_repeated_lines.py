@@ -8,8 +8,8 @@ import orjson
 import pytest
 from sqlalchemy import select
 
+from producer.blocks import LINES_PER_TRANSACTION
 from producer.bootstrap import ProducerContext
-from producer.filling import LINES_PER_TRANSACTION
 from producer.options import Options
 from producer.spool import Spool
 from shared.db.repositories import batches, projects, staging

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from producer.blocks import LINES_PER_TRANSACTION
 from producer.bootstrap import ProducerContext
-from producer.filling import LINES_PER_TRANSACTION, Filler
+from producer.filling import Filler
 from producer.options import Options
 from producer.spool import Spool
 from producer.submitted import Submitted
