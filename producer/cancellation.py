@@ -8,7 +8,7 @@ from producer.options import window_of
 from shared.budget.ledger import Ledger
 from shared.budget.model import Scope, ScopeKind
 from shared.db.engine import Connection, Database
-from shared.db.repositories import batch_moves, batches, jobs, outcome_days
+from shared.db.repositories import batch_moves, batches, jobs, outcome_days, retrying
 from shared.db.repositories.batches import BatchRow
 from shared.domain.batch import TERMINAL, BatchStatus
 from shared.domain.job import JobStatus
@@ -51,26 +51,38 @@ class Steering:
         return self._read(batch_id)
 
     def retry(self, batch_id: str, project_id: str | None) -> BatchRow:
-        """Run the failed jobs of a completed batch again, in a new completion window."""
-        with self._database.transaction() as connection:
+        """Run the failed jobs of a completed batch again, in a new completion window. Where that
+        is under way already (`retry_at_line`) it goes on; the batch closer does what is left.
+        """
+        with self._database.reading() as connection:
             batch = find(connection, batch_id, project_id)
-            if batch.status != BatchStatus.COMPLETED:
-                raise ConflictError(
-                    f"only a completed batch can be retried; this one is {batch.status}",
-                    code="batch_not_retriable",
-                )
-            outcome_days.take_out(connection, batch.number)
-            retried = 0
-            while count := jobs.retry_failed(connection, batch.number):
-                retried += count
-            if not retried:
-                raise ConflictError(
-                    "no failed job of this batch can run again (refused lines stay failed)",
-                    code="nothing_to_retry",
-                )
-            expires_at = self._clock() + window_of(batch.completion_window)
-            batch_moves.reopen(connection, batch.number, retried, expires_at)
+        if batch.retry_at_line is None:
+            self._reopen(batch)
+        for _ in range(_ROUNDS):
+            if not retrying.take_step(self._database, batch.number, self._clock()):
+                break
         return self._read(batch_id)
+
+    def _reopen(self, batch: BatchRow) -> None:
+        if batch.status != BatchStatus.COMPLETED:
+            raise ConflictError(
+                f"only a completed batch can be retried; this one is {batch.status}",
+                code="batch_not_retriable",
+            )
+        is_begun = False
+        while not is_begun:
+            with self._database.reading() as connection:
+                if not retrying.failed_after(connection, batch.number, 0, 1):
+                    raise ConflictError(
+                        "no failed job of this batch can run again (refused lines stay failed)",
+                        code="nothing_to_retry",
+                    )
+                summed = outcome_days.summed(connection, batch.number)
+            with self._database.transaction() as connection:
+                is_begun = outcome_days.take_out(connection, batch.number, summed)
+                if is_begun:
+                    expires_at = self._clock() + window_of(batch.completion_window)
+                    batch_moves.reopen(connection, batch.number, expires_at)
 
     def resume(self, batch_id: str, project_id: str | None, max_cost_nusd: int | None) -> BatchRow:
         """Set what the batch may cost, where that is given; held jobs that fit go on within

@@ -55,6 +55,7 @@ def batch_object(row: BatchRow, counts: Counts) -> dict[str, Any]:
             "priority": row.priority,
             "counts": asdict(counts),
             "filling": row.status == BatchStatus.FILLING,
+            "retry_at_line": row.retry_at_line,
             "rejected": row.rejected,
             "optimise": row.optimise,
             "pilot": row.pilot,

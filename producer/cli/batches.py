@@ -205,9 +205,12 @@ def cancel(batch: BatchId, project: Project = None, as_json: AsJson = False) -> 
 
 
 def retry(batch: BatchId, project: Project = None, as_json: AsJson = False) -> None:
-    """Run the failed jobs of a batch again."""
+    """Run the failed jobs of a batch again; ends when all of them are back in the queue."""
     with connected(project) as mill:
-        _show_changed(mill.retry(batch), as_json)
+        changed = mill.retry(batch)
+        if changed.retry_at_line is not None:
+            changed = following.until_retried(mill, changed)
+        _show_changed(changed, as_json)
 
 
 def resume(

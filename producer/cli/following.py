@@ -129,6 +129,16 @@ def follow(mill: "Promptmill", batch_id: str, *, through_holds: bool = False) ->
         return mill.wait(batch_id, seen, through_holds=through_holds)
 
 
+def until_retried(mill: "Promptmill", batch: "Batch") -> "Batch":
+    """Wait until all failed jobs of a batch are back in its queue, with the progress shown."""
+    with progress() as look:
+        for batch in mill.progress(batch.id, through_holds=True):  # noqa: B020, PLR1704
+            look(batch)
+            if batch.retry_at_line is None:
+                break
+    return batch
+
+
 def save_results(mill: "Promptmill", batch_id: str, target: Path, kind: str) -> None:
     """Write results to a file; a regular file is whole or untouched."""
     if target.exists() and not target.is_file():  # a pipe or a device

@@ -22,6 +22,8 @@ def sentence(batch: "Batch") -> str:
     parts = [f"{batch.id} {batch.status}: {counts.ended}/{counts.total} done"]
     if batch.is_filling:
         parts = [f"{batch.id} reading, {counts.total} lines so far: {counts.ended} done"]
+    if batch.retry_at_line is not None:
+        parts.append(f"retried up to line {batch.retry_at_line}")
     shown = ("running", "failed", "held", "cancelled", "expired")
     parts += [f"{getattr(counts, name)} {name}" for name in shown if getattr(counts, name)]
     parts.append(money(batch.cost_nusd))

@@ -88,6 +88,14 @@ class Batch:
         return bool(self.raw["promptmill"].get("filling"))
 
     @property
+    def retry_at_line(self) -> int | None:
+        """Up to which line a retry has put failed jobs back into the queue; None: none is under
+        way.
+        """
+        at: int | None = self.raw["promptmill"].get("retry_at_line")
+        return at
+
+    @property
     def is_stuck(self) -> bool:
         """Whether every open job is held and no line is to come: only money moves it."""
         counts = self.counts

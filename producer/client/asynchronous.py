@@ -167,7 +167,9 @@ class AsyncPromptmill(Administration):
         return await self._batch(path("batches", batch_id, "cancel"), repeatable=True)
 
     async def retry(self, batch_id: str) -> Batch:
-        """Run the failed jobs of a batch again."""
+        """Run the failed jobs of a batch again; of a large one, some go back into the queue later
+        (`Batch.retry_at_line`).
+        """
         return await self._batch(path("batches", batch_id, "retry"))
 
     async def resume(self, batch_id: str, max_cost_usd: Usd | None = None) -> Batch:

@@ -138,7 +138,7 @@ JOB_VERBS: dict[JobVerb, Callable[[Connection, int, str], object]] = {
     JobVerb.RELEASE: lambda c, i, _: jobs.release(c, [i]),
     JobVerb.CANCEL: ending(JobStatus.CANCELLED),
     JobVerb.EXPIRE: ending(JobStatus.EXPIRED),
-    JobVerb.RETRY: lambda c, i, _: jobs.retry_failed(c, i >> 24),
+    JobVerb.RETRY: lambda c, i, _: jobs.retry_failed(c, [i]),
     JobVerb.ANSWER_ALIKE: alike(JobStatus.COMPLETED),
     JobVerb.FAIL_ALIKE: alike(JobStatus.FAILED),
 }
@@ -235,7 +235,7 @@ BATCH_VERBS: dict[BatchVerb, Callable[[Connection, int], object]] = {
     BatchVerb.CANCEL: lambda c, n: batch_moves.cancel(c, n, NOW),
     BatchVerb.LOSE: lambda c, n: batch_moves.lose(c, n, 1, {"code": "x", "message": "y"}, NOW),
     BatchVerb.EXPIRE: lambda c, n: batch_moves.begin_expiry(c, n, NOW),
-    BatchVerb.REOPEN: lambda c, n: batch_moves.reopen(c, n, 0, SOON),
+    BatchVerb.REOPEN: lambda c, n: batch_moves.reopen(c, n, SOON),
 }
 _SILENT = {BatchVerb.CLOSE}
 """Asked of many batches at once: those that are not finished are passed over."""

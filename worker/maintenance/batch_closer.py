@@ -9,21 +9,24 @@
   free again. Lines first, the batch last, so a crash in between only repeats it. One that ran
   already while it was filled is `cancelling` from then on, with the same error: what has begun is
   finished and kept, what has not is cancelled.
+* A retry whose caller died half way, or did not wait for a large batch, is finished: its failed
+  jobs go back into the queue.
 * A batch whose last job ended unnoticed is closed.
 
-Horizon: 2 s, and about a second for each 10,000 jobs that still waited; for lost uploads 15 minutes
-after this process first saw their last line.
+Horizon: 2 s, and about a second for each 10,000 jobs that still waited or are tried again; for lost
+uploads 15 minutes after this process first saw their last line.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
 
 from shared.db.engine import Database
-from shared.db.repositories import batch_moves, batches, jobs
+from shared.db.repositories import batch_moves, batches, jobs, retrying
 from shared.domain.batch import TAKES_LINES, UPLOAD_CUT_SHORT, UPLOAD_LOST, BatchStatus
 from shared.domain.job import JobStatus
 from shared.errors import ConflictError
@@ -61,6 +64,7 @@ class BatchCloser:
         with self._database.reading() as connection:
             rows = batches.open_batches(connection)
         moved += self._end_waiting(rows, now)
+        moved += self._go_on_retrying(rows, now)
         moved += sum(self._bury(batch, now) for batch in self._lost_uploads(rows, now))
         return moved + self._close_finished([batch.number for batch in rows], now)
 
@@ -79,18 +83,25 @@ class BatchCloser:
         A step is a short transaction, and as long as it took the database is left to others: on
         SQLite whoever waits for the write lock only looks at times, and would find it taken.
         """
-        ending = [
-            (row.number, end)
+        return _in_turn(
+            partial(self._end_some, row.number, end, now)
             for row in rows
             if (end := _ENDS.get(BatchStatus(row.status))) is not None and self._has_waiting(row)
-        ]
-        steps = 0
-        while ending and steps < STEPS_AT_ONCE:
-            for number, end in tuple(ending):
-                steps += 1
-                if not self._end_some(number, end, now):
-                    ending.remove((number, end))
-        return steps
+        )
+
+    def _go_on_retrying(self, rows: Sequence[Any], now: datetime) -> int:
+        """Put failed jobs of those that are retried back, in the same manner."""
+        return _in_turn(
+            partial(self._retry_some, row.number, now)
+            for row in rows
+            if row.retry_at_line is not None
+        )
+
+    def _retry_some(self, number: int, now: datetime) -> bool:
+        began = time.monotonic()
+        has_more = retrying.take_step(self._database, number, now)
+        self._pause(time.monotonic() - began)
+        return has_more
 
     def _end_some(self, number: int, end: JobStatus, now: datetime) -> int:
         began = time.monotonic()
@@ -159,3 +170,17 @@ class BatchCloser:
             return False  # the upload lives after all
         log.warning("the rest of an upload was lost", batch=batch.id, lines=batch.total)
         return True
+
+
+def _in_turn(steps_of: Iterable[Callable[[], int]]) -> int:
+    """Take steps of several batches in turn, each until its function says that there is no more;
+    returns how many were taken.
+    """
+    open_ones = list(steps_of)
+    steps = 0
+    while open_ones and steps < STEPS_AT_ONCE:
+        for step in tuple(open_ones):
+            steps += 1
+            if not step():
+                open_ones.remove(step)
+    return steps

@@ -205,7 +205,9 @@ def cancel(batch_id: str, context: Context, acting: Submitting) -> Response:
 
 @router.post("/v1/batches/{batch_id}/retry", response_model=BatchShape, responses=errors(409))
 def retry(batch_id: str, context: Context, acting: Submitting) -> Response:
-    """Run the failed jobs of a completed batch again."""
+    """Run the failed jobs of a completed batch again. They go back into the queue in steps: while
+    `promptmill.retry_at_line` is not null, the rest follows by itself.
+    """
     return _changed(context, context.steering.retry(batch_id, acting.seen))
 
 

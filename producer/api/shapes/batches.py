@@ -89,6 +89,9 @@ class BatchExtrasShape(Shape):
     priority: Priority
     counts: JobCountsShape
     filling: bool = Field(description="Lines of it are still being sent: `total` grows.")
+    retry_at_line: int | None = Field(
+        description="While a retry puts failed jobs back into the queue: up to which line it has."
+    )
     rejected: int
     duplicates: int
     cost_nusd: Nusd

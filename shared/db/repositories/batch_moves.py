@@ -74,21 +74,21 @@ def cancel(connection: Connection, number: int, now: datetime) -> None:
         raise ConflictError(
             f"Cannot cancel a batch with status '{batch.status}'.", code="batch_not_cancellable"
         )
-    _move(connection, number, BatchVerb.CANCEL, cancelling_at=now)
+    _move(connection, number, BatchVerb.CANCEL, cancelling_at=now, retry_at_line=None)
 
 
 def begin_expiry(connection: Connection, number: int, now: datetime) -> None:
     """Its window is over: nothing more is started; `close_finished` ends it."""
-    _move(connection, number, BatchVerb.EXPIRE, finalizing_at=now)
+    _move(connection, number, BatchVerb.EXPIRE, finalizing_at=now, retry_at_line=None)
 
 
-def reopen(connection: Connection, number: int, retried: int, expires_at: datetime) -> None:
-    """Failed jobs go back to the queue: the counts forget them and the batch runs again."""
+def reopen(connection: Connection, number: int, expires_at: datetime) -> None:
+    """The batch runs again; its failed jobs go back to the queue by `retrying`'s steps."""
     _move(
         connection,
         number,
         BatchVerb.REOPEN,
-        failed=batches.c.failed - retried,
+        retry_at_line=0,
         completed_at=None,
         finalizing_at=None,
         expires_at=expires_at,
@@ -190,13 +190,14 @@ _CLOSED_AT = {
 
 @made_once
 def _finished(connection: Connection) -> Select[Any]:
-    """Those of the batches `numbers` that are open and have no job left."""
+    """Those of the batches `numbers` that are open and have no job left, nor one to be retried."""
     ended = batches.c.completed + batches.c.failed + batches.c.cancelled + batches.c.expired
     return (
         select(batches)
         .where(
             among(connection, batches.c.number, "numbers"),
             batches.c.total == ended,
+            batches.c.retry_at_line.is_(None),
             batches.c.status.in_(
                 [BatchStatus.IN_PROGRESS, BatchStatus.FINALIZING, BatchStatus.CANCELLING]
             ),

@@ -179,27 +179,21 @@ def _spent_on(connection: Connection) -> Any:
     )
 
 
-def retry_failed(connection: Connection, number: int, limit: int = 5000) -> int:
-    """Put up to `limit` failed jobs that have a request back into the queue; their error rows go.
-    Lines refused at intake stay failed. Returns how many; call until it returns 0.
+def retry_failed(connection: Connection, ids: Sequence[int]) -> int:
+    """Put those of the jobs that failed back into the queue; their error rows go. Returns how many.
+    The caller takes them off the batch's count in the same transaction (see `retrying`).
     """
-    query = (
-        select(jobs.c.id)
-        .where(
-            jobs.c.id.between(*id_range(number)),
-            jobs.c.status == JobStatus.FAILED,
-            jobs.c.request.is_not(None),
-        )
-        .order_by(jobs.c.id)
-        .limit(limit)
-        .with_for_update()
+    parameters = {"ids": listed(connection, ids)}
+    failed = JobStatus.FAILED.value
+    connection.execute(
+        delete(results).where(
+            among(connection, results.c.job_id, "ids"), results.c.status == failed
+        ),
+        parameters,
     )
-    ids = connection.execute(query).scalars().all()
-    if ids:
-        connection.execute(delete(results).where(results.c.job_id.in_(ids)))
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.id.in_(ids))
-            .values(status=JobStatus.QUEUED.value, deaths=0, **FREED)
-        )
-    return len(ids)
+    return connection.execute(
+        update(jobs)
+        .where(among(connection, jobs.c.id, "ids"), jobs.c.status == failed)
+        .values(status=JobStatus.QUEUED.value, deaths=0, **FREED),
+        parameters,
+    ).rowcount

@@ -3,12 +3,13 @@ read from some thousand rows, also when its batches are deleted.
 
 A batch is summed up once, when it has ended; `summed_at` and the sums are one transaction. One that
 is retried is taken out again first, in the transaction that reopens it, so the sums are at every
-commit those of the results of all batches marked.
+commit those of the results of all batches marked. What is added or subtracted is read before that
+transaction, since the results of a batch that has ended stay as they are.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, String, case, func, literal_column, select, text, update
 
@@ -25,6 +26,13 @@ _ENDED_AT: Final = func.coalesce(
 
 Ended = dict[int, datetime]
 """Batches by number, and when they ended."""
+
+
+class Summed(NamedTuple):
+    """When a batch was summed up (None: it is not), and what was added then."""
+
+    at: datetime | None
+    sums: Sequence[dict[str, Any]]
 
 
 def unsummed(connection: Connection, most_batches: int, most_jobs: int) -> Ended:
@@ -105,17 +113,27 @@ def add(
     return True
 
 
-def take_out(connection: Connection, number: int) -> None:
-    """Subtract a batch that is about to run again; call it before any of its results goes."""
+def summed(connection: Connection, number: int) -> Summed:
+    """What of a batch is in the sums by now."""
+    query = select(batches.c.summed_at).where(batches.c.number == number)
+    summed_at = connection.execute(query).scalar_one()
+    return Summed(summed_at, [] if summed_at is None else sums_of(connection, [number]))
+
+
+def take_out(connection: Connection, number: int, read: Summed) -> bool:
+    """Subtract a batch that is about to run again; call it before any of its results goes. False,
+    and nothing is subtracted, where it was summed up since that was read.
+    """
     query = select(batches.c.summed_at).where(batches.c.number == number).with_for_update()
-    if connection.execute(query).scalar_one() is None:
-        return
+    if connection.execute(query).scalar_one() != read.at:
+        return False
     taken = [
         {name: -value if name in SUMS else value for name, value in row.items()}
-        for row in sums_of(connection, [number])
+        for row in read.sums
     ]
     add_rows(connection, outcome_days, taken)
     connection.execute(update(batches).where(batches.c.number == number).values(summed_at=None))
+    return True
 
 
 def _count(condition: Any) -> Any:

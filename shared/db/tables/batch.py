@@ -84,6 +84,8 @@ batches = Table(
     Column("summed_at", UtcDateTime),
     # the trace it was submitted in, as W3C's header says it; NULL: it is not traced
     Column("traceparent", String(55)),
+    # while a retry puts failed jobs back into the queue: up to which line it has; NULL: none does
+    Column("retry_at_line", Integer),
     UniqueConstraint("project_id", "idempotency_key"),
     one_of("status", BatchStatus, "status"),
     one_of("priority", Priority, "priority"),

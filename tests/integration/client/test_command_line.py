@@ -270,6 +270,21 @@ def test_watching_says_what_lets_held_jobs_go_on(api: ScriptedApi, cli: Cli) -> 
     assert done.stderr.count("promptmill resume batch_1 --max-cost USD") == 1
 
 
+def test_retry_ends_when_all_failed_jobs_are_back_in_the_queue(api: ScriptedApi, cli: Cli) -> None:
+    def at(line: int | None, **counts: int) -> dict[str, Any]:
+        told = batch(**counts)
+        return told | {"promptmill": told["promptmill"] | {"retry_at_line": line}}
+
+    api.on("POST", "/v1/batches/b/retry", at(1000, queued=1000, failed=1500))
+    looks = (at(2000, queued=2000, failed=500), at(None, queued=2500))
+    api.on("GET", "/v1/batches/batch_1", *looks)
+    done = cli("retry", "b", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["counts"]["queued"] == 2500
+    assert "retried up to line 2000" in done.stderr
+    assert [each.method for each in api.asked] == ["POST", "GET", "GET"]
+
+
 def test_results_go_to_standard_output_byte_by_byte(api: ScriptedApi, cli: Cli) -> None:
     api.on("GET", "/v1/batches/b/results", Answer(b"line,text\r\n1,\xc3\xa9\r\n"))
     api.on("GET", "/v1/batches/b", batch(running=1, completed=1))

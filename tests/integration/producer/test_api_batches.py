@@ -8,6 +8,7 @@ import httpx
 import orjson
 import pytest
 
+from producer import cancellation
 from producer.bootstrap import ProducerContext
 from tests.integration.producer import sdk
 from tests.integration.producer.finished import finish
@@ -306,6 +307,21 @@ def test_retry_runs_failed_jobs_again_and_refused_lines_never(
     finish(context, batch_id, 5)
     nothing = api.post(f"/v1/batches/{batch_id}/retry")
     assert error_of(nothing, 409)["code"] == "nothing_to_retry"
+
+
+def test_a_retry_that_is_under_way_goes_on_when_it_is_asked_for_again(
+    api: httpx.Client, context: ProducerContext, monkeypatch: pytest.MonkeyPatch
+):
+    batch_id = made(api, b'{"prompt":"x"}')["id"]
+    finish(context, batch_id, 1, error={"code": "bad", "message": "no"})
+    for steps, at_line, failed in ((0, 0, 1), (1, None, 0)):
+        monkeypatch.setattr(cancellation, "_ROUNDS", steps)
+        told = api.post(f"/v1/batches/{batch_id}/retry").json()
+        assert told["status"] == "in_progress"
+        assert told["promptmill"]["retry_at_line"] == at_line
+        assert told["promptmill"]["counts"]["failed"] == failed
+    again = api.post(f"/v1/batches/{batch_id}/retry")
+    assert error_of(again, 409)["code"] == "batch_not_retriable"
 
 
 def test_resume_changes_the_cap_of_a_running_batch_only(

@@ -124,14 +124,17 @@ class Mill:
         assert claimed == len(ids)
         return token
 
-    def finish(self, number: int, token: str, *lines: int) -> None:
-        """The worker's last word on jobs it still holds: completed."""
+    def finish(self, number: int, token: str, *lines: int, failed: bool = False) -> None:
+        """The worker's last word on jobs it still holds: completed, or failed."""
         ids = [job_id_of(number, line) for line in lines]
-        row = {"status": "completed", "body": "{}", "ended_at": NOW}
+        row: dict[str, Any] = {"status": "completed", "body": "{}", "ended_at": NOW}
+        if failed:
+            row |= {"status": "failed", "body": None, "error": {"code": "x", "message": "y"}}
         with self.database.transaction() as connection:
             held = job_claims.still_claimed(connection, [(i, token) for i in ids])
             job_claims.finish(connection, [{"job_id": i, **row} for i, _ in sorted(held)])
-            step = batch_moves.Progress(completed=len(held))
+            ended = "failed" if failed else "completed"
+            step = batch_moves.Progress(**{ended: len(held)})
             batch_moves.add_progress(connection, {number: step}, NOW)
 
     def hold(self, number: int, scope: str, need_nusd: int, *lines: int) -> None:

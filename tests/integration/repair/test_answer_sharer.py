@@ -11,7 +11,7 @@ from shared.db.repositories import (
     batch_moves,
     duplicates,
     job_claims,
-    jobs,
+    retrying,
     staging,
     webhook_endpoints,
 )
@@ -96,8 +96,8 @@ def test_failed_duplicates_that_are_retried_wait_again(
     JobRescuer(database, ledger, max_deaths=1).run_once(LATER)
     sharer.run_once(LATER)
     with database.transaction() as connection:
-        assert jobs.retry_failed(connection, number) == 3
-        batch_moves.reopen(connection, number, 3, LATER + timedelta(days=1))
+        batch_moves.reopen(connection, number, LATER + timedelta(days=1))
+    assert not retrying.take_step(database, number, LATER)
 
     with database.transaction() as connection:
         assert staging.stageable(connection, number, LATER, 10) == [job_id_of(number, 1)]
