@@ -31,7 +31,8 @@ log = structlog.get_logger(__name__)
 
 ANSWERED_WITHIN: Final = timedelta(seconds=60)
 """How long after an answer a repetition of its request, without a key, is still that request."""
-_MESSAGE_LEASE: Final = timedelta(seconds=30)
+_MESSAGE_LEASE: Final = timedelta(seconds=57)
+"""Of the minute that a message is given: with 55 seconds left, after two, it may count as lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,7 @@ class Conversations:
         lines = ranges_text(range(1, conversation.lines + 1))
         message = ChunkMessage(conversation.id, conversation.number, lines)
         try:
-            self._publisher.publish([message], project_id, Priority.INTERACTIVE)
+            self._publisher.publish([message], project_id, Priority.INTERACTIVE, is_first=True)
         except UnavailableError:
             self.abandon(conversation)  # it could begin much later, when nobody waits any more
             raise

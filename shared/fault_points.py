@@ -35,6 +35,7 @@ class FaultPoint(StrEnum):
     BEFORE_SEAL_COMMIT = "before_seal_commit"
     AFTER_SEAL = "after_seal"
 
+    AFTER_READ = "after_read"
     AFTER_CLAIM = "after_claim"
     AFTER_RESERVE = "after_reserve"
     BEFORE_INTENT_COMMIT = "before_intent_commit"

@@ -14,12 +14,13 @@ import orjson
 from sqlalchemy import select
 
 from shared.clock import utc_now
-from shared.db.repositories import batch_moves, batches, jobs
+from shared.db.engine import Connection
+from shared.db.repositories import awaited, batch_moves, batches, jobs
 from shared.db.repositories.batches import NewBatch
 from shared.db.repositories.jobs import TakenLine
 from shared.db.tables import attempts, projects, results
 from shared.db.tables import jobs as jobs_table
-from shared.domain.batch import Priority
+from shared.domain.batch import AWAITED_PREFIX, Priority
 from shared.domain.inference import Request
 from shared.domain.job import job_id_of
 from shared.ids import new_id
@@ -128,16 +129,8 @@ class Mill:
         """
         now = utc_now()
         with self.database.transaction() as connection:
-            if connection.execute(select(projects.c.id).where(projects.c.id == project)).first():
-                pass
-            else:
-                row: dict[str, Any] = {
-                    f"{kind}_limit_nusd": limit for kind, limit in (limits or {}).items()
-                }
-                row |= {"cache_ttl_s": cache_ttl_s, "cache_name": project if cache_ttl_s else None}
-                connection.execute(
-                    projects.insert().values(id=project, created_at=now, routing={}, **row)
-                )
+            cached = {"cache_ttl_s": cache_ttl_s, "cache_name": project} if cache_ttl_s else {}
+            self._make_project(connection, project, limits or {}, **cached)
             self.number = batches.create(
                 connection,
                 NewBatch(
@@ -170,6 +163,39 @@ class Mill:
             )
             batch_moves.seal(connection, self.number, now)
         return [job_id_of(self.number, i) for i in range(1, len(requests) + 1)]
+
+    def chat(
+        self, requests: Sequence[Request], *, limits: Mapping[str, int] | None = None
+    ) -> list[int]:
+        """Put a batch that somebody waits for into the database, as the API does; returns its
+        jobs' ids.
+        """
+        now = utc_now()
+        new = NewBatch(
+            id=new_id(AWAITED_PREFIX),
+            project_id="acme",
+            content_sha256="0" * 64,
+            priority=Priority.INTERACTIVE,
+            completion_window="60s",
+            created_at=now,
+            expires_at=now + timedelta(seconds=60),
+        )
+        lines = [request.to_json().decode() for request in requests]
+        with self.database.transaction() as connection:
+            self._make_project(connection, "acme", limits or {})
+            self.number = awaited.open_batch(connection, new, lines, now + timedelta(seconds=57))
+        return [job_id_of(self.number, line) for line in range(1, len(lines) + 1)]
+
+    def _make_project(
+        self, connection: Connection, name: str, limits: Mapping[str, int], **columns: Any
+    ) -> None:
+        """Unless it is there."""
+        if connection.execute(select(projects.c.id).where(projects.c.id == name)).first():
+            return
+        row: dict[str, Any] = {f"{kind}_limit_nusd": limit for kind, limit in limits.items()}
+        connection.execute(
+            projects.insert().values(id=name, created_at=utc_now(), routing={}, **row, **columns)
+        )
 
     def rows(self, table: Any) -> list[Any]:
         with self.database.reading() as connection:

@@ -42,6 +42,7 @@ from worker.heart import Heart
 from worker.learned_routing import LearnedRouting
 from worker.ledger_opening import LedgerOpener
 from worker.metering import Meter
+from worker.pending_claims import PendingClaims
 from worker.pipeline import Pipeline
 from worker.providers.caller import ModelCaller
 from worker.recording import Recorder
@@ -178,7 +179,8 @@ async def _make(
     }
     caller = ModelCaller.over(catalog, keys, redis, max_wait_s=turn_wait_s)
     money = Coalescer(AsyncLedger(redis))
-    recorder = Recorder(database)
+    pending = PendingClaims(settings.lease_s)
+    recorder = Recorder(database, pending)
     slots = CallSlots(settings.max_in_flight)
     cache = AnswerCache(redis, catalog.digest)
     meter = Meter(caller, money, recorder, opener, slots, figures)
@@ -200,6 +202,7 @@ async def _make(
         pipeline,
         asyncio.get_running_loop(),
         reading,
+        pending,
         slots=slots,
         lease_s=settings.lease_s,
         max_deaths=settings.max_deaths,

@@ -19,6 +19,7 @@ from shared.db.repositories import (
 from shared.db.repositories.job_claims import ClaimedJob
 from shared.deciding.routing_policy import Learned, Piloting, RoutingPolicy
 from shared.domain.inference import Tier
+from shared.domain.job import batch_number_of
 from worker.answer_cache import Caching
 from worker.learned_routing import LearnedRouting
 from worker.pipeline import BatchContext, Trial
@@ -49,9 +50,20 @@ class ChunkReading:
         self, connection: Connection, job_ids: Sequence[int], token: str
     ) -> ClaimedChunk | None:
         """What was claimed, with what its jobs share; None where it was lost by now."""
-        claimed = job_claims.claimed(connection, job_ids, token)
-        batch = batches.by_number(connection, job_ids[0] >> 24)
-        if not claimed or batch is None:
+        return self._chunk(connection, job_claims.claimed(connection, job_ids, token))
+
+    def read_untouched(
+        self, connection: Connection, job_ids: Sequence[int], token: str
+    ) -> ClaimedChunk | None:
+        """What is still to be claimed, as `read` tells it afterwards; None where some of it was
+        begun before.
+        """
+        found = job_claims.untouched(connection, job_ids, token)
+        return self._chunk(connection, found) if len(found) == len(job_ids) else None
+
+    def _chunk(self, connection: Connection, claimed: Sequence[ClaimedJob]) -> ClaimedChunk | None:
+        batch = batches.by_number(connection, batch_number_of(claimed[0].id)) if claimed else None
+        if batch is None:
             return None
         again = [job.id for job in claimed if job.deaths or job.decision]
         earlier = attempts.of_jobs(connection, again) if again else {}

@@ -35,6 +35,7 @@ from worker.call_slots import CallSlots
 from worker.chunk_reading import ChunkReading, ClaimedChunk
 from worker.claim_room import ClaimRoom
 from worker.leases import Leases
+from worker.pending_claims import Claim, PendingClaims
 from worker.pipeline import Pipeline
 from worker.story import Story
 from worker.tracing import Carried, JobTrace
@@ -44,6 +45,8 @@ log = structlog.get_logger(__name__)
 ResultT = TypeVar("ResultT")
 
 _READ_AGAIN_S = 0.5
+_UNCLAIMED_S = 0.25
+"""How long a job that is to be claimed with its first write may go without."""
 _DECIDED_AT_ONCE = 20
 """Jobs: they hold the loop for a millisecond, then others have their turn."""
 
@@ -57,6 +60,7 @@ class ChunkRunner:
         pipeline: Pipeline,
         loop: asyncio.AbstractEventLoop,
         reading: ChunkReading,
+        pending: PendingClaims,
         *,
         slots: CallSlots,
         lease_s: float,
@@ -67,6 +71,8 @@ class ChunkRunner:
         self._pipeline = pipeline
         self._loop = loop
         self._reading = reading
+        self._pending = pending
+        self._clock = clock
         self._last_chance = max(1, max_deaths - 1)
         self._slots = slots
         self._room = ClaimRoom(slots)
@@ -84,16 +90,19 @@ class ChunkRunner:
         """Jobs under this process's claims."""
         return self._room.unfinished
 
-    def run(self, job_ids: Sequence[int], carried: Carried | None = None) -> int:
+    def run(
+        self, job_ids: Sequence[int], carried: Carried | None = None, *, is_first: bool = False
+    ) -> int:
         """Claim what of the chunk is still to be done, do it, and return how many jobs that were.
 
         Returns when all of them are durable: finished, held or handed back. Raises
         UnavailableError when the database cannot be asked for them. carried: by its message.
+        is_first: no worker can have begun them, so each is claimed with its first write.
         """
         if not self._room.enter(len(job_ids)):
             return 0
         try:
-            done = self._run_claimed(job_ids, self._last_chance, carried)
+            done = self._run_claimed(job_ids, self._last_chance, carried, is_first=is_first)
             suspects = self._suspects(job_ids) if done < len(job_ids) else ()
         finally:
             self._room.end_chunk()
@@ -137,22 +146,28 @@ class ChunkRunner:
         job_ids: Sequence[int],
         deaths_below: int | None = None,
         carried: Carried | None = None,
+        *,
+        is_first: bool = False,
     ) -> int:
         """Gives back the room that was taken for the jobs: each one's when it ends."""
         token = claim_token()
+        claims = [(job_id, token) for job_id in job_ids] if is_first else []
         taken = len(job_ids)
         try:
-            claimed = self._claim(job_ids, token, deaths_below)
+            claimed = self._read_ahead(claims) if is_first else None
+            claimed = claimed or self._claim(job_ids, token, deaths_below)
             if claimed is None:
                 return 0
-            reach(FaultPoint.AFTER_CLAIM)
             running = self._submit(self._run_all(claimed, carried))
             self._room.leave(taken - len(claimed.jobs))
             taken = 0
+            if is_first:
+                self._claim_what_waits(claims, running)
             running.result()
             return len(claimed.jobs)
         finally:
             self._room.leave(taken)
+            self._pending.settle(claims)
             self._leases.end(token)
 
     def _suspects(self, job_ids: Sequence[int]) -> Sequence[int]:
@@ -162,6 +177,34 @@ class ChunkRunner:
     def _run_alone(self, job_id: int, carried: Carried | None) -> int:
         with self._room.alone() as entered:
             return self._run_claimed([job_id], carried=carried) if entered else 0
+
+    def _read_ahead(self, claims: Sequence[Claim]) -> ClaimedChunk | None:
+        """Jobs that are claimed with their first writes; None where others have begun some."""
+        token = claims[0][1]
+        with self._database.reading() as connection:
+            job_ids = [job_id for job_id, _ in claims]
+            found = self._reading.read_untouched(connection, job_ids, token)
+        if found is not None:
+            self._leases.begin(token)
+            self._pending.promise(claims)
+            reach(FaultPoint.AFTER_READ)
+        return found
+
+    def _claim_what_waits(
+        self, claims: Sequence[Claim], running: "concurrent.futures.Future[None]"
+    ) -> None:
+        """Claim jobs by themselves that wait long for their turn or for money, before they have
+        written anything: a message that nobody takes is sent again.
+        """
+        concurrent.futures.wait([running], _UNCLAIMED_S)
+        if not self._pending.are_any(claims):
+            return
+        try:
+            with self._database.transaction() as connection:
+                self._pending.make(connection, claims, self._clock())
+            self._pending.settle(claims)
+        except UnavailableError as error:
+            log.warning("a job is claimed with its first write after all", reason=error.message)
 
     def _claim(
         self, job_ids: Sequence[int], token: str, deaths_below: int | None
@@ -173,11 +216,14 @@ class ChunkRunner:
         while True:
             try:
                 with self._database.reading() as connection:
-                    return self._reading.read(connection, job_ids, token)
+                    claimed = self._reading.read(connection, job_ids, token)
             except UnavailableError as error:
                 # They are ours by now, and the heart keeps them so.
                 log.warning("a claim waits for the database", reason=error.message)
                 time.sleep(_READ_AGAIN_S)
+            else:
+                reach(FaultPoint.AFTER_CLAIM)
+                return claimed
 
     def _submit(self, work: Coroutine[Any, Any, ResultT]) -> "concurrent.futures.Future[ResultT]":
         return asyncio.run_coroutine_threadsafe(work, self._loop)

@@ -3,7 +3,8 @@
 While one transaction is under way, and for some milliseconds after it began, the next one's writes
 gather: a single write after a pause waits for nobody, and a thousand share a few commits. Each
 `Write` is in one transaction as a whole: an attempt's price, the job's end, the batch's counts and
-the event that announces its end become true together or not at all.
+the event that announces its end become true together or not at all. A claim that is still to be
+made is part of its job's first write (`worker.pending_claims`).
 
 A database that does not answer is waited for: a paid answer is never thrown away. Writes that were
 committed but whose answer was lost are made again; every verb allows that. Weakness: a process
@@ -31,6 +32,7 @@ from shared.domain.job import batch_number_of
 from shared.domain.values import made_often
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
+from worker.pending_claims import PendingClaims
 
 log = structlog.get_logger(__name__)
 
@@ -111,12 +113,16 @@ class Recorder:
     def __init__(
         self,
         database: Database,
+        pending: PendingClaims,
         *,
         interval_s: float = 0.02,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        """interval_s: from one transaction's beginning to the next one's, at least."""
+        """pending: claims to be made with the first write under them. interval_s: from one
+        transaction's beginning to the next one's, at least.
+        """
         self._database = database
+        self._pending = pending
         self._interval_s = interval_s
         self._clock = clock
         self._next_at = 0.0
@@ -185,8 +191,11 @@ class Recorder:
         """
         try:
             with self._database.transaction() as connection:
-                held = apply(connection, writes, self._clock())
+                now = self._clock()
+                self._pending.make(connection, (write.claim for write in writes), now)
+                held = apply(connection, writes, now)
                 _reach_commit(writes)
+            self._pending.settle(write.claim for write in writes)
             return [write.claim in held for write in writes]
         except UnavailableError:
             raise

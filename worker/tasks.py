@@ -10,7 +10,7 @@ from shared.domain.job import job_id_of
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 from shared.queue.celery_app import RUN_CHUNK
-from shared.queue.messages import ChunkMessage
+from shared.queue.messages import IS_FIRST, ChunkMessage
 from shared.telemetry import bound, get_logger
 from shared.tracing import Tracing
 from worker.chunk_runner import ChunkRunner
@@ -36,6 +36,12 @@ class RunnerHolder:
         self.figures = WorkerFigures()
 
 
+def _is_first(request: Any) -> bool:
+    """Whether no worker can have begun these jobs: what is delivered again may have killed one."""
+    is_again = (request.delivery_info or {}).get("redelivered")
+    return (request.headers or {}).get(IS_FIRST) is True and not is_again
+
+
 def register(app: Celery, holder: RunnerHolder) -> None:
     """Give the app its tasks."""
 
@@ -52,7 +58,9 @@ def register(app: Celery, holder: RunnerHolder) -> None:
             with holder.consumption.chunk(), bound(batch=chunk.batch):
                 ids = [job_id_of(chunk.batch_number, line) for line in lines]
                 done = runner.run(
-                    ids, carried(task.request.headers, holder.tracing, holder.figures)
+                    ids,
+                    carried(task.request.headers, holder.tracing, holder.figures),
+                    is_first=_is_first(task.request),
                 )
                 log.info("chunk_done", lines=chunk.lines, jobs=done)
         except UnavailableError as error:

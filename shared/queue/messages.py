@@ -11,6 +11,8 @@ VERSION = 1
 QUEUED_AT = "promptmill_queued_at"
 """Header of a message: when it was sent, in Unix nanoseconds; beside it W3C's `traceparent`, where
 its batch is traced."""
+IS_FIRST = "promptmill_is_first"
+"""Header of a message: nothing was sent for its jobs before, and somebody waits for them."""
 MAX_LINES_TEXT = 22_000
 """Bytes of a chunk's ranges: a thousand lines, the largest chunk there may be, none adjacent."""
 

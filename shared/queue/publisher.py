@@ -13,7 +13,7 @@ from shared.domain.batch import Priority
 from shared.errors import UnavailableError
 from shared.queue.celery_app import RUN_CHUNK
 from shared.queue.lanes import ALL_QUEUES, lane_queue
-from shared.queue.messages import QUEUED_AT, ChunkMessage
+from shared.queue.messages import IS_FIRST, QUEUED_AT, ChunkMessage
 from shared.tracing import TRACEPARENT, current_traceparent
 
 _POOL_WAIT_S = 5.0
@@ -33,9 +33,12 @@ class Publisher:
         project_id: str,
         priority: Priority,
         traceparent: str | None = None,
+        *,
+        is_first: bool = False,
     ) -> None:
         """Queue a project's chunks in order. traceparent: the trace they belong to; None: that of
-        the caller, if any. Messages carry it as a header beside the time.
+        the caller, if any. is_first: nothing was sent for these jobs before, and somebody waits for
+        them. Messages carry both as headers beside the time.
 
         Raises UnavailableError when the broker does not take one within a few seconds; those
         before it are queued.
@@ -44,6 +47,8 @@ class Publisher:
         headers: dict[str, Any] = {QUEUED_AT: time.time_ns()}
         if (carried := traceparent or current_traceparent()) is not None:
             headers[TRACEPARENT] = carried
+        if is_first:
+            headers[IS_FIRST] = True
         with (
             _mapped_errors(),
             self._app.producer_pool.acquire(block=True, timeout=_POOL_WAIT_S) as producer,

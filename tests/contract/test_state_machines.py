@@ -164,6 +164,15 @@ def test_each_verb_moves_a_job_as_the_table_says_and_not_otherwise(database: Dat
             assert results_of(connection, job_id) == (after in TERMINAL), (status, verb)
 
 
+def test_a_claim_of_what_nobody_has_had_moves_no_other_job_than_any_claim(database: Database):
+    for status in JobStatus:
+        with database.transaction() as connection:
+            job_id = job_in(connection, status)
+            job_claims.claim_untouched(connection, [job_id], OTHER, SOON)
+            after = JOB_MOVES.get((status, JobVerb.CLAIM), status)
+            assert status_of(connection, job_id) is after
+
+
 def test_a_verb_under_another_claim_moves_nothing(database: Database):
     for status, verb in product(JobStatus, CLAIMED_VERBS):
         with database.transaction() as connection:

@@ -23,19 +23,30 @@ from sqlalchemy import func, select, text, update
 from producer.local.ports import claim_port
 from producer.local.processes import ChildProcess, start_child
 from shared.budget.ledger import Ledger
+from shared.chunking import ranges_text
 from shared.clock import utc_now
 from shared.db.engine import Database
-from shared.db.repositories import batch_moves, batches, jobs, projects, webhook_endpoints
+from shared.db.repositories import (
+    awaited,
+    batch_moves,
+    batches,
+    jobs,
+    projects,
+    webhook_endpoints,
+)
 from shared.db.repositories.batches import NewBatch
 from shared.db.repositories.jobs import TakenLine
 from shared.db.tables import jobs as jobs_table
 from shared.db.tables import leaderships
 from shared.db.tables import projects as projects_table
-from shared.domain.batch import TERMINAL, Priority
+from shared.domain.batch import AWAITED_PREFIX, TERMINAL, Priority
 from shared.domain.inference import Request
 from shared.fault_points import VARIABLE
 from shared.ids import new_id
+from shared.queue.celery_app import make_celery_app
 from shared.queue.lanes import BATCH_QUEUES
+from shared.queue.messages import ChunkMessage
+from shared.queue.publisher import Publisher
 from shared.redis_client import connect
 from shared.settings import Settings
 from tests.mill import MODELS, asking, prices, write_catalog
@@ -294,6 +305,31 @@ class Plant:
             )
             batch_moves.seal(connection, number, now)
         self.numbers.append(number)
+        return number
+
+    def chat(self, requests: Sequence[Request], project: str = "acme") -> int:
+        """Begin a conversation as the API does, its message out; returns its batch's number."""
+        with self.database.reading() as connection:
+            known = projects.get(connection, project) is not None
+        if not known:
+            self.project(project)
+        now = utc_now()
+        new = NewBatch(
+            new_id(AWAITED_PREFIX),
+            project,
+            "0" * 64,
+            Priority.INTERACTIVE,
+            "1h",
+            now,
+            now + timedelta(hours=1),
+        )
+        lines = [request.to_json().decode() for request in requests]
+        with self.database.transaction() as connection:
+            number = awaited.open_batch(connection, new, lines, now + timedelta(seconds=57))
+        self.numbers.append(number)
+        with closing(make_celery_app(self.settings)) as app:
+            message = ChunkMessage(new.id, number, ranges_text(range(1, len(lines) + 1)))
+            Publisher(app).publish([message], project, Priority.INTERACTIVE, is_first=True)
         return number
 
     def endpoint(

@@ -9,10 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, Update, bindparam, select, update
+from sqlalchemy import Connection, Select, Update, bindparam, exists, select, update
 
 from shared.db.bulk import among, gathered, insert_rows, listed, made_once, together
-from shared.db.tables import batches, jobs, results
+from shared.db.tables import attempts, batches, jobs, results
 from shared.domain.batch import RUNS
 from shared.domain.job import JobStatus, batch_number_of
 from shared.domain.values import made_often
@@ -45,9 +45,7 @@ def claim(
 
     deaths_below: leave those that have cost so many workers their lives (see `suspects`).
     """
-    numbers = listed(connection, {batch_number_of(i) for i in ids})
-    running = set(connection.execute(_running_batches(connection), {"numbers": numbers}).scalars())
-    wanted = [i for i in ids if batch_number_of(i) in running]
+    wanted = _of_running_batches(connection, ids)
     if not wanted:
         return 0
     parameters = {
@@ -57,6 +55,12 @@ def claim(
         "until": lease_until,
     }
     return connection.execute(_claiming(connection), parameters).rowcount
+
+
+def _of_running_batches(connection: Connection, ids: Sequence[int]) -> list[int]:
+    numbers = listed(connection, {batch_number_of(i) for i in ids})
+    running = set(connection.execute(_running_batches(connection), {"numbers": numbers}).scalars())
+    return [i for i in ids if batch_number_of(i) in running]
 
 
 @made_once
@@ -80,14 +84,17 @@ def _claiming(connection: Connection) -> Update:
             jobs.c.duplicate_of.is_(None),
             jobs.c.deaths < bindparam("deaths_below"),
         )
-        .values(
-            status=JobStatus.RUNNING.value,
-            claim_token=bindparam("token"),
-            lease_until=bindparam("until"),
-            run_after=None,
-            wait_reason=None,
-        )
+        .values(**_TAKEN)
     )
+
+
+_TAKEN: Final[Mapping[str, Any]] = {
+    "status": JobStatus.RUNNING.value,
+    "claim_token": bindparam("token"),
+    "lease_until": bindparam("until"),
+    "run_after": None,
+    "wait_reason": None,
+}
 
 
 def claimed(connection: Connection, ids: Sequence[int], token: str) -> list[ClaimedJob]:
@@ -115,6 +122,48 @@ def _under_claim(connection: Connection) -> Select[Any]:
         )
         .order_by(jobs.c.id)
     )
+
+
+def untouched(connection: Connection, ids: Sequence[int], token: str) -> list[ClaimedJob]:
+    """Those of the jobs that are queued and that no worker has ever had, in input order, as they
+    are once `claim_untouched` has taken them under this token.
+    """
+    found = connection.execute(_never_begun(connection), {"ids": listed(connection, ids)})
+    return [ClaimedJob(row.id, row.custom_id, row.request, token, 0, None, None) for row in found]
+
+
+@made_once
+def _never_begun(connection: Connection) -> Select[Any]:
+    return (
+        select(jobs.c.id, jobs.c.custom_id, jobs.c.request)
+        .where(among(connection, jobs.c.id, "ids"), *_UNTOUCHED)
+        .order_by(jobs.c.id)
+    )
+
+
+_UNTOUCHED: Final = (
+    jobs.c.status == JobStatus.QUEUED,
+    jobs.c.duplicate_of.is_(None),
+    jobs.c.deaths == 0,
+    jobs.c.decision.is_(None),
+    ~exists().where(attempts.c.job_id == jobs.c.id),
+)
+
+
+def claim_untouched(
+    connection: Connection, ids: Sequence[int], token: str, lease_until: datetime
+) -> None:
+    """As `claim`, those of the jobs that no worker has had. Made again, because the answer of its
+    commit was lost, it takes nothing that was taken back from this claim since.
+    """
+    if wanted := _of_running_batches(connection, ids):
+        parameters = {"ids": listed(connection, wanted), "token": token, "until": lease_until}
+        connection.execute(_claiming_untouched(connection), parameters)
+
+
+@made_once
+def _claiming_untouched(connection: Connection) -> Update:
+    return update(jobs).where(among(connection, jobs.c.id, "ids"), *_UNTOUCHED).values(**_TAKEN)
 
 
 def suspects(connection: Connection, ids: Sequence[int], deaths: int) -> Sequence[int]:
