@@ -3,6 +3,9 @@
 import random
 import secrets
 import time
+from typing import Final
+
+_CLAIMANT_BYTES: Final = 6
 
 
 def new_id(prefix: str) -> str:
@@ -34,9 +37,19 @@ def permit_id() -> str:
     return f"{random.getrandbits(64):016x}"
 
 
-def claim_token() -> str:
-    """A claim's token: 128 random bits in hex."""
-    return secrets.token_hex(16)
+def claimant_id() -> str:
+    """The name of a process that claims jobs: 48 random bits in hex."""
+    return secrets.token_hex(_CLAIMANT_BYTES)
+
+
+def claim_token(claimant: str = "") -> str:
+    """A claim's token: 128 random bits in hex, those of the claimant's name first."""
+    return claimant + secrets.token_hex(16 - len(claimant) // 2)
+
+
+def claimant_of(token: str) -> str:
+    """Whose claim it is, of a token that was made for a claimant."""
+    return token[: 2 * _CLAIMANT_BYTES]
 
 
 def _time_ordered(size: int) -> str:

@@ -37,14 +37,16 @@ _UNANSWERED = (
 )
 
 
-def connect(settings: Settings) -> redis.Redis:
+def connect(settings: Settings, *, timeout_s: float = COMMAND_TIMEOUT_S) -> redis.Redis:
     """A client with a pool of its own, thread-safe; replies are bytes. Connects at first use.
+    timeout_s: how long it waits for an answer, each of the two times that it asks.
 
     Raises ConfigurationError for a URL that is none.
     """
     retry = Retry(ConstantBackoff(_RETRY_PAUSE_S), 1)
+    options = _options(settings) | {"socket_timeout": timeout_s}
     with _readable_url_errors():
-        return redis.Redis.from_url(settings.resolved_redis_url, **_options(settings), retry=retry)
+        return redis.Redis.from_url(settings.resolved_redis_url, **options, retry=retry)
 
 
 def connect_async(settings: Settings) -> redis.asyncio.Redis:

@@ -28,6 +28,7 @@ from shared.db.engine import OFTEN_S, SELDOM_S, Database
 from shared.db.repositories import workers
 from shared.deciding.classification.plugged import Classifiers
 from shared.deciding.project_policy import policy_of
+from shared.ids import claimant_id
 from shared.redis_client import connect, connect_async
 from shared.settings import Settings
 from shared.tallies import Posting, keep_posted
@@ -47,6 +48,7 @@ from worker.pipeline import Pipeline
 from worker.providers.caller import ModelCaller
 from worker.recording import Recorder
 from worker.speaking import Speaker
+from worker.work_marks import WorkMarks
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +58,8 @@ _BATCH_WAIT_S, _CHAT_WAIT_S = 15.0, 5.0
 """How long a call waits in the process for its turn at a rate limit: as a batch's, three processes'
 stock of waiting calls; as a chat's, what a person bears."""
 _GRACE_OF_CALLS = 0.8
+_MARK_WAIT_S = 0.5
+"""For Redis to take the mark of a job in hand; the loop stands still meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class _InLoop:
     money: Coalescer
     recorder: Recorder
     cache: AnswerCache
+    marks: WorkMarks
     runner: ChunkRunner
 
     async def aclose(self) -> None:
@@ -76,6 +81,7 @@ class _InLoop:
         await self.money.aclose()
         await self.caller.aclose()
         await self.redis.aclose()
+        self.marks.close()
 
 
 class WorkerProcess:
@@ -197,17 +203,19 @@ async def _make(
     reading = ChunkReading(
         lambda routing: policy_of(catalog.routing, routing), LearnedRouting(catalog, clock=utc_now)
     )
+    marks = WorkMarks(connect(settings, timeout_s=_MARK_WAIT_S), claimant_id())
     runner = ChunkRunner(
         database,
         pipeline,
         asyncio.get_running_loop(),
         reading,
         pending,
+        marks,
         slots=slots,
         lease_s=settings.lease_s,
         max_deaths=settings.max_deaths,
     )
-    return _InLoop(redis, caller, money, recorder, cache, runner)
+    return _InLoop(redis, caller, money, recorder, cache, marks, runner)
 
 
 def _start_loop() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:

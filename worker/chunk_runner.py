@@ -7,9 +7,9 @@ A Celery thread calls `run` and waits, which costs nothing; the jobs themselves 
 On shutdown, jobs whose calls are in flight are finished within the grace time, the rest is handed
 back unpaid; what hangs beyond that is left to the rescuer, like a dead worker's.
 
-When a worker dies, nobody knows which of its jobs it was. So a job on its last chance is run by
-itself, with nothing else in the process: if that one dies too, no innocent job is set aside with
-the guilty one.
+When a worker dies, it has hundreds of jobs. Those that saw a death before are run under marks
+(`worker.work_marks`), which tell whose fault it was; one on its last chance (`shared.domain.blame`)
+is run by itself, with nothing else in the process, so that no other call is lost with it.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from shared.db.engine import Connection, Database
 from shared.db.repositories import batches, job_claims
 from shared.db.repositories.job_claims import ClaimedJob
 from shared.domain.batch import BatchStatus
+from shared.domain.blame import BlameRule
 from shared.domain.job import JobStatus, public_job_id
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
@@ -39,6 +40,7 @@ from worker.pending_claims import Claim, PendingClaims
 from worker.pipeline import Pipeline
 from worker.story import Story
 from worker.tracing import Carried, JobTrace
+from worker.work_marks import Mark, WorkMarks
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +63,7 @@ class ChunkRunner:
         loop: asyncio.AbstractEventLoop,
         reading: ChunkReading,
         pending: PendingClaims,
+        marks: WorkMarks,
         *,
         slots: CallSlots,
         lease_s: float,
@@ -72,8 +75,9 @@ class ChunkRunner:
         self._loop = loop
         self._reading = reading
         self._pending = pending
+        self._marks = marks
         self._clock = clock
-        self._last_chance = max(1, max_deaths - 1)
+        self._blame = BlameRule(max_deaths)
         self._slots = slots
         self._room = ClaimRoom(slots)
         self._leases = Leases(database, lease_s, clock)
@@ -102,11 +106,11 @@ class ChunkRunner:
         if not self._room.enter(len(job_ids)):
             return 0
         try:
-            done = self._run_claimed(job_ids, self._last_chance, carried, is_first=is_first)
-            suspects = self._suspects(job_ids) if done < len(job_ids) else ()
+            done = self._run_claimed(job_ids, self._blame, carried, is_first=is_first)
+            lonely = self._to_run_alone(job_ids) if done < len(job_ids) else ()
         finally:
             self._room.end_chunk()
-        return done + sum(self._run_alone(job_id, carried) for job_id in suspects)
+        return done + sum(self._run_alone(job_id, carried) for job_id in lonely)
 
     def stop(self) -> None:
         """Begin nothing new: jobs whose call has not begun are handed back. Safe in a signal
@@ -144,18 +148,18 @@ class ChunkRunner:
     def _run_claimed(
         self,
         job_ids: Sequence[int],
-        deaths_below: int | None = None,
+        sparing: BlameRule | None = None,
         carried: Carried | None = None,
         *,
         is_first: bool = False,
     ) -> int:
         """Gives back the room that was taken for the jobs: each one's when it ends."""
-        token = claim_token()
+        token = claim_token(self._marks.claimant)
         claims = [(job_id, token) for job_id in job_ids] if is_first else []
         taken = len(job_ids)
         try:
             claimed = self._read_ahead(claims) if is_first else None
-            claimed = claimed or self._claim(job_ids, token, deaths_below)
+            claimed = claimed or self._claim(job_ids, token, sparing)
             if claimed is None:
                 return 0
             running = self._submit(self._run_all(claimed, carried))
@@ -170,9 +174,9 @@ class ChunkRunner:
             self._pending.settle(claims)
             self._leases.end(token)
 
-    def _suspects(self, job_ids: Sequence[int]) -> Sequence[int]:
+    def _to_run_alone(self, job_ids: Sequence[int]) -> Sequence[int]:
         with self._database.reading() as connection:
-            return job_claims.suspects(connection, job_ids, self._last_chance)
+            return job_claims.to_run_alone(connection, job_ids, self._blame)
 
     def _run_alone(self, job_id: int, carried: Carried | None) -> int:
         with self._room.alone() as entered:
@@ -207,11 +211,11 @@ class ChunkRunner:
             log.warning("a job is claimed with its first write after all", reason=error.message)
 
     def _claim(
-        self, job_ids: Sequence[int], token: str, deaths_below: int | None
+        self, job_ids: Sequence[int], token: str, sparing: BlameRule | None
     ) -> ClaimedChunk | None:
         until = self._leases.begin(token)
         with self._database.transaction() as connection:
-            if not job_claims.claim(connection, job_ids, token, until, deaths_below=deaths_below):
+            if not job_claims.claim(connection, job_ids, token, until, sparing=sparing):
                 return None
         while True:
             try:
@@ -240,8 +244,10 @@ class ChunkRunner:
         try:
             async with asyncio.TaskGroup() as group:
                 for place, job in enumerate(claimed.jobs, start=1):
-                    earlier = claimed.earlier.get(job.id, ())
-                    story = self._pipeline.decide_ahead(job, claimed.batch, earlier)
+                    story = None
+                    if not job.deaths:
+                        earlier = claimed.earlier.get(job.id, ())
+                        story = self._pipeline.decide_ahead(job, claimed.batch, earlier)
                     group.create_task(self._run_one(job, claimed, story))
                     if place % _DECIDED_AT_ONCE == 0:
                         await asyncio.sleep(0)
@@ -270,11 +276,19 @@ class ChunkRunner:
             # Whatever it was, it must not take the chunk's other jobs with it. The job's
             # lease lapses, the rescuer counts a death, and the third one sets it aside.
             log.exception("a job was given up")
+            await asyncio.to_thread(self._blame_on, job)
         finally:
             self._slots.end()
             if trace is not None:
                 trace.end()
             self._room.leave(1)
+
+    def _blame_on(self, job: ClaimedJob) -> None:
+        try:
+            with self._database.transaction() as connection:
+                job_claims.blame(connection, job.id, job.claim_token)
+        except Exception:
+            log.exception("a job was given up and is not blamed for it")
 
     async def _run_to_rest(
         self, job: ClaimedJob, claimed: ClaimedChunk, trace: JobTrace | None, story: Story | None
@@ -286,6 +300,9 @@ class ChunkRunner:
         self._under_way.add(task)
         try:
             earlier = claimed.earlier.get(job.id, ())
-            await self._pipeline.run(job, claimed.batch, earlier, trace, story)
+            work = self._pipeline.run(job, claimed.batch, earlier, trace, story)
+            if job.deaths:
+                work = self._marks.around(Mark(job.id, job.claim_token), work)
+            await work
         finally:
             self._under_way.discard(task)

@@ -56,6 +56,7 @@ from worker.maintenance.pruner import Pruner
 from worker.maintenance.rounds import Round, Rounds
 from worker.webhooks.dispatcher import Dispatcher
 from worker.webhooks.sender import Sender
+from worker.work_marks import LeftMarks
 
 log = structlog.get_logger(__name__)
 
@@ -86,7 +87,13 @@ def rounds_of(
     publisher = Publisher(make_celery_app(settings))
     days = settings.retention_days
     stager = JobStager(database, publisher, chunk_size=settings.chunk_size)
-    rescuer = JobRescuer(database, ledger, max_deaths=settings.max_deaths, lease_s=settings.lease_s)
+    rescuer = JobRescuer(
+        database,
+        ledger,
+        LeftMarks(client),
+        max_deaths=settings.max_deaths,
+        lease_s=settings.lease_s,
+    )
     reconciler = LedgerReconciler(database, ledger, retention_days=days)
     half_a_window = PROJECT_WINDOW * settings.chunk_size // 2
     pruner = Pruner(database, retention_days=days, spool=settings.home_dir / "spool")

@@ -3,7 +3,8 @@
 A worker renews its leases; one that was killed, hangs or lost the database does not. Whatever call
 of it was under way may have reached the provider, so its attempt is charged at its reservation and
 marked unconfirmed, in the transaction that gives the job back. A job that has cost its worker its
-life `max_deaths` times is set aside as failed, so that one poisonous prompt cannot kill them all.
+life `max_deaths` times is set aside as failed, so that one poisonous prompt cannot kill them all;
+which of a worker's jobs it was tells the mark that the worker left (`shared.domain.blame`).
 
 A database that did not answer kept living workers from renewing their leases too: after that they
 get a lease's time before anything is taken from them, for they hold answers that were paid for.
@@ -13,7 +14,7 @@ database another lease.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,9 +27,12 @@ from shared.db.repositories import attempts, batch_moves, job_claims
 from shared.db.repositories.attempts import Closing, Intent
 from shared.db.repositories.batch_moves import Progress
 from shared.domain.attempt import AttemptStatus
+from shared.domain.blame import BlameRule, Guilt
 from shared.domain.job import JobStatus, batch_number_of
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
+from shared.ids import claimant_of
+from worker.work_marks import LeftMarks, Mark
 
 log = structlog.get_logger(__name__)
 
@@ -42,11 +46,18 @@ class JobRescuer:
     """
 
     def __init__(
-        self, database: Database, ledger: Ledger, *, max_deaths: int, lease_s: float = 15.0
+        self,
+        database: Database,
+        ledger: Ledger,
+        marks: LeftMarks,
+        *,
+        max_deaths: int,
+        lease_s: float = 15.0,
     ) -> None:
         self._database = database
         self._ledger = ledger
-        self._max_deaths = max_deaths
+        self._marks = marks
+        self._rule = BlameRule(max_deaths)
         self._lease = timedelta(seconds=lease_s)
         self._was_blind = False
         self._not_before: datetime | None = None
@@ -73,11 +84,18 @@ class JobRescuer:
         rescued = 0
         while True:
             with self._database.reading() as connection:
-                if not job_claims.lapsed(connection, now, 1):
-                    return rescued
+                tokens = job_claims.lapsed_claims(connection, now, _AT_ONCE)
+            if not tokens:
+                return rescued
+            marks = self._marks_left_by({claimant_of(token) for token in tokens})
             with self._database.transaction() as connection:
-                lapsed = job_claims.lapsed(connection, now, _AT_ONCE)
-                charged = self._rescue(connection, lapsed, now)
+                # Those that lapsed since have their turn next: their worker's mark was not read.
+                lapsed = [
+                    row
+                    for row in job_claims.lapsed(connection, now, _AT_ONCE)
+                    if row.claim_token in tokens
+                ]
+                charged = self._rescue(connection, lapsed, marks, now)
                 if lapsed:
                     reach(FaultPoint.BEFORE_RESCUE_COMMIT)
             if lapsed:
@@ -86,21 +104,57 @@ class JobRescuer:
             rescued += len(lapsed)
             if lapsed:
                 log.warning("jobs were rescued", jobs=len(lapsed), unconfirmed=len(charged))
-            if len(lapsed) < _AT_ONCE:
+            if not lapsed:
                 return rescued
 
-    def _rescue(self, connection: Connection, lapsed: Sequence[Any], now: datetime) -> list[Intent]:
+    def _marks_left_by(self, claimants: Collection[str]) -> Mapping[str, Mark]:
+        try:
+            return self._marks.of(claimants)
+        except UnavailableError as error:
+            log.warning("jobs are rescued without their marks", reason=error.message)
+            return {}
+
+    def _rescue(
+        self,
+        connection: Connection,
+        lapsed: Sequence[Any],
+        marks: Mapping[str, Mark],
+        now: datetime,
+    ) -> list[Intent]:
         intents = attempts.open_of_jobs(connection, [row.id for row in lapsed])
         progress = attempts.close(connection, [_unconfirmed(intent, now) for intent in intents])
-        poisonous = [row for row in lapsed if row.deaths + 1 >= self._max_deaths]
-        poison_ids = {row.id for row in poisonous}
-        job_claims.rescue(connection, [row.id for row in lapsed if row.id not in poison_ids])
-        bought = attempts.of_jobs(connection, list(poison_ids))
-        job_claims.finish(
-            connection, [_poisoned(row, bought.get(row.id, ()), now) for row in poisonous]
-        )
-        batch_moves.add_progress(connection, _with_failed(progress, poison_ids), now)
+        poisonous: list[tuple[int, int]] = []  # job and deaths
+        others: dict[Guilt, list[int]] = {}
+        for row in lapsed:
+            guilt = self._guilt(row, marks.get(claimant_of(row.claim_token)))
+            deaths, blamed = row.deaths + guilt.deaths, row.blamed + guilt.blamed
+            if self._rule.is_poison(deaths, blamed):
+                poisonous.append((row.id, deaths))
+            else:
+                others.setdefault(guilt, []).append(row.id)
+        for guilt, ids in others.items():
+            job_claims.rescue(connection, ids, guilt)
+        self._set_aside(connection, poisonous, progress, now)
         return intents
+
+    def _guilt(self, row: Any, mark: Mark | None) -> Guilt:
+        is_marked = mark == (row.id, row.claim_token)
+        return self._rule.guilt(row.deaths, is_marked=is_marked, is_any_marked=mark is not None)
+
+    def _set_aside(
+        self,
+        connection: Connection,
+        poisonous: Sequence[tuple[int, int]],
+        progress: Mapping[int, Progress],
+        now: datetime,
+    ) -> None:
+        ids = [job_id for job_id, _ in poisonous]
+        bought = attempts.of_jobs(connection, ids)
+        rows = [
+            _poisoned(job_id, deaths, bought.get(job_id, ()), now) for job_id, deaths in poisonous
+        ]
+        job_claims.finish(connection, rows)
+        batch_moves.add_progress(connection, _with_failed(progress, set(ids)), now)
 
     def _settle(self, charged: Sequence[Intent]) -> None:
         if not charged:
@@ -123,14 +177,13 @@ def _unconfirmed(intent: Intent, now: datetime) -> Closing:
     )
 
 
-def _poisoned(row: Any, bought: Sequence[Any], now: datetime) -> Mapping[str, Any]:
-    times = row.deaths + 1
+def _poisoned(job_id: int, deaths: int, bought: Sequence[Any], now: datetime) -> Mapping[str, Any]:
     return {
-        "job_id": row.id,
+        "job_id": job_id,
         "status": JobStatus.FAILED.value,
         "error": {
             "code": POISON,
-            "message": f"It killed its worker {times} times and was set aside.",
+            "message": f"It killed its worker {deaths} times and was set aside.",
         },
         "attempts": len(bought),
         "cost_nusd": sum(attempt.cost_nusd for attempt in bought),

@@ -9,11 +9,24 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, Update, bindparam, exists, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    exists,
+    not_,
+    or_,
+    select,
+    update,
+)
 
 from shared.db.bulk import among, gathered, insert_rows, listed, made_once, together
 from shared.db.tables import attempts, batches, jobs, results
 from shared.domain.batch import RUNS
+from shared.domain.blame import BlameRule, Guilt
 from shared.domain.job import JobStatus, batch_number_of
 from shared.domain.values import made_often
 
@@ -37,22 +50,22 @@ def claim(
     token: str,
     lease_until: datetime,
     *,
-    deaths_below: int | None = None,
+    sparing: BlameRule | None = None,
 ) -> int:
     """Take those of the jobs that are queued and whose batch runs, and return how many they are;
     the others are taken, ended, held or duplicates and stay as they are (a message may come twice).
     Which ones, `claimed` reads when this is committed, so that others may write meanwhile.
 
-    deaths_below: leave those that have cost so many workers their lives (see `suspects`).
+    sparing: leave those that run alone by this rule (see `to_run_alone`).
     """
     wanted = _of_running_batches(connection, ids)
     if not wanted:
         return 0
     parameters = {
         "ids": listed(connection, wanted),
-        "deaths_below": _ANY_DEATHS if deaths_below is None else deaths_below,
         "token": token,
         "until": lease_until,
+        **(_SPARING_NONE if sparing is None else _values_of(sparing)),
     }
     return connection.execute(_claiming(connection), parameters).rowcount
 
@@ -71,7 +84,26 @@ def _running_batches(connection: Connection) -> Select[Any]:
     )
 
 
-_ANY_DEATHS: Final = 2**31 - 1
+_SPARING_NONE: Final = dict.fromkeys(("unexplained", "last_deaths", "last_blamed"), 2**31 - 1)
+
+
+def _values_of(rule: BlameRule) -> Mapping[str, int]:
+    return {
+        "unexplained": rule.unexplained,
+        "last_deaths": rule.last_deaths,
+        "last_blamed": rule.last_blamed,
+    }
+
+
+def _runs_alone() -> ColumnElement[bool]:
+    """`BlameRule.runs_alone`, in SQL."""
+    return or_(
+        jobs.c.deaths >= bindparam("unexplained"),
+        and_(
+            jobs.c.deaths >= bindparam("last_deaths"),
+            jobs.c.blamed >= bindparam("last_blamed"),
+        ),
+    )
 
 
 @made_once
@@ -82,7 +114,7 @@ def _claiming(connection: Connection) -> Update:
             among(connection, jobs.c.id, "ids"),
             jobs.c.status == JobStatus.QUEUED,
             jobs.c.duplicate_of.is_(None),
-            jobs.c.deaths < bindparam("deaths_below"),
+            not_(_runs_alone()),
         )
         .values(**_TAKEN)
     )
@@ -166,14 +198,23 @@ def _claiming_untouched(connection: Connection) -> Update:
     return update(jobs).where(among(connection, jobs.c.id, "ids"), *_UNTOUCHED).values(**_TAKEN)
 
 
-def suspects(connection: Connection, ids: Sequence[int], deaths: int) -> Sequence[int]:
-    """Those of the jobs that are queued and have cost at least so many workers their lives."""
+def to_run_alone(connection: Connection, ids: Sequence[int], rule: BlameRule) -> Sequence[int]:
+    """Those of the jobs that are queued and may have nothing else beside them in their process."""
     query = (
         select(jobs.c.id)
-        .where(jobs.c.id.in_(ids), jobs.c.status == JobStatus.QUEUED, jobs.c.deaths >= deaths)
+        .where(jobs.c.id.in_(ids), jobs.c.status == JobStatus.QUEUED, _runs_alone())
         .order_by(jobs.c.id)
     )
-    return connection.execute(query).scalars().all()
+    return connection.execute(query, _values_of(rule)).scalars().all()
+
+
+def blame(connection: Connection, job_id: int, token: str) -> None:
+    """The worker gives the job up under this claim, and knows that it was the job's fault."""
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.claim_token == token)
+        .values(blamed=jobs.c.blamed + 1)
+    )
 
 
 def renew(connection: Connection, tokens: Sequence[str], lease_until: datetime) -> int:
@@ -290,24 +331,32 @@ def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:
     return {("job_id" if key == "id" else key): value for key, value in row.items()}
 
 
+def lapsed_claims(connection: Connection, now: datetime, limit: int) -> set[str]:
+    """The claim tokens of those that `lapsed` would give."""
+    query = _lapsed(select(jobs.c.claim_token), now, limit)
+    return set(connection.execute(query).scalars())
+
+
 def lapsed(connection: Connection, now: datetime, limit: int) -> Sequence[Any]:
     """Running jobs whose worker has not renewed its lease, locked, oldest lease first."""
-    query = (
-        select(jobs.c.id, jobs.c.deaths, jobs.c.claim_token)
-        .where(
+    query = _lapsed(select(jobs.c.id, jobs.c.deaths, jobs.c.blamed, jobs.c.claim_token), now, limit)
+    return connection.execute(query.with_for_update(skip_locked=True)).all()
+
+
+def _lapsed(query: Select[Any], now: datetime, limit: int) -> Select[Any]:
+    return (
+        query.where(
             jobs.c.lease_until.is_not(None),
             jobs.c.lease_until < now,
             jobs.c.status == JobStatus.RUNNING,
         )
         .order_by(jobs.c.lease_until)
         .limit(limit)
-        .with_for_update(skip_locked=True)
     )
-    return connection.execute(query).all()
 
 
-def rescue(connection: Connection, ids: Sequence[int]) -> None:
-    """Their worker is gone: back to the queue, one death more each."""
+def rescue(connection: Connection, ids: Sequence[int], guilt: Guilt) -> None:
+    """Their worker is gone: back to the queue, with what that says about them."""
     connection.execute(
         update(jobs)
         .where(jobs.c.id.in_(ids), jobs.c.status == JobStatus.RUNNING)
@@ -315,6 +364,7 @@ def rescue(connection: Connection, ids: Sequence[int]) -> None:
             status=JobStatus.QUEUED.value,
             claim_token=None,
             lease_until=None,
-            deaths=jobs.c.deaths + 1,
+            deaths=jobs.c.deaths + guilt.deaths,
+            blamed=jobs.c.blamed + guilt.blamed,
         )
     )

@@ -194,6 +194,6 @@ def retry_failed(connection: Connection, ids: Sequence[int]) -> int:
     return connection.execute(
         update(jobs)
         .where(among(connection, jobs.c.id, "ids"), jobs.c.status == failed)
-        .values(status=JobStatus.QUEUED.value, deaths=0, **FREED),
+        .values(status=JobStatus.QUEUED.value, deaths=0, blamed=0, **FREED),
         parameters,
     ).rowcount

@@ -39,7 +39,10 @@ jobs = Table(
     Column("wait_reason", String(300)),
     Column("held_scope", String(120)),
     Column("need_nusd", BigInteger),
+    # workers that died while they had it, and how many of them were working on it as they died:
+    # see shared.domain.blame
     counter("deaths", Integer),
+    counter("blamed", Integer),
     # classification and route, kept while the job waits so that they are decided once
     Column("decision", Json),
     # the job of an earlier line that asks the same: this one is not asked, it takes that end

@@ -8,6 +8,7 @@ import redis
 from shared.budget.ledger import Ledger
 from shared.db.engine import Database
 from tests.integration.repair.mill import Mill
+from worker.work_marks import LeftMarks
 
 
 @pytest.fixture
@@ -27,6 +28,18 @@ def dead_ledger() -> Iterator[Ledger]:
     """A ledger whose server does not answer."""
     with redis.Redis(unix_socket_path="/nowhere/redis.sock") as client:
         yield Ledger(client)
+
+
+@pytest.fixture
+def marks(redis_client: "redis.Redis") -> LeftMarks:
+    return LeftMarks(redis_client)
+
+
+@pytest.fixture
+def dead_marks() -> Iterator[LeftMarks]:
+    """Of a server that does not answer."""
+    with redis.Redis(unix_socket_path="/nowhere/redis.sock") as client:
+        yield LeftMarks(client)
 
 
 @pytest.fixture

@@ -116,8 +116,15 @@ class Mill:
             query = select(outbox.c.type).order_by(outbox.c.number)
             return list(connection.execute(query).scalars())
 
-    def claim(self, number: int, *lines: int, now: datetime = NOW) -> str:
-        token = claim_token()
+    def jobs(self, number: int) -> list[Any]:
+        """In input order."""
+        with self.database.reading() as connection:
+            of_batch = jobs_table.c.id.between(*batches.id_range(number))
+            query = select(jobs_table).where(of_batch).order_by(jobs_table.c.id)
+            return list(connection.execute(query))
+
+    def claim(self, number: int, *lines: int, now: datetime = NOW, by: str = "") -> str:
+        token = claim_token(by)
         ids = [job_id_of(number, line) for line in lines]
         with self.database.transaction() as connection:
             claimed = job_claims.claim(connection, ids, token, now + LEASE)

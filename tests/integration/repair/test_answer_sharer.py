@@ -21,6 +21,7 @@ from tests.integration.repair.mill import LEASE, NOW, Mill
 from worker.maintenance.answer_sharer import AnswerSharer
 from worker.maintenance.batch_closer import BatchCloser
 from worker.maintenance.job_rescuer import JobRescuer
+from worker.work_marks import LeftMarks
 
 LATER = NOW + LEASE + timedelta(seconds=1)
 
@@ -57,11 +58,11 @@ def test_a_duplicate_is_neither_sent_nor_claimed(mill: Mill, database: Database)
 
 
 def test_a_job_that_others_wait_for_is_asked_by_another_worker_when_its_own_dies(
-    mill: Mill, sharer: AnswerSharer, database: Database, ledger: Ledger
+    mill: Mill, sharer: AnswerSharer, database: Database, ledger: Ledger, marks: LeftMarks
 ):
     number = mill.batch(4, duplicates=3)
     dead = mill.claim(number, 1)
-    JobRescuer(database, ledger, max_deaths=3).run_once(LATER)
+    JobRescuer(database, ledger, marks, max_deaths=3).run_once(LATER)
     mill.finish(number, dead, 1)  # too late: its claim is gone
     assert sharer.run_once(LATER) == 0
     assert mill.statuses(number) == {"queued": 4}
@@ -74,10 +75,10 @@ def test_a_job_that_others_wait_for_is_asked_by_another_worker_when_its_own_dies
 
 
 def test_a_job_that_kills_its_workers_takes_its_duplicates_with_it_and_kills_no_more(
-    mill: Mill, sharer: AnswerSharer, database: Database, ledger: Ledger
+    mill: Mill, sharer: AnswerSharer, database: Database, ledger: Ledger, marks: LeftMarks
 ):
     number = mill.batch(3, duplicates=2)
-    rescuer = JobRescuer(database, ledger, max_deaths=1)
+    rescuer = JobRescuer(database, ledger, marks, max_deaths=1)
     mill.claim(number, 1)
     rescuer.run_once(LATER)
 
@@ -89,11 +90,11 @@ def test_a_job_that_kills_its_workers_takes_its_duplicates_with_it_and_kills_no_
 
 
 def test_failed_duplicates_that_are_retried_wait_again(
-    mill: Mill, sharer: AnswerSharer, database: Database, ledger: Ledger
+    mill: Mill, sharer: AnswerSharer, database: Database, ledger: Ledger, marks: LeftMarks
 ):
     number = mill.batch(3, duplicates=2)
     mill.claim(number, 1)
-    JobRescuer(database, ledger, max_deaths=1).run_once(LATER)
+    JobRescuer(database, ledger, marks, max_deaths=1).run_once(LATER)
     sharer.run_once(LATER)
     with database.transaction() as connection:
         batch_moves.reopen(connection, number, LATER + timedelta(days=1))

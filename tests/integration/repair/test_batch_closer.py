@@ -12,6 +12,7 @@ from shared.domain.job import JobStatus
 from tests.integration.repair.mill import LEASE, NOW, Mill
 from worker.maintenance.batch_closer import UPLOAD_LOST_AFTER, BatchCloser
 from worker.maintenance.job_rescuer import JobRescuer
+from worker.work_marks import LeftMarks
 
 SOON = NOW + timedelta(seconds=60)
 LATER = NOW + timedelta(seconds=61)
@@ -51,13 +52,13 @@ def test_calls_in_flight_are_finished_and_kept_before_a_batch_expires(
 
 
 def test_a_job_that_a_rescue_puts_back_into_an_ending_batch_is_ended_too(
-    mill: Mill, closer: BatchCloser, database: Database, ledger: Ledger
+    mill: Mill, closer: BatchCloser, database: Database, ledger: Ledger, marks: LeftMarks
 ):
     number = mill.batch(1, expires_at=SOON)
     mill.claim(number, 1, now=SOON)
     closer.run_once(LATER)
     dead_at = LATER + LEASE
-    assert JobRescuer(database, ledger, max_deaths=3).run_once(dead_at) == 1
+    assert JobRescuer(database, ledger, marks, max_deaths=3).run_once(dead_at) == 1
     closer.run_once(dead_at)
     assert mill.row(number).status == "expired"
 

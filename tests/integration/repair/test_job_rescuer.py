@@ -1,23 +1,40 @@
 """Jobs of dead workers go back, what these may have bought is charged, poison is set aside."""
 
+import asyncio
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from unittest.mock import patch
 
 import pytest
+import redis
 
 from shared.budget.ledger import Ledger
 from shared.db.engine import Database
 from shared.db.repositories import job_claims
 from shared.domain.job import job_id_of
+from shared.ids import claim_token, claimant_id, claimant_of
 from tests.integration.repair.mill import LEASE, NOW, Mill
 from worker.maintenance.job_rescuer import JobRescuer
+from worker.work_marks import LeftMarks, Mark, WorkMarks
 
 LATER = NOW + LEASE + timedelta(seconds=1)
 
 
+@contextmanager
+def working_on(client: redis.Redis, number: int, line: int, token: str) -> Iterator[None]:
+    """The claim's process is, and will be for ever, in the middle of a step of this job."""
+    marks = WorkMarks(client, claimant_of(token))
+    step = marks.around(Mark(job_id_of(number, line), token), asyncio.sleep(0))
+    with patch.object(marks, "_remove"):
+        asyncio.run(step)
+    yield
+
+
 @pytest.fixture
-def rescuer(database: Database, ledger: Ledger) -> JobRescuer:
-    return JobRescuer(database, ledger, max_deaths=3)
+def rescuer(database: Database, ledger: Ledger, marks: LeftMarks) -> JobRescuer:
+    return JobRescuer(database, ledger, marks, max_deaths=3)
 
 
 def test_a_job_whose_lease_is_over_goes_back_to_the_queue(mill: Mill, rescuer: JobRescuer):
@@ -64,16 +81,17 @@ def test_a_zombie_cannot_finish_what_was_rescued(mill: Mill, rescuer: JobRescuer
 
 
 def test_a_job_that_kills_its_workers_is_set_aside_with_what_it_cost(
-    mill: Mill, rescuer: JobRescuer
+    mill: Mill, rescuer: JobRescuer, redis_client: redis.Redis
 ):
     number = mill.batch(1)
     mill.open_scopes(number)
     now = NOW
     for _ in range(3):
-        mill.claim(number, 1, now=now)
+        token = mill.claim(number, 1, now=now)
         mill.write_intent(mill.intent(number, 1, 100, now))
         now += LEASE + timedelta(seconds=1)
-        assert rescuer.run_once(now) == 1
+        with working_on(redis_client, number, 1, token):
+            assert rescuer.run_once(now) == 1
     result = mill.result(number, 1)
     assert (result.status, result.error["code"]) == ("failed", "poison")
     assert "3 times" in result.error["message"]
@@ -83,16 +101,68 @@ def test_a_job_that_kills_its_workers_is_set_aside_with_what_it_cost(
     assert mill.events() == ["batch.completed"]
 
 
-def test_a_dead_ledger_does_not_stop_a_rescue(mill: Mill, database: Database, dead_ledger: Ledger):
+def test_of_a_dead_workers_jobs_the_one_in_hand_is_blamed_and_all_others_are_cleared(
+    mill: Mill, rescuer: JobRescuer, redis_client: redis.Redis
+):
+    number = mill.batch(4)
+    claimant = claimant_id()
+    tokens = [mill.claim(number, *lines, by=claimant) for lines in ((1, 2), (3,))]
+    elsewhere = mill.claim(number, 4)
+    with working_on(redis_client, number, 2, tokens[0]):
+        assert rescuer.run_once(LATER) == 4
+    counts = [(job.deaths, job.blamed) for job in mill.jobs(number)]
+    assert counts == [(0, 0), (1, 1), (0, 0), (1, 0)]
+    assert claimant_of(elsewhere) != claimant
+
+
+def test_a_mark_of_a_former_claim_blames_nobody(
+    mill: Mill, rescuer: JobRescuer, redis_client: redis.Redis
+):
+    number = mill.batch(1)
+    claimant = claimant_id()
+    mill.claim(number, 1, by=claimant)
+    with working_on(redis_client, number, 1, claim_token(claimant)):
+        assert rescuer.run_once(LATER) == 1
+    assert (mill.job(number, 1).deaths, mill.job(number, 1).blamed) == (0, 0)
+
+
+def test_crashes_of_whole_machines_set_nothing_aside(mill: Mill, rescuer: JobRescuer):
+    number = mill.batch(2)
+    now = NOW
+    for _ in range(7):
+        mill.claim(number, 1, 2, now=now)
+        now += LEASE + timedelta(seconds=1)
+        assert rescuer.run_once(now) == 2
+    assert mill.statuses(number) == {"queued": 2}
+    assert {(job.deaths, job.blamed) for job in mill.jobs(number)} == {(7, 0)}
+
+
+def test_a_job_that_leaves_no_mark_is_found_out_all_the_same(mill: Mill, rescuer: JobRescuer):
+    number = mill.batch(1)
+    now, deaths = NOW, 0
+    while mill.statuses(number) == {"queued": 1}:
+        mill.claim(number, 1, now=now)
+        now += LEASE + timedelta(seconds=1)
+        deaths += rescuer.run_once(now)
+    assert (mill.result(number, 1).error["code"], deaths) == ("poison", 10)
+
+
+def test_a_dead_redis_does_not_stop_a_rescue(
+    mill: Mill, database: Database, dead_ledger: Ledger, dead_marks: LeftMarks
+):
     number = mill.batch(1)
     mill.claim(number, 1)
     mill.write_intent(mill.intent(number, 1, 50))
-    assert JobRescuer(database, dead_ledger, max_deaths=3).run_once(LATER) == 1
+    rescuer = JobRescuer(database, dead_ledger, dead_marks, max_deaths=3)
+    assert rescuer.run_once(LATER) == 1
     assert mill.statuses(number) == {"queued": 1}
+    assert (mill.job(number, 1).deaths, mill.job(number, 1).blamed) == (1, 0)
     assert mill.row(number).unconfirmed_nusd == 50
 
 
-def test_two_rescuers_rescue_each_job_once(mill: Mill, database: Database, ledger: Ledger):
+def test_two_rescuers_rescue_each_job_once(
+    mill: Mill, database: Database, ledger: Ledger, marks: LeftMarks
+):
     number = mill.batch(200)
     mill.claim(number, *range(1, 201))
     rescued: list[int] = []
@@ -100,7 +170,7 @@ def test_two_rescuers_rescue_each_job_once(mill: Mill, database: Database, ledge
 
     def rescue() -> None:
         barrier.wait()
-        rescued.append(JobRescuer(database, ledger, max_deaths=3).run_once(LATER))
+        rescued.append(JobRescuer(database, ledger, marks, max_deaths=3).run_once(LATER))
 
     threads = [threading.Thread(target=rescue) for _ in range(2)]
     for thread in threads:
