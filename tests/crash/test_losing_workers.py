@@ -2,9 +2,11 @@
 
 import os
 import signal
+import time
 
 import pytest
 
+from producer.local.processes import ChildProcess
 from shared.domain.batch import Priority
 from shared.queue.celery_app import make_celery_app
 from shared.queue.lanes import BATCH_QUEUES
@@ -15,7 +17,7 @@ from tests.crash.plant import ON_BOTH, Plant, on_databases, questions, resume
 from tests.mill import asking
 
 JOBS = 40
-
+PLENTY_NUSD = 10**10
 
 AGAIN = {"after_intent": 0, "after_confirm": 1, "after_answer": 1}
 """Where a worker hangs, and how many jobs the provider then answers twice."""
@@ -164,6 +166,61 @@ def test_a_job_that_kills_its_workers_is_set_aside_and_no_other(plant: Plant) ->
     assert check(plant).completed == JOBS - 1
 
 
+@pytest.mark.skipif(not ON_BOTH, reason="a minute, and one killer has a test: CRASH_ON_BOTH")
+def test_two_jobs_that_kill_their_workers_are_found_among_hundreds(plant: Plant) -> None:
+    plant.simulator.set_scenario({"latency_ms": 1000})
+    requests = questions(500)
+    for line in (18, 301):
+        requests[line - 1] = asking(f"{line} is deadly.", model="tiny", max_tokens=40)
+    plant.start_maintenance(max_deaths=3)
+    number = plant.submit(requests, max_cost_nusd=PLENTY_NUSD, limit_nusd=PLENTY_NUSD)
+    workers: list[ChildProcess] = []
+    while not plant.has_ended(number):
+        if sum(worker.is_alive for worker in workers) < 2:
+            name = f"mortal{len(workers)}"
+            app = "tests.servers.mortal_worker"
+            workers.append(plant.start_worker(name, threads=32, app=app, lease_s=2, max_deaths=3))
+        time.sleep(0.1)
+
+    assert plant.statuses(number) == {"completed": 498, "failed": 2}
+    poisoned = plant.rows("SELECT job_id, error FROM results WHERE status = 'failed'")
+    assert {row.job_id & 0xFFFFFF for row in poisoned} == {18, 301}
+    assert all("poison" in str(row.error) for row in poisoned)
+    assert sum(not worker.is_alive for worker in workers) <= 2 * 3
+    assert check(plant).completed == 498
+
+
+@pytest.mark.skipif(not ON_BOTH, reason="a minute, and its parts have tests: CRASH_ON_BOTH")
+def test_a_mill_that_was_killed_four_times_as_a_whole_goes_on_with_all_its_places(
+    plant: Plant,
+) -> None:
+    plant.simulator.set_scenario({"latency_ms": 1500})
+    money = {"max_cost_nusd": PLENTY_NUSD, "limit_nusd": PLENTY_NUSD}
+    number = plant.submit(questions(2000), **money)
+    for life in range(5):
+        if life:
+            plant.pass_the_leadership_on()
+        mill = [
+            plant.start_worker(f"worker{life}-{n}", threads=32, lease_s=3, max_deaths=3)
+            for n in range(2)
+        ]
+        mill.append(plant.start_maintenance(f"maintenance{life}", max_deaths=3))
+        plant.wait_for(
+            lambda least=life: _many_in_flight(plant, least),  # type: ignore[misc]
+            "jobs that saw every crash are in flight together",
+        )
+        if life < 4:
+            for child in mill:
+                os.kill(child.pid, signal.SIGKILL)
+            for child in mill:
+                plant.wait_for_end_of(child)
+    plant.wait_for_batch(number)
+
+    figures = check(plant)
+    assert figures.completed == 2000
+    assert figures.calls <= 2000 + figures.unconfirmed
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_worker_that_consumes_nothing_is_replaced(
     plant_on_own_redis: Plant,
@@ -209,3 +266,10 @@ def test_the_whole_cluster_is_killed_and_started_again(plant: Plant) -> None:
 
 def _open_attempts(plant: Plant) -> int:
     return len(plant.rows("SELECT id FROM attempts WHERE status = 'open'"))
+
+
+def _many_in_flight(plant: Plant, deaths: int) -> bool:
+    """Whether hundreds of jobs that saw so many deaths run at once, and hundreds of calls."""
+    counting = "SELECT count(*) AS jobs FROM jobs WHERE status = 'running' AND deaths >= :deaths"
+    (found,) = plant.rows(counting, deaths=deaths)
+    return found.jobs > 200 and _open_attempts(plant) > 200
