@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     answer_within_s: Annotated[int, Field(ge=1, le=86_400)] = 600
     """How long a client of a chat completion is kept waiting before it is called off."""
     max_deaths: Annotated[int, Field(ge=1)] = 3
+    """How many workers a prompt may kill before it is set aside; workers that die of other things
+    do not count (`shared.domain.blame`)."""
 
     classifiers: dict[str, str] = {}
     """Classifiers of others: JSON, project id (or "*") to import path, `package.module:name`."""

@@ -32,6 +32,7 @@ from shared.domain.job import JobStatus, public_job_id
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 from shared.ids import claim_token
+from shared.redis_client import stopped
 from worker.call_slots import CallSlots
 from worker.chunk_reading import ChunkReading, ClaimedChunk
 from worker.claim_room import ClaimRoom
@@ -123,7 +124,7 @@ class ChunkRunner:
         """Wait no longer for calls in flight: their jobs stay claimed, and when the lease is over
         the rescuer charges them as unconfirmed.
         """
-        self._loop.call_soon_threadsafe(self._cancel_all)
+        asyncio.run_coroutine_threadsafe(self._leave_calls(), self._loop)
 
     def wait_until_idle(self, timeout_s: float) -> bool:
         """Whether all chunks in hand ended within that time."""
@@ -255,11 +256,10 @@ class ChunkRunner:
             if claimed.trace is not None:
                 claimed.trace.end(len(claimed.jobs))
 
-    def _cancel_all(self) -> None:
+    async def _leave_calls(self) -> None:
         if self._under_way:
             log.warning("calls were left at the end of the grace time", jobs=len(self._under_way))
-        for task in self._under_way:
-            task.cancel()
+        await stopped(*self._under_way)
 
     async def _run_one(self, job: ClaimedJob, claimed: ClaimedChunk, story: Story | None) -> None:
         structlog.contextvars.bind_contextvars(job=public_job_id(job.id))

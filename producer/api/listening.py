@@ -16,6 +16,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from shared.live_answers import LiveFrame, channel_of, from_bytes
+from shared.redis_client import stopped
 
 log = structlog.get_logger(__name__)
 
@@ -101,8 +102,7 @@ class Ear:
     async def aclose(self) -> None:
         """Hear nothing more."""
         if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
+            await stopped(self._listening)
         with contextlib.suppress(RedisError, OSError):
             await self._channels.aclose()  # type: ignore[no-untyped-call]
             await self._client.aclose()
