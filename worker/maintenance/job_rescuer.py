@@ -98,14 +98,12 @@ class JobRescuer:
                 charged = self._rescue(connection, lapsed, marks, now)
                 if lapsed:
                     reach(FaultPoint.BEFORE_RESCUE_COMMIT)
-            if lapsed:
-                reach(FaultPoint.AFTER_RESCUE)
-            self._settle(charged)
-            rescued += len(lapsed)
-            if lapsed:
-                log.warning("jobs were rescued", jobs=len(lapsed), unconfirmed=len(charged))
             if not lapsed:
                 return rescued
+            reach(FaultPoint.AFTER_RESCUE)
+            self._settle(charged)
+            rescued += len(lapsed)
+            log.warning("jobs were rescued", jobs=len(lapsed), unconfirmed=len(charged))
 
     def _marks_left_by(self, claimants: Collection[str]) -> Mapping[str, Mark]:
         try:
