@@ -20,6 +20,7 @@ from shared.db.tables import outbox, results
 from shared.domain.batch import MOVES as BATCH_MOVES
 from shared.domain.batch import RUNS, BatchStatus, BatchVerb, Priority
 from shared.domain.batch import TERMINAL as BATCH_TERMINAL
+from shared.domain.blame import Guilt
 from shared.domain.job import CLAIMED_VERBS, TERMINAL, JobStatus, JobVerb, job_id_of
 from shared.domain.job import MOVES as JOB_MOVES
 from shared.errors import ConflictError
@@ -134,7 +135,7 @@ JOB_VERBS: dict[JobVerb, Callable[[Connection, int, str], object]] = {
     JobVerb.FAIL: finishing(JobStatus.FAILED),
     JobVerb.PARK: by_its_worker(park),
     JobVerb.HAND_BACK: by_its_worker(hand_back),
-    JobVerb.RESCUE: lambda c, i, _: job_claims.rescue(c, [i]),
+    JobVerb.RESCUE: lambda c, i, _: job_claims.rescue(c, [i], Guilt.PRESENT),
     JobVerb.RELEASE: lambda c, i, _: jobs.release(c, [i]),
     JobVerb.CANCEL: ending(JobStatus.CANCELLED),
     JobVerb.EXPIRE: ending(JobStatus.EXPIRED),
@@ -185,7 +186,7 @@ def test_a_rescued_job_that_is_claimed_again_is_out_of_its_old_workers_reach(dat
     for verb in CLAIMED_VERBS:
         with database.transaction() as connection:
             job_id = job_in(connection, JobStatus.RUNNING)
-            job_claims.rescue(connection, [job_id])
+            job_claims.rescue(connection, [job_id], Guilt.PRESENT)
             job_claims.claim(connection, [job_id], OTHER, SOON)
             JOB_VERBS[verb](connection, job_id, TOKEN)
             assert status_of(connection, job_id) is JobStatus.RUNNING, verb
