@@ -4,11 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from shared.budget.ledger import Ledger
 from shared.db.engine import Database
 from tests.integration.repair.mill import Mill
 from worker.work_marks import LeftMarks
+
+_ONCE = Retry(NoBackoff(), 0)
 
 
 @pytest.fixture
@@ -26,7 +30,7 @@ def ledger(redis_client: "redis.Redis") -> Ledger:
 @pytest.fixture
 def dead_ledger() -> Iterator[Ledger]:
     """A ledger whose server does not answer."""
-    with redis.Redis(unix_socket_path="/nowhere/redis.sock") as client:
+    with redis.Redis(unix_socket_path="/nowhere/redis.sock", retry=_ONCE) as client:
         yield Ledger(client)
 
 
@@ -38,7 +42,7 @@ def marks(redis_client: "redis.Redis") -> LeftMarks:
 @pytest.fixture
 def dead_marks() -> Iterator[LeftMarks]:
     """Of a server that does not answer."""
-    with redis.Redis(unix_socket_path="/nowhere/redis.sock") as client:
+    with redis.Redis(unix_socket_path="/nowhere/redis.sock", retry=_ONCE) as client:
         yield LeftMarks(client)
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from shared.ids import claim_token, claimant_id, claimant_of
 from worker.work_marks import LeftMarks, Mark, WorkMarks, step_by_step
@@ -133,7 +135,8 @@ class Silent:
 
 @pytest.fixture
 def silent() -> Iterator[Silent]:
-    with redis.Redis(unix_socket_path="/nowhere/redis.sock") as client:
+    once = Retry(NoBackoff(), 0)
+    with redis.Redis(unix_socket_path="/nowhere/redis.sock", retry=once) as client:
         yield Silent(client)
 
 
