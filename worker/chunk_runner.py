@@ -15,9 +15,8 @@ is run by itself, with nothing else in the process, so that no other call is los
 import asyncio
 import concurrent.futures
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, TypeVar
 
 import structlog
@@ -69,7 +68,6 @@ class ChunkRunner:
         slots: CallSlots,
         lease_s: float,
         max_deaths: int,
-        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
         self._pipeline = pipeline
@@ -77,11 +75,10 @@ class ChunkRunner:
         self._reading = reading
         self._pending = pending
         self._marks = marks
-        self._clock = clock
         self._blame = BlameRule(max_deaths)
         self._slots = slots
         self._room = ClaimRoom(slots)
-        self._leases = Leases(database, lease_s, clock)
+        self._leases = Leases(database, lease_s)
         self._under_way: set[asyncio.Task[Any]] = set()
         self._called_off: dict[int, JobStatus] = {}
 
@@ -206,7 +203,7 @@ class ChunkRunner:
             return
         try:
             with self._database.transaction() as connection:
-                self._pending.make(connection, claims, self._clock())
+                self._pending.make(connection, claims, utc_now())
             self._pending.settle(claims)
         except UnavailableError as error:
             log.warning("a job is claimed with its first write after all", reason=error.message)

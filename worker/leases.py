@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
+from shared.clock import utc_now
 from shared.db.engine import Database
 from shared.db.repositories import job_claims
 
@@ -19,7 +20,9 @@ _RENEWED_AFTER: Final = 1 / 6
 class Leases:
     """Of one process. Thread-safe."""
 
-    def __init__(self, database: Database, lease_s: float, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, database: Database, lease_s: float, clock: Callable[[], datetime] = utc_now
+    ) -> None:
         self._database = database
         self._length = timedelta(seconds=lease_s)
         self._clock = clock
