@@ -23,8 +23,9 @@ from worker.outcome import (
     Failed,
     MoneyRefused,
 )
-from worker.providers.caller import ModelCaller, PreparedCall
+from worker.providers.caller import ModelCaller
 from worker.providers.errors import NotSent, ProviderError
+from worker.providers.prepared_call import PreparedCall
 from worker.retry_policy import retry_if_worth_it, stop_as_decided, wait_as_decided
 from worker.story import Story
 

@@ -13,8 +13,8 @@ from shared.catalog.pricing import cost_nusd
 from shared.db.repositories.attempts import Closing, Intent
 from shared.domain.attempt import AttemptStatus
 from shared.domain.inference import Completion
-from worker.providers.caller import PreparedCall
 from worker.providers.errors import HungUp, MaybeBilled, ProviderError
+from worker.providers.prepared_call import PreparedCall
 
 log = structlog.get_logger(__name__)
 

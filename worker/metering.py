@@ -31,9 +31,11 @@ from worker import cost_rows
 from worker.call_slots import CallSlots
 from worker.figures import WorkerFigures
 from worker.outcome import Answered, AttemptOutcome, Busy, ClaimLost, Failed, MoneyBusy
-from worker.providers.caller import Admission, ModelCaller, PreparedCall
+from worker.providers.admission import Admission
+from worker.providers.caller import ModelCaller
 from worker.providers.errors import NotAdmitted, ProviderBusy, ProviderDown, ProviderError
 from worker.providers.hearing import Listener
+from worker.providers.prepared_call import PreparedCall
 from worker.recording import Event, Finish, Move, Park, Recorder, Write
 from worker.reserving import Opener, Payer, Reservation, Reserver
 from worker.tracing import AttemptTrace

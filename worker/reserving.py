@@ -27,7 +27,7 @@ from shared.domain.values import made_often
 from shared.errors import UnavailableError
 from shared.ids import attempt_id
 from worker.outcome import MoneyBusy, MoneyGone, MoneyRefused, MoneyTooSmall
-from worker.providers.caller import PreparedCall
+from worker.providers.prepared_call import PreparedCall
 
 log = structlog.get_logger(__name__)
 

@@ -17,7 +17,7 @@ from shared.queue.messages import QUEUED_AT
 from shared.tracing import TRACEPARENT, Attributes, Traced, Tracing
 from worker.figures import WorkerFigures
 from worker.outcome import Answered, AttemptOutcome, Failed
-from worker.providers.caller import PreparedCall
+from worker.providers.prepared_call import PreparedCall
 from worker.recording import Finish, Move, Park
 
 _LADDER: Final = 500
