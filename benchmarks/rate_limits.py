@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,6 @@ from benchmarks.process_cost import counted
 from tests.servers.simulator import SimulatorServer
 
 _LEAST_USED, _MOST_REFUSED = 97.0, 1.0
-# Longer than any call, so that the beginning of a batch is not measured.
-_SETTLING_S = 8.0
 _TOKENS_A_CALL = 60  # fewer than any call takes: the batch must not end too early
 
 
@@ -45,12 +44,12 @@ def _kept(given: argparse.Namespace) -> dict[str, Any]:
     return {"burst_s": given.burst_s, "window": given.window, "counts": given.counts}
 
 
-def measure(given: argparse.Namespace, folder: Path) -> tuple[float, float, float]:
+def measure(given: argparse.Namespace, folder: Path) -> tuple[float, float, Mapping[str, float]]:
     """Percent of the limit that was used, percent of the calls that were refused, and percent of a
-    core that our processes took.
+    core that our processes took, by their names.
     """
     limits = {name: value for name in ("rpm", "tpm") if (value := getattr(given, name))}
-    least_s = given.seconds + 2 * _SETTLING_S
+    least_s = given.seconds + 2 * given.settle_s
     jobs = int(
         least_s / 60 * min(given.rpm or sys.maxsize, (given.tpm or sys.maxsize) / _TOKENS_A_CALL)
     )
@@ -67,7 +66,7 @@ def measure(given: argparse.Namespace, folder: Path) -> tuple[float, float, floa
         jobs = max(jobs, given.jobs)
         mill = stack.enter_context(promptmill(folder, "", url, given.workers, 256, lines))
         batch = mill.client.submit(write_jsonl(folder / "prompts.jsonl", jobs))
-        time.sleep(_SETTLING_S)
+        time.sleep(given.settle_s)
         began, before = time.monotonic(), _seen(simulator)
         with counted(roots) as cost:
             time.sleep(given.seconds)
@@ -77,8 +76,8 @@ def measure(given: argparse.Namespace, folder: Path) -> tuple[float, float, floa
     calls, tokens, refused = (b - a for a, b in zip(before, after, strict=True))
     used = [calls / given.rpm] if given.rpm else []
     used += [tokens / given.tpm] if given.tpm else []
-    cpu_s = sum(cost.cpu_s.values())
-    return max(used) / took_s * 6000, 100 * refused / (calls + refused), 100 * cpu_s / took_s
+    cpu = {name: 100 * seconds / took_s for name, seconds in cost.cpu_s.items()}
+    return max(used) / took_s * 6000, 100 * refused / (calls + refused), cpu
 
 
 def main() -> int:
@@ -93,6 +92,7 @@ def main() -> int:
     parser.add_argument("--window", default="bucket", help="or fixed, or sliding: the minute's")
     parser.add_argument("--counts", default="corrected", help="or used: how tokens are counted")
     parser.add_argument("--latency-ms", type=float, default=300.0, help="of a call")
+    parser.add_argument("--settle-s", type=float, default=8.0, help="before it is measured")
     parser.add_argument("--jobs", type=int, default=0, help="at least; what waits costs, too")
     parser.add_argument("--workers", type=int, default=3, help="worker processes")
     given = parser.parse_args()
@@ -105,8 +105,9 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     print(
         f"{used:.1f} % of the limit used, {refused:.2f} % of the calls refused, "
-        f"{cpu:.0f} % of a core"
+        f"{sum(cpu.values()):.1f} % of a core"
     )
+    print("of it " + ", ".join(f"{name} {share:.1f}" for name, share in cpu.items()))
     return 0 if used >= _LEAST_USED and refused < _MOST_REFUSED else 1
 
 

@@ -57,11 +57,18 @@ class Asking:
 
         Money that is refused for the first model is refused: a dearer fallback would not help,
         and a cheaper one is the pipeline's decision. Of several models that could not be asked,
-        the one that may be asked soonest counts, and it counts more than one that refused.
+        the one that may be asked soonest counts, and it counts more than one that refused. Limits
+        are a provider's: where they are reached, its other models are not asked.
         """
         worst: Failed | Busy | None = None
+        full: set[str] = set()
         for name in rung.models:
+            provider = self._provider_of(name)
+            if provider and provider in full:
+                continue
             outcome = await self._ask_model(story, name, index)
+            if isinstance(outcome, Busy) and not outcome.down:
+                full.add(provider)
             match outcome:
                 case Answered() | ClaimLost():
                     return outcome
@@ -128,6 +135,10 @@ class Asking:
         except ProviderError:
             return failures[-1]
         return outcome
+
+    def _provider_of(self, name: str) -> str:
+        model = self._catalog.models.get(name)
+        return "" if model is None else model.provider
 
     def _prepare(self, story: Story, name: str) -> PreparedCall | Busy:
         model = self._catalog.models.get(name)

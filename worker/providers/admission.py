@@ -20,6 +20,9 @@ from worker.providers.throttle import Throttle
 _LEAD_S: Final = 0.5
 """How long before its turn a call is admitted, so that reserving and recording it do not delay it:
 calls that all leave late leave together, and a provider that counts seconds refuses them."""
+_TOGETHER_S: Final = 0.25
+"""Calls whose turns are that near are admitted in one moment: their reservations and intents then
+go in one exchange and one commit."""
 _OTHER_KEY_S: Final = 0.25
 
 
@@ -140,6 +143,7 @@ class Admitting:
                 prepared.provider,
                 key.key_id,
                 tokens,
+                model=prepared.model.upstream,
                 output_tokens=prepared.max_output_tokens,
                 max_wait_s=patience,
             )
@@ -171,8 +175,10 @@ class Admitting:
     async def _come_near(self, permit: Permit) -> None:
         if permit.wait_s <= _LEAD_S:
             return
+        now = asyncio.get_running_loop().time()
+        wake_at = (now + permit.wait_s - _LEAD_S) // _TOGETHER_S * _TOGETHER_S
         try:
-            await asyncio.sleep(permit.wait_s - _LEAD_S)
+            await asyncio.sleep(max(0.0, wake_at - now))
         except BaseException:
             self._throttle.cancel(permit)
             raise

@@ -9,13 +9,15 @@ from worker.providers.hearing import Hearing, Listener
 from worker.providers.http import HttpSender
 from worker.providers.prepared_call import PreparedCall
 from worker.providers.registry import ProviderKey, ProviderRegistry
+from worker.providers.throttle import Throttle
 
 
 class Answering:
     """Sends calls and reads what comes back. Lives in one event loop."""
 
-    def __init__(self, registry: ProviderRegistry, sender: HttpSender) -> None:
+    def __init__(self, registry: ProviderRegistry, throttle: Throttle, sender: HttpSender) -> None:
         self._registry = registry
+        self._throttle = throttle
         self._sender = sender
 
     async def ask(
@@ -37,6 +39,7 @@ class Answering:
             status, headers, body = await sending
         else:
             status, headers, body = await hearing.while_heard(sending)
+        self._throttle.heard(key.key_id, prepared.model.upstream, headers)
         if not 200 <= status < 300:  # noqa: PLR2004 - the class of success
             told = {name.lower(): value for name, value in headers.items()}
             raise wire.classify_error(status, told, body, utc_now())

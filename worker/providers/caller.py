@@ -48,7 +48,7 @@ class ModelCaller:
         self._health = health
         self._sender = sender
         self._admitting = Admitting(registry, throttle, health, max_wait_s=max_wait_s)
-        self._answering = Answering(registry, sender)
+        self._answering = Answering(registry, throttle, sender)
 
     @classmethod
     def over(

@@ -1,9 +1,17 @@
-"""What the throttle and its callers hand to each other: wishes, permits and delays. Values only."""
+"""What the throttle and its callers hand to each other: limits, wishes, permits and delays."""
 
 from dataclasses import dataclass
 
-from shared.catalog.spec import ProviderSpec
 from shared.domain.values import made_often
+
+
+@made_often(frozen=True, slots=True)
+class Limits:
+    """What one key may do: requests and tokens a minute, calls at once; None where nothing says."""
+
+    rpm: int | None
+    tpm: int | None
+    max_concurrency: int | None
 
 
 @made_often(frozen=True, slots=True)
@@ -50,9 +58,9 @@ class Full(Delay):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a caller wants room for."""
+    """What a caller wants room for, in tokens: input bound and max_tokens, of them max_tokens."""
 
-    provider: ProviderSpec
+    limits: Limits
     key_id: str
     tokens: int
     output_tokens: int

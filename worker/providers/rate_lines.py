@@ -10,8 +10,11 @@ The hash of a key holds, in microseconds of Redis's clock where nothing else is 
     b, g     how far ahead of the clock D may run, and when b may double: a provider that takes all
              tokens at first and gives back later is not run dry by calls under way. At first a
              second
-    m, at    how much slower than its limit (millionths, fading by 500 a second), and since when
-    p, n     nobody leaves before p; how many leave by themselves after it
+    o        the height of D at the last refusal for tokens; b then grows from shortly below, slowly
+    m, at    how much slower than its limit (millionths, fading: `margin.lua`), and since when
+    u        how much might go at once at that moment, growing by a hundredth of the time since
+    q        nobody leaves before it: what is late is made up for in small steps
+    p, n     nobody leaves before p; whether the first after it leaves by itself
     e, s     until when refusals tell nothing new, how often in a row it refused
     a, c     as D where nothing were given back, and how far ahead it was at the first of these
     h, l     the last step of m (millionths), and the last pause
@@ -101,8 +104,10 @@ class RateLines:
     def __init__(self, redis: Redis, lease_ms: int) -> None:
         self._lease_ms = lease_ms
         verbs = ("acquire", "depart", "give_back", "refuse", "renew")
+        margin = (_LUA / "margin.lua").read_text("utf-8")
         self._scripts = {
-            verb: redis.register_script((_LUA / f"{verb}.lua").read_text("utf-8")) for verb in verbs
+            verb: redis.register_script(margin + (_LUA / f"{verb}.lua").read_text("utf-8"))
+            for verb in verbs
         }
 
     async def book(self, bookings: Sequence[Booking]) -> list[Answered]:

@@ -50,6 +50,24 @@ def duration_s(text: str) -> float | None:
     return sum(float(number) * _scale(unit) for number, unit in _PART.findall(text))
 
 
+def reset_s(text: str, now: datetime) -> float | None:
+    """Seconds until a reset: a number of them, a duration, a Unix time or one of RFC 3339."""
+    number = _number(text)
+    if number is not None:
+        if number >= _UNIX_MS:
+            return number / 1000 - now.timestamp()
+        return number - now.timestamp() if number >= _UNIX_S else number
+    duration = duration_s(text)
+    if duration is not None:
+        return duration
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return (aware - now).total_seconds()
+    except (ValueError, OverflowError):
+        return None
+
+
 def _said(
     headers: Mapping[str, str], message: str, now: datetime, retry_delay: str | None
 ) -> Iterator[float | None]:
@@ -86,27 +104,10 @@ def _exhausted_reset(headers: Mapping[str, str], now: datetime) -> float | None:
         remaining = headers.get(name.replace("reset", "remaining"))
         if remaining is not None and _number(remaining) != 0:
             continue
-        wait = _reset_s(value, now)
+        wait = reset_s(value, now)
         if wait is not None:
             waits.append(wait)
     return max(waits, default=None)
-
-
-def _reset_s(text: str, now: datetime) -> float | None:
-    number = _number(text)
-    if number is not None:
-        if number >= _UNIX_MS:
-            return number / 1000 - now.timestamp()
-        return number - now.timestamp() if number >= _UNIX_S else number
-    duration = duration_s(text)
-    if duration is not None:
-        return duration
-    try:
-        moment = datetime.fromisoformat(text.strip())
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return (aware - now).total_seconds()
-    except (ValueError, OverflowError):
-        return None
 
 
 def _number(text: str) -> float | None:

@@ -11,25 +11,27 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local now_ms = math.floor(now / 1000)
 local burst, lease_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
-local NAMES = {'r', 't', 'd', 'b', 'g', 'm', 'at', 'k', 'R', 'T', 'D', 'f'}
+local NAMES = {'r', 't', 'd', 'b', 'g', 'm', 'at', 'k', 'R', 'T', 'D', 'f', 'o'}
 local keys, answers = {}, {}
 
 local function load(n)
   local key, stored = {}, redis.call('HMGET', KEYS[2 * n - 1], unpack(NAMES))
   for i, name in ipairs(NAMES) do key[name] = tonumber(stored[i] or '0') end
   if key.b == 0 then key.b = 1000000 end
-  key.slow = 1 + math.max(4000, key.m - (now - key.at) / 2000) / 1000000
+  key.slow = 1 + margin(key, now) / 1000000
   redis.call('ZREMRANGEBYSCORE', KEYS[2 * n], '-inf', now_ms)
   key.held = redis.call('ZCARD', KEYS[2 * n])
   keys[n] = key
   return key
 end
 
--- What calls may have out at once beyond what they will take doubles each second it is asked for.
+-- What calls may have out at once beyond what they will take doubles each second it is asked for;
+-- once refused, it goes back to shortly under that height, and on from there by little.
 local function grow(key)
   if now < key.g then return end
-  if key.g > 0 then key.b = math.min(60000000, 2 * key.b) end
-  key.g = now + 1000000
+  if key.b > 1.2 * key.o then key.o = 0 end
+  if key.g > 0 then key.b = math.min(60000000, key.b * (key.o > 0 and 1.02 or 2)) end
+  key.g = now + ((key.o == 0 or key.b < 0.97 * key.o) and 1000000 or 30000000)
 end
 
 for i = 3, #ARGV, 7 do
@@ -44,7 +46,7 @@ for i = 3, #ARGV, 7 do
   local owed = asked > 0 and math.max(0, key.d - now) + key.D - key.b - now or 0
   if owed > 0 then grow(key) end
   if longest < 0 then
-    key.f = math.max(key.f, now + 5000000) + 0.9 * key.slow * math.max(r, t)
+    key.f = math.max(key.f, now + 5000000) + 0.85 * key.slow * math.max(r, t)
     answers[#answers + 1] = {0, math.floor(key.f - now), 0}
   elseif most > 0 and key.held >= most then
     answers[#answers + 1] = {0, 0, 1}
@@ -54,7 +56,7 @@ for i = 3, #ARGV, 7 do
     if math.max(key.r, key.t) <= now then key.f = 0 end
     if r > 0 then key.r = math.max(key.r, now) + r * key.slow end
     if t > 0 then key.t = math.max(key.t, now) + t * key.slow end
-    if asked > 0 then key.d = math.max(key.d, now) + asked * key.slow end
+    if asked > 0 then key.d = math.max(key.d, now) + asked end
     if most > 0 then
       key.held = key.held + 1
       redis.call('ZADD', KEYS[2 * n], now_ms + lease_ms, ARGV[i + 6])
@@ -68,7 +70,7 @@ for n, key in pairs(keys) do
   local last = math.max(key.r, key.t, key.d)
   if last > now then
     local changed = {}
-    for _, name in ipairs({'r', 't', 'd', 'b', 'g', 'f'}) do
+    for _, name in ipairs({'r', 't', 'd', 'b', 'g', 'f', 'o'}) do
       changed[#changed + 1] = name
       changed[#changed + 1] = string.format('%.0f', key[name])
     end

@@ -8,7 +8,7 @@
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local burst, keys, waits = tonumber(ARGV[1]), {}, {}
-local NAMES = {'R', 'T', 'D', 'd', 'k', 'a', 'b', 'm', 'at', 'p', 'n'}
+local NAMES = {'R', 'T', 'D', 'd', 'k', 'a', 'b', 'm', 'at', 'p', 'n', 'q', 'u'}
 
 for i = 2, #ARGV, 5 do
   local number, r, t = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
@@ -19,14 +19,15 @@ for i = 2, #ARGV, 5 do
     key = {}
     for j, name in ipairs(NAMES) do key[name] = tonumber(stored[j] or '0') end
     if key.b == 0 then key.b = 1000000 end
-    key.slow = 1 + math.max(4000, key.m - (now - key.at) / 2000) / 1000000
+    key.slow = 1 + margin(key, now) / 1000000
+    key.burst = math.min(burst, key.u + (now - key.at) / 100)
     keys[number] = key
   end
   if key.k > now then t, kept = asked, true end
   local owed = (kept or asked == 0) and 0 or key.D - key.b - now
-  local wait = math.max(0, key.p - now)
-  if r > 0 then wait = math.max(wait, key.R - burst - now) end
-  if t > 0 then wait = math.max(wait, key.T - burst - now) end
+  local wait = math.max(0, key.p - now, key.q - now)
+  if r > 0 then wait = math.max(wait, key.R - key.burst - now) end
+  if t > 0 then wait = math.max(wait, key.T - key.burst - now) end
   if owed > 0 or wait > 100000 then
     waits[#waits + 1] = -math.ceil(math.max(owed, wait))
   else
@@ -34,13 +35,15 @@ for i = 2, #ARGV, 5 do
     if t > 0 then
       key.T = math.max(key.T, now) + t * key.slow
       key.d = key.d - asked
-      if not kept then key.D = math.max(key.D, now) + asked * key.slow end
+      if not kept then key.D = math.max(key.D, now) + asked end
       key.a = math.max(key.a, now) + asked
     end
-    -- After a pause the first ones go by themselves: should they be refused, no crowd is.
+    -- What is late is made up for in small steps: a provider may count by the second.
+    key.q = now + wait + math.min(100000, 0.8 * math.max(r, t))
+    -- After a pause the first one goes by itself: should it be refused, no crowd is.
     if key.n > 0 then
-      key.n = key.n - 1
-      key.p = key.n > 0 and now + wait + 250000 or 0
+      key.n = 0
+      key.p = now + wait + 250000
     end
     waits[#waits + 1] = math.floor(wait)
   end
@@ -48,7 +51,7 @@ end
 
 for number, key in pairs(keys) do
   local changed = {'n', key.n}
-  for _, name in ipairs({'R', 'T', 'D', 'd', 'a', 'p'}) do
+  for _, name in ipairs({'R', 'T', 'D', 'd', 'a', 'p', 'q'}) do
     changed[#changed + 1] = name
     changed[#changed + 1] = string.format('%.0f', key[name])
   end

@@ -5,18 +5,33 @@
 -- microseconds to add to its requests, to its tokens, to those that left, to all it asked for
 -- (negative gives back)
 -- returns the number of leases freed; an expired lease or a lost hash is no error
-local freed = 0
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local freed, slow = 0, {}
+
 for i = 1, #ARGV, 7 do
-  local n, r, t, T, d = tonumber(ARGV[i]), ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6]
+  local n, has_departed = tonumber(ARGV[i]), ARGV[i + 2] == '1'
   local rate = KEYS[2 * n - 1]
   if ARGV[i + 1] ~= '' then
     freed = freed + redis.call('ZREM', KEYS[2 * n], ARGV[i + 1])
   end
-  if redis.call('EXISTS', rate) == 1 then
+  if slow[n] == nil then
+    local stored = redis.call('HMGET', rate, 'm', 'at')
+    local key = {m = tonumber(stored[1] or '0'), at = tonumber(stored[2] or '0')}
+    slow[n] = redis.call('EXISTS', rate) == 1 and 1 + margin(key, now) / 1000000
+  end
+  if slow[n] then
+    local r, t, T = ARGV[i + 3] * slow[n], ARGV[i + 4] * slow[n], ARGV[i + 5] * slow[n]
     local changes = {r = r, t = t}
-    if ARGV[i + 2] == '1' then changes.R, changes.T, changes.D = r, T, d else changes.d = d end
+    if has_departed then
+      changes.R, changes.T, changes.D = r, T, ARGV[i + 6]
+    else
+      changes.d = ARGV[i + 6]
+    end
     for name, change in pairs(changes) do
-      if change ~= '0' then redis.call('HINCRBY', rate, name, change) end
+      if tonumber(change) ~= 0 then
+        redis.call('HINCRBY', rate, name, string.format('%.0f', change))
+      end
     end
   end
 end
