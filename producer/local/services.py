@@ -25,6 +25,10 @@ FLOWER_USER = "promptmill"
 INTERACTIVE_THREADS = 16
 """An interactive chunk is one job, so this many conversations are answered at once a process."""
 
+_CHUNKS_SHOWN = 5000
+"""Tasks that Flower keeps in memory, 4 kB each. Of the hundred thousand that it keeps by itself, a
+million jobs would fill a fifth."""
+
 _HTTP_TIMEOUT_S = 1.0
 
 
@@ -69,7 +73,12 @@ def maintenance() -> Service:
 def flower(port: int, key: str) -> Service:
     """Flower behind a login; its password travels by the environment, which others cannot read."""
     url = f"http://{LOOPBACK}:{port}"
-    options = (f"--address={LOOPBACK}", f"--port={port}", "--purge-offline-workers=60")
+    options = (
+        f"--address={LOOPBACK}",
+        f"--port={port}",
+        "--purge-offline-workers=60",
+        f"--max-tasks={_CHUNKS_SHOWN}",
+    )
     env = {
         "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{key}",
         "FLOWER_UNAUTHENTICATED_API": "false",
