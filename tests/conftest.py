@@ -22,6 +22,7 @@ from hypothesis import settings as hypothesis_settings
 
 import migrations
 from shared.settings import Settings
+from tests.servers.emptied_databases import EmptiedDatabases
 from tests.servers.postgres import PostgresServer
 from tests.servers.simulator import SimulatorServer
 from tests.servers.valkey import ValkeyServer
@@ -113,11 +114,18 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+@pytest.fixture(scope="session")
+def emptied_databases(postgres_server: PostgresServer, postgres_template: str) -> EmptiedDatabases:
+    return EmptiedDatabases(postgres_server, postgres_template)
+
+
 @pytest.fixture
-def postgres_url(postgres_server: PostgresServer, postgres_template: str) -> Iterator[str]:
-    name = postgres_server.create_database(postgres_template)
+def postgres_url(
+    postgres_server: PostgresServer, emptied_databases: EmptiedDatabases
+) -> Iterator[str]:
+    name = emptied_databases.take()
     yield postgres_server.url(name)
-    postgres_server.drop_database(name)
+    emptied_databases.give_back(name)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

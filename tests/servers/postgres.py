@@ -124,11 +124,15 @@ class PostgresServer:
                 return
         raise RuntimeError(f"PostgreSQL did not start:\n{self._child.log_tail()}")
 
+    def connect(self, database: str) -> "psycopg.Connection[tuple[object, ...]]":
+        """A connection whose statements are each a transaction."""
+        return psycopg.connect(
+            host=str(self._sockets), user="postgres", dbname=database, autocommit=True
+        )
+
     def _execute(self, statement: str) -> None:
-        with psycopg.connect(
-            host=str(self._sockets), user="postgres", dbname="postgres", autocommit=True
-        ) as connection:
-            connection.execute(statement)  # names are our own
+        with self.connect("postgres") as connection:
+            connection.execute(statement.encode())  # names are our own
 
 
 def _binary(name: str) -> Path:
