@@ -23,6 +23,7 @@ import psutil
 from producer.local.processes import ChildProcess, start_child
 from tests.mill import MODELS, prices, write_catalog
 from tests.servers.simulator import SimulatorServer
+from tests.servers.warm_command_line import WarmCommandLine
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120.0
@@ -56,6 +57,7 @@ class WholeMill:
             "PROMPTMILL_WEBHOOK_ALLOWED_CIDRS": "127.0.0.0/8",
         }
         self._child: ChildProcess | None = None
+        self._commands = WarmCommandLine()
         self._files = 0
         self.address = self.admin_key = ""
 
@@ -84,6 +86,7 @@ class WholeMill:
         """End it as Ctrl-C does; its exit code."""
         assert self._child is not None
         self.http.close()
+        self._commands.close()
         os.kill(self._child.pid, signal.SIGINT)
         ended = self._child.wait(PATIENCE_S)
         code = self._child.exit_code
@@ -113,15 +116,7 @@ class WholeMill:
 
     def call(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """One command of the command line, whatever its exit code."""
-        return subprocess.run(
-            [*_COMMAND, *words],
-            cwd=self.folder,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
+        return self._commands.run(words, cwd=self.folder, env=self.env, timeout_s=PATIENCE_S)
 
     def say(self, *words: str) -> str:
         """One command that succeeds; what it printed."""

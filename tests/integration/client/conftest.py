@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from producer.client import Promptmill
 from tests.integration.client.scripted_api import ScriptedApi
+from tests.servers.warm_command_line import WarmCommandLine
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -28,8 +28,15 @@ def mill(api: ScriptedApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         yield client
 
 
+@pytest.fixture(scope="session")
+def warm_command_line() -> Iterator[WarmCommandLine]:
+    commands = WarmCommandLine()
+    yield commands
+    commands.close()
+
+
 @pytest.fixture
-def run_cli(tmp_path: Path) -> Cli:
+def run_cli(tmp_path: Path, warm_command_line: WarmCommandLine) -> Cli:
     """Run `promptmill ARGUMENTS` in an empty folder; `env` adds to a clean environment."""
 
     def run(
@@ -37,15 +44,8 @@ def run_cli(tmp_path: Path) -> Cli:
     ) -> "subprocess.CompletedProcess[str]":
         root = Path(__file__).parents[3]
         clean = {"PATH": os.environ["PATH"], "PYTHONPATH": str(root), "HOME": str(tmp_path)}
-        return subprocess.run(
-            [sys.executable, "-m", "producer.cli.main", *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=tmp_path,
-            env=clean | (env or {}),
-            timeout=60,
+        return warm_command_line.run(
+            arguments, cwd=tmp_path, env=clean | (env or {}), timeout_s=60, stdin=stdin or ""
         )
 
     return run
