@@ -20,13 +20,14 @@ from benchmarks.load import write_catalog, write_jsonl
 from benchmarks.surroundings import durable_postgres, responder
 from producer import bootstrap as producing
 from producer.options import Options
+from shared import interpreter
 from shared.chunking import chunks_of
 from shared.clock import utc_now
 from shared.db.repositories import projects
 from shared.domain.job import job_id_of
 from shared.settings import Settings
 from tests.servers.valkey import ValkeyServer
-from worker import bootstrap, interpreter
+from worker import bootstrap
 
 _WARM_UP = 500
 _LATENCY_MS = 100
@@ -37,7 +38,7 @@ def measure(settings: Settings, file: Path, warm_up: Path, jobs: int) -> dict[st
     """CPU-milliseconds a job by thread, and the seconds by the clock under "wall, s"."""
     numbers = [(_submitted(settings, path), lines) for path, lines in _lots(file, warm_up, jobs)]
     process = bootstrap.build(settings, node="bench")
-    interpreter.prepare()
+    interpreter.prepare(interpreter.IN_A_WORKER)
     try:
         with ThreadPoolExecutor(settings.worker_threads, "chunk") as threads:
             for number, lines in numbers:

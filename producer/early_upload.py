@@ -42,7 +42,7 @@ from shared.fault_points import FaultPoint, reach
 log = structlog.get_logger(__name__)
 
 MOST_AT_ONCE: Final = 16
-"""Uploads of a process that run early at a time; each may remember 36 MB about its lines. Further
+"""Uploads of a process that run early at a time; each may remember 26 MB about its lines. Further
 ones run once they are complete.
 """
 _SEEN_EVERY_S: Final = 30.0

@@ -11,12 +11,13 @@ from typing import Any
 import structlog
 from celery import signals
 
+from shared import interpreter
 from shared.queue.celery_app import make_celery_app
 from shared.queue.lanes import INTERACTIVE_QUEUE
 from shared.queue.publisher import Publisher
 from shared.settings import Settings
 from shared.telemetry import configure_logging
-from worker import bootstrap, interpreter
+from worker import bootstrap
 from worker.deafness import Consumption, DeafnessWatch
 from worker.tasks import RunnerHolder, register
 
@@ -64,7 +65,7 @@ def _start(sender: str, instance: Any, **_: Any) -> None:
             _end_to_be_replaced,
         )
     )
-    interpreter.prepare()
+    interpreter.prepare(interpreter.IN_A_WORKER)
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]

@@ -9,6 +9,7 @@ import uvicorn
 from producer.api.app import create_app
 from producer.api.connections import BoundedConnection
 from producer.bootstrap import build
+from shared import interpreter
 from shared.errors import PromptmillError
 from shared.settings import Settings
 from shared.telemetry import configure_logging
@@ -26,6 +27,7 @@ def serve(host: str, port: int) -> None:
         level=settings.log_level, as_json=settings.log_json, log_prompts=settings.log_prompts
     )
     app = create_app(build(settings), console_ahead=settings.console_ahead)
+    interpreter.prepare(interpreter.IN_THE_API)
     uvicorn.run(
         app,
         host=host,

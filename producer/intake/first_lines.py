@@ -16,7 +16,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import IO, Final, Self
 
-_IN_MEMORY: Final = 65_536  # about 10 MB
+_IN_MEMORY: Final = 32_768  # about 5 MB
 _MARKS_BYTES: Final = 1 << 23  # 2^26 bits, for files that are long enough to need them
 _LINE_BYTES: Final = 5
 _RECORD_BYTES: Final = 16 + _LINE_BYTES

@@ -71,7 +71,7 @@ def test_memory_does_not_grow_with_a_batch_that_is_submitted_cancelled_and_read(
 
     story(SMALL)  # whatever is made once in a process is made now
     small, large = story(SMALL), story(LARGE)
-    # The first 65,536 lines are remembered by their hashes, which is all that may be.
+    # The first 32,768 lines are remembered by their hashes, which is all that may be.
     room = {"submit": 300 * (LARGE - SMALL)}
     for phase, few, many in zip(("submit", "cancel", "read"), small, large, strict=True):
         told = f"{phase}: {few} bytes, with four times the lines {many}"
