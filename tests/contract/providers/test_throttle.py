@@ -302,3 +302,26 @@ async def test_without_redis_a_limited_key_is_refused(no_redis: Redis):
     with pytest.raises(UnavailableError):
         await throttle.acquire(provider_of("openai", rpm=60), KEY, 1)
     await throttle.aclose()
+
+
+async def test_a_lower_limit_that_an_answer_states_holds_from_then_on(redis: Redis):
+    spec = provider_of("openai", rpm=60_000)
+    throttle = Throttle(redis)
+    assert len(turns(await ask_all([throttle], spec, 50, max_wait_s=0.5))) == 50
+    stated = {"x-ratelimit-limit-requests": "60", "x-ratelimit-reset-requests": "30s"}
+    throttle.heard(KEY, "", stated)
+    outcomes = await ask_all([throttle], spec, 10, max_wait_s=0.5)
+    assert len(turns(outcomes)) <= 2
+    assert isinstance(await throttle.acquire(spec, KEY, 1, model="other"), Permit)
+    await throttle.aclose()
+
+
+async def test_a_higher_limit_than_the_catalogs_is_not_used_and_one_without_is(redis: Redis):
+    throttle = Throttle(redis)
+    throttle.heard(KEY, "", {"x-ratelimit-limit-req-minute": "6000"})
+    configured = await ask_all([throttle], provider_of("openai", rpm=60), 5, max_wait_s=0.5)
+    assert len(turns(configured)) <= 2
+    throttle.heard("other", "", {"x-ratelimit-limit-req-minute": "60"})
+    asks = (throttle.acquire(provider_of("openai"), "other", 1, max_wait_s=0.5) for _ in range(5))
+    assert len(turns(await asyncio.gather(*asks))) <= 2
+    await throttle.aclose()
