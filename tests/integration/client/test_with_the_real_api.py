@@ -8,15 +8,19 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
+import migrations
 from producer.client import ApiError, Promptmill
 from tests.integration.client.conftest import Cli
+from tests.servers.valkey import ValkeyServer
 
 ROOT = Path(__file__).parents[3]
 GOOD = '{"prompt": "What is two plus two?", "custom_id": "a"}\n'
@@ -29,8 +33,8 @@ class RealApi:
     key: str
 
 
-@pytest.fixture
-def real(sqlite_url: str, redis_url: str, tmp_path: Path) -> Iterator[RealApi]:
+@contextmanager
+def _serving(database_url: str, redis_url: str, folder: Path) -> Iterator[RealApi]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -38,22 +42,52 @@ def real(sqlite_url: str, redis_url: str, tmp_path: Path) -> Iterator[RealApi]:
     env = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
-        "PROMPTMILL_HOME": str(tmp_path / "home"),
-        "PROMPTMILL_DATABASE_URL": sqlite_url,
+        "PROMPTMILL_HOME": str(folder / "home"),
+        "PROMPTMILL_DATABASE_URL": database_url,
         "PROMPTMILL_REDIS_URL": redis_url,
         "PROMPTMILL_ADMIN_KEY": key,
         "PROMPTMILL_SIMULATOR_URL": "http://127.0.0.1:9",
     }
     command = [sys.executable, "-m", "producer.api", "--port", str(port)]
-    log = (tmp_path / "api.log").open("wb")
-    with log, subprocess.Popen(command, env=env, cwd=tmp_path, stderr=log) as process:
+    log = (folder / "api.log").open("wb")
+    with log, subprocess.Popen(command, env=env, cwd=folder, stderr=log) as process:
         try:
             while not _is_ready(url):
-                assert process.poll() is None, (tmp_path / "api.log").read_text()
+                assert process.poll() is None, (folder / "api.log").read_text()
                 time.sleep(0.05)
             yield RealApi(url, key)
         finally:
             process.kill()
+
+
+@pytest.fixture
+def blank(sqlite_url: str, redis_url: str, tmp_path: Path) -> Iterator[RealApi]:
+    """A process of the test's own that nobody has used, and the admin key."""
+    with _serving(sqlite_url, redis_url, tmp_path) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def shared_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealApi]:
+    folder, server = tmp_path_factory.mktemp("api"), ValkeyServer()
+    url = f"sqlite:///{folder / 'promptmill.db'}"
+    migrations.upgrade(url)
+    try:
+        server.start()
+        with _serving(url, server.url, folder) as api:
+            yield api
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def real(shared_api: RealApi) -> RealApi:
+    """A key that may do everything in a project of the test's own."""
+    project = f"p-{uuid.uuid4().hex[:12]}"
+    with Promptmill(shared_api.url, shared_api.key) as admin:
+        admin.create_project(project)
+        made = admin.create_key(project=project, scopes=["submit", "read", "admin"])
+    return RealApi(shared_api.url, str(made["key"]))
 
 
 def _is_ready(url: str) -> bool:
@@ -105,22 +139,23 @@ def test_a_strict_submission_names_its_bad_lines_and_creates_nothing(client: Pro
     assert list(client.batches()) == []
 
 
-def test_projects_keys_and_budgets(client: Promptmill, real: RealApi) -> None:
-    client.create_project("acme")
-    assert {project["id"] for project in client.projects()} == {"acme", "default"}
-    made = client.create_key(project="acme", name="ci", scopes=["submit", "read"])
-    with Promptmill(real.url, made["key"]) as own:
-        batch = own.submit([GOOD])
-        assert [each.id for each in own.batches()] == [batch.id]
-    assert list(client.batches()) == []
-    with Promptmill(real.url, real.key, project="acme") as acting:
-        budget = acting.set_budget(day_usd="2.5", total_usd=None)
-        assert budget["project"] == "acme"
-        assert [each["id"] for each in acting.api_keys()] == [made["id"]]
-        acting.revoke_key(made["id"])
-    day = next(w for w in client.budget("acme")["windows"] if w["window"] == "day")
-    assert day["limit_nusd"] == 2_500_000_000
-    assert all(w["limit_nusd"] is None for w in client.budget()["windows"])
+def test_projects_keys_and_budgets(blank: RealApi) -> None:
+    with Promptmill(blank.url, blank.key) as client:
+        client.create_project("acme")
+        assert {project["id"] for project in client.projects()} == {"acme", "default"}
+        made = client.create_key(project="acme", name="ci", scopes=["submit", "read"])
+        with Promptmill(blank.url, made["key"]) as own:
+            batch = own.submit([GOOD])
+            assert [each.id for each in own.batches()] == [batch.id]
+        assert list(client.batches()) == []
+        with Promptmill(blank.url, blank.key, project="acme") as acting:
+            budget = acting.set_budget(day_usd="2.5", total_usd=None)
+            assert budget["project"] == "acme"
+            assert [each["id"] for each in acting.api_keys()] == [made["id"]]
+            acting.revoke_key(made["id"])
+        day = next(w for w in client.budget("acme")["windows"] if w["window"] == "day")
+        assert day["limit_nusd"] == 2_500_000_000
+        assert all(w["limit_nusd"] is None for w in client.budget()["windows"])
 
 
 def test_webhooks_are_made_listed_and_removed(client: Promptmill) -> None:
@@ -143,8 +178,8 @@ def test_looking_ahead_and_the_catalog(client: Promptmill) -> None:
     assert wires == {"openai", "anthropic", "gemini", "cohere"}
 
 
-def test_every_listing_and_document_on_the_terminal(real: RealApi, run_cli: Cli) -> None:
-    env = {"PROMPTMILL_API_URL": real.url, "PROMPTMILL_API_KEY": real.key}
+def test_every_listing_and_document_on_the_terminal(blank: RealApi, run_cli: Cli) -> None:
+    env = {"PROMPTMILL_API_URL": blank.url, "PROMPTMILL_API_KEY": blank.key}
     submitted = run_cli("submit", "-", "--json", stdin=GOOD + BAD, env=env)
     assert submitted.returncode == 0, submitted.stderr
     batch = json.loads(submitted.stdout)
