@@ -21,8 +21,8 @@ from shared.deciding.routing_policy import Learned, Piloting, RoutingPolicy
 from shared.domain.inference import Tier
 from shared.domain.job import batch_number_of
 from worker.answer_cache import Caching
+from worker.batch_context import BatchContext, Trial
 from worker.learned_routing import LearnedRouting
-from worker.pipeline import BatchContext, Trial
 from worker.tracing import ChunkTrace
 
 RoutingPolicyOf = Callable[[Mapping[str, Any]], RoutingPolicy]

@@ -20,7 +20,6 @@ neither escalated nor asked for twice.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,7 +28,6 @@ import structlog
 from shared.catalog.spec import Catalog
 from shared.clock import utc_now
 from shared.db.repositories.attempts import Closing
-from shared.db.repositories.duplicates import Family
 from shared.db.repositories.job_claims import ClaimedJob
 from shared.db.repositories.jobs import CANCELLED_ERROR, EXPIRED_ERROR
 from shared.deciding.classification.plugged import Classifiers
@@ -38,9 +36,6 @@ from shared.deciding.estimation import demand_of
 from shared.deciding.judging import judge
 from shared.deciding.prepared_routes import PreparedRoutes
 from shared.deciding.routing import cheaper_rungs
-from shared.deciding.routing_policy import RoutingPolicy
-from shared.deciding.trials import Arm, arm_of
-from shared.domain.batch import is_awaited
 from shared.domain.decisions import (
     UNCLASSIFIED,
     Accept,
@@ -55,21 +50,14 @@ from shared.domain.job import JobStatus, line_of
 from shared.domain.money import usd_from_nusd
 from shared.webhooks.events import job_completed
 from worker.agreeing import Agreeing
-from worker.answer_cache import AnswerCache, Caching, KeptAnswer
+from worker.answer_cache import AnswerCache, KeptAnswer
 from worker.answers import Answer
 from worker.asking import Asking, Exhaustion
 from worker.asking_aside import AskingAside
+from worker.batch_context import BatchContext
 from worker.figures import WorkerFigures
 from worker.metering import Meter
-from worker.outcome import (
-    Answered,
-    Busy,
-    ClaimLost,
-    Failed,
-    MoneyBusy,
-    MoneyGone,
-    MoneyTooSmall,
-)
+from worker.outcome import Answered, Busy, ClaimLost, Failed, MoneyBusy, MoneyGone, MoneyTooSmall
 from worker.providers.errors import AccountRefused, MaybeBilled, RequestRefused, Throttled
 from worker.recording import Event, Finish, HandBack, Move, Park
 from worker.reserving import Payer
@@ -83,64 +71,11 @@ from worker.result_rows import (
 from worker.speaking import Speaker, Voice
 from worker.story import Story
 from worker.tracing import JobTrace
+from worker.unanswered import SICK_RETRY_S, SOON_S, in_words, is_sick, turned_away, used_up
 
 log = structlog.get_logger(__name__)
 
-_SOON_S = 1.0
-_SICK_RETRY_S = 5.0
 _LONGEST_AHEAD = 16_384  # characters of a request that waits taken apart beside its stored form
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """Another policy that a share of a project's jobs is run by, to be compared."""
-
-    name: str
-    share: float
-    policy: RoutingPolicy
-
-
-@dataclass(frozen=True, slots=True)
-class BatchContext:
-    """What the jobs of a batch share.
-
-    announces_jobs: an endpoint wants an event of each answer. is_capped: it has a limit of its own.
-    has_duplicates: some of its jobs wait for the end of others. caching: None where the project
-    keeps no answers. key_id: the API key whose limits it draws on. trial: of the project, if any.
-    """
-
-    number: int
-    id: str
-    project_id: str
-    policy: RoutingPolicy
-    announces_jobs: bool = False
-    is_capped: bool = True
-    has_duplicates: bool = False
-    caching: Caching | None = None
-    key_id: str | None = None
-    trial: Trial | None = None
-
-    def arm_of(self, job: ClaimedJob) -> Arm | None:
-        """By which of two policies a job is run; None where there is one."""
-        return None if self.trial is None else arm_of(self.trial.name, job.id, self.trial.share)
-
-    def policy_for(self, job: ClaimedJob) -> RoutingPolicy:
-        """The policy that a job is run by."""
-        if self.trial is not None and self.arm_of(job) is Arm.B:
-            return self.trial.policy
-        return self.policy
-
-    @property
-    def is_awaited(self) -> bool:
-        """Whether somebody waits for these jobs on an open connection."""
-        return is_awaited(self.id)
-
-    @property
-    def family(self) -> Family | None:
-        """Who shares the ends of its jobs; None where nobody does."""
-        if not self.has_duplicates:
-            return None
-        return Family(self.number, self.id, self.project_id, self.announces_jobs)
 
 
 class Pipeline:
@@ -353,7 +288,7 @@ class Pipeline:
             outcome = await self._asking.ask(story, rungs[rung], rung)
             if isinstance(outcome, MoneyGone | MoneyTooSmall):
                 return await self._ask_below(story, rung, outcome)
-            if not _is_sick(outcome) or story.asks_no_more or rung + 1 >= len(rungs):
+            if not is_sick(outcome) or story.asks_no_more or rung + 1 >= len(rungs):
                 return rung, outcome
             rung += 1
             story.note(f"fell back to the {rungs[rung].tier.value} tier")
@@ -428,8 +363,8 @@ class Pipeline:
         if isinstance(why, ClaimLost):
             log.info("another worker has the job by now")
         elif story.answers:
-            await self._finish(story, f"kept: no stronger answer ({_in_words(why)})")
-        elif story.voice is not None and (end := _turned_away(why)) is not None:
+            await self._finish(story, f"kept: no stronger answer ({in_words(why)})")
+        elif story.voice is not None and (end := turned_away(why)) is not None:
             await self._fail(story, **end)
         else:
             await self._wait_or_fail(story, why)
@@ -437,7 +372,7 @@ class Pipeline:
     async def _wait_or_fail(self, story: Story, why: Exhaustion) -> None:
         match why:
             case MoneyGone(scope, need):
-                park = Park(scope.text, need, _used_up(why), story.decision())
+                park = Park(scope.text, need, used_up(why), story.decision())
                 await self._end(story, None, park)
             case MoneyTooSmall(scope, need, limit):
                 message = (
@@ -448,7 +383,7 @@ class Pipeline:
                 figures = {"scope": scope.text, "need_nusd": need, "limit_nusd": limit}
                 await self._fail(story, "budget_exceeded", message, **figures)
             case MoneyBusy(reason):
-                await self._wait(story, _SOON_S, reason, sick=False)
+                await self._wait(story, SOON_S, reason, sick=False)
             case Busy(retry_in_s, reason):
                 await self._wait(story, retry_in_s, reason, sick=why.down)
             case Failed():
@@ -461,7 +396,7 @@ class Pipeline:
         if isinstance(error, RequestRefused | MaybeBilled):
             await self._fail(story, error.kind, error.message, **_status(error.status))
         else:
-            pause = max(error.retry_after_s or 0.0, _SICK_RETRY_S)
+            pause = max(error.retry_after_s or 0.0, SICK_RETRY_S)
             sick = not isinstance(error, Throttled | AccountRefused)
             await self._wait(story, pause, f"{error.kind}: {error.message}", sick=sick)
 
@@ -475,60 +410,6 @@ class Pipeline:
             return
         run_after = now + timedelta(seconds=max(seconds, 0.1))
         await self._end(story, None, HandBack(run_after, reason, since, story.decision()))
-
-
-def _is_sick(outcome: object) -> bool:
-    """Whether another provider may do better: this one is down, refuses us or fails."""
-    match outcome:
-        case Busy():
-            return outcome.down or outcome.account_level
-        case Failed(error, _):
-            return not isinstance(error, Throttled)
-        case _:
-            return False
-
-
-def _turned_away(why: Exhaustion) -> dict[str, Any] | None:
-    """The error of a job that would be parked or go back to the queue, were it not waited for on
-    an open connection: whoever waits may ask again. None where it fails anyway.
-    """
-    match why:
-        case MoneyGone(scope, need, limit):
-            figures = {"scope": scope.text, "need_nusd": need, "limit_nusd": limit}
-            return {"code": "budget_exceeded", "message": _used_up(why), **figures}
-        case MoneyBusy(reason):
-            code, seconds = "budget_busy", _SOON_S
-        case Busy(seconds, reason):
-            code = "provider_unavailable" if _is_sick(why) else "rate_limit_exceeded"
-        case Failed(RequestRefused() | MaybeBilled()):
-            return None
-        case Failed(error):
-            code = "provider_unavailable" if _is_sick(why) else "rate_limit_exceeded"
-            reason, seconds = f"{error.kind}: {error.message}", error.retry_after_s or _SICK_RETRY_S
-        case _:
-            return None
-    status = 503 if code == "provider_unavailable" else 429
-    pause = round(max(seconds, 0.1), 3)
-    return {"code": code, "message": reason, "status": status, "retry_after_s": pause}
-
-
-def _used_up(why: MoneyGone) -> str:
-    return (
-        f"{why.scope.text} is used up: needs {usd_from_nusd(why.need_nusd)} USD, "
-        f"{usd_from_nusd(why.spent_nusd)} of {usd_from_nusd(why.limit_nusd)} USD are spent"
-    )
-
-
-def _in_words(why: Exhaustion) -> str:
-    match why:
-        case MoneyGone() | MoneyTooSmall():
-            return f"the budget {why.scope.text} does not carry the climb"
-        case MoneyBusy(reason) | Busy(_, reason):
-            return reason
-        case Failed(error, _):
-            return f"{error.kind}"
-        case ClaimLost():
-            return "the claim was lost"
 
 
 def _status(status: int | None) -> Mapping[str, int]:
