@@ -30,8 +30,8 @@ end
 local function grow(key)
   if now < key.g then return end
   if key.b > 1.2 * key.o then key.o = 0 end
-  if key.g > 0 then key.b = math.min(60000000, key.b * (key.o > 0 and 1.02 or 2)) end
-  key.g = now + ((key.o == 0 or key.b < 0.97 * key.o) and 1000000 or 30000000)
+  if key.g > 0 then key.b = math.min(60000000, key.b * (key.o > 0 and 1.04 or 2)) end
+  key.g = now + ((key.o == 0 or key.b < 0.97 * key.o) and 1000000 or 10000000)
 end
 
 for i = 3, #ARGV, 7 do
