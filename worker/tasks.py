@@ -36,7 +36,7 @@ class RunnerHolder:
         self.figures = WorkerFigures()
 
 
-def _is_first(request: Any) -> bool:
+def is_first(request: Any) -> bool:
     """Whether no worker can have begun these jobs: what is delivered again may have killed one."""
     is_again = (request.delivery_info or {}).get("redelivered")
     return (request.headers or {}).get(IS_FIRST) is True and not is_again
@@ -60,7 +60,7 @@ def register(app: Celery, holder: RunnerHolder) -> None:
                 done = runner.run(
                     ids,
                     carried(task.request.headers, holder.tracing, holder.figures),
-                    is_first=_is_first(task.request),
+                    is_first=is_first(task.request),
                 )
                 log.info("chunk_done", lines=chunk.lines, jobs=done)
         except UnavailableError as error:
