@@ -16,6 +16,7 @@ import asyncio
 import concurrent.futures
 import time
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -198,7 +199,8 @@ class ChunkRunner:
         """Claim jobs by themselves that wait long for their turn or for money, before they have
         written anything: a message that nobody takes is sent again.
         """
-        concurrent.futures.wait([running], _UNCLAIMED_S)
+        with suppress(TimeoutError):
+            running.exception(_UNCLAIMED_S)
         if not self._pending.are_any(claims):
             return
         try:

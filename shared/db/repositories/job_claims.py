@@ -17,6 +17,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     exists,
+    literal_column,
     not_,
     or_,
     select,
@@ -27,7 +28,7 @@ from shared.db.bulk import among, gathered, insert_rows, listed, made_once, toge
 from shared.db.tables import attempts, batches, jobs, results
 from shared.domain.batch import RUNS
 from shared.domain.blame import BlameRule, Guilt
-from shared.domain.job import JobStatus, batch_number_of
+from shared.domain.job import LINE_BITS, JobStatus, batch_number_of
 from shared.domain.values import made_often
 
 
@@ -58,7 +59,9 @@ def claim(
 
     sparing: leave those that run alone by this rule (see `to_run_alone`).
     """
-    wanted = _of_running_batches(connection, ids)
+    numbers = listed(connection, {batch_number_of(i) for i in ids})
+    running = set(connection.execute(_running_batches(connection), {"numbers": numbers}).scalars())
+    wanted = [i for i in ids if batch_number_of(i) in running]
     if not wanted:
         return 0
     parameters = {
@@ -68,12 +71,6 @@ def claim(
         **(_SPARING_NONE if sparing is None else _values_of(sparing)),
     }
     return connection.execute(_claiming(connection), parameters).rowcount
-
-
-def _of_running_batches(connection: Connection, ids: Sequence[int]) -> list[int]:
-    numbers = listed(connection, {batch_number_of(i) for i in ids})
-    running = set(connection.execute(_running_batches(connection), {"numbers": numbers}).scalars())
-    return [i for i in ids if batch_number_of(i) in running]
 
 
 @made_once
@@ -157,8 +154,8 @@ def _under_claim(connection: Connection) -> Select[Any]:
 
 
 def untouched(connection: Connection, ids: Sequence[int], token: str) -> list[ClaimedJob]:
-    """Those of the jobs that are queued and that no worker has ever had, in input order, as they
-    are once `claim_untouched` has taken them under this token.
+    """Those of the jobs that are queued in a batch that runs and that no worker has ever had, in
+    input order, as they are once `claim_untouched` has taken them under this token.
     """
     found = connection.execute(_never_begun(connection), {"ids": listed(connection, ids)})
     return [ClaimedJob(row.id, row.custom_id, row.request, token, 0, None, None) for row in found]
@@ -179,6 +176,10 @@ _UNTOUCHED: Final = (
     jobs.c.deaths == 0,
     jobs.c.decision.is_(None),
     ~exists().where(attempts.c.job_id == jobs.c.id),
+    exists().where(
+        batches.c.number == jobs.c.id.op(">>")(literal_column(str(LINE_BITS))),
+        batches.c.status.in_(RUNS),
+    ),
 )
 
 
@@ -188,9 +189,8 @@ def claim_untouched(
     """As `claim`, those of the jobs that no worker has had. Made again, because the answer of its
     commit was lost, it takes nothing that was taken back from this claim since.
     """
-    if wanted := _of_running_batches(connection, ids):
-        parameters = {"ids": listed(connection, wanted), "token": token, "until": lease_until}
-        connection.execute(_claiming_untouched(connection), parameters)
+    parameters = {"ids": listed(connection, ids), "token": token, "until": lease_until}
+    connection.execute(_claiming_untouched(connection), parameters)
 
 
 @made_once
