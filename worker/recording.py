@@ -33,6 +33,7 @@ from shared.domain.values import made_often
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 from worker.pending_claims import PendingClaims
+from worker.rows_ahead import RowsAhead, rows_ahead
 
 log = structlog.get_logger(__name__)
 
@@ -130,6 +131,8 @@ class Recorder:
         self._waiting: list[tuple[Write, asyncio.Future[bool]]] = []
         self._pump: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recorder")
+        # It begins now, with the niceness of a thread that has not given way yet.
+        self._thread.submit(_begin)
 
     async def write(self, write: Write) -> bool:
         """Durable when it returns. False: the claim was lost, so only closings were
@@ -190,10 +193,11 @@ class Recorder:
         one answer that cannot be stored does not hold up its neighbours.
         """
         try:
+            ahead = _ahead(writes, is_sqlite=self._database.is_sqlite)
             with self._database.transaction() as connection:
                 now = self._clock()
                 self._pending.make(connection, (write.claim for write in writes), now)
-                held = apply(connection, writes, now)
+                held = apply(connection, writes, ahead, now)
                 _reach_commit(writes)
             self._pending.settle(write.claim for write in writes)
             return [write.claim in held for write in writes]
@@ -206,6 +210,10 @@ class Recorder:
             return [self._commit_or_split([write])[0] for write in writes]
 
 
+def _begin() -> None:
+    """Does nothing, in the thread that is to be there."""
+
+
 def _reach_commit(writes: Sequence[Write]) -> None:
     if any(write.intent for write in writes):
         reach(FaultPoint.BEFORE_INTENT_COMMIT)
@@ -213,7 +221,18 @@ def _reach_commit(writes: Sequence[Write]) -> None:
         reach(FaultPoint.BEFORE_RECORDING_COMMIT)
 
 
-def apply(connection: Connection, writes: Sequence[Write], now: datetime) -> set[tuple[int, str]]:
+def _ahead(writes: Sequence[Write], *, is_sqlite: bool) -> RowsAhead:
+    return rows_ahead(
+        {place: w.intent for place, w in enumerate(writes) if w.intent is not None},
+        [closing for write in writes for closing in write.closings],
+        {place: w.move.row for place, w in enumerate(writes) if isinstance(w.move, Finish)},
+        is_sqlite=is_sqlite,
+    )
+
+
+def apply(
+    connection: Connection, writes: Sequence[Write], ahead: RowsAhead, now: datetime
+) -> set[tuple[int, str]]:
     """Make the writes in the caller's transaction; returns the claims that still held.
 
     Order: claims are checked and locked first, then intents, prices, moves, duplicates of what
@@ -222,12 +241,14 @@ def apply(connection: Connection, writes: Sequence[Write], now: datetime) -> set
     """
     claims = {write.claim for write in writes if write.intent or write.move}
     held = job_claims.still_claimed(connection, claims) if claims else set()
-    attempts.open_intents(
-        connection, [w.intent for w in writes if w.intent is not None and w.claim in held]
+    attempts.open_rows(
+        connection, [row for place, row in ahead.intents.items() if writes[place].claim in held]
     )
     closings = [closing for write in writes for closing in write.closings]
-    priced = attempts.price(connection, closings)
+    priced = attempts.price(connection, closings, ahead.closings)
     moved = [write for write in writes if write.move is not None and write.claim in held]
+    ends = [row for place, row in ahead.ends.items() if writes[place].claim in held]
+    job_claims.finish(connection, ends)
     _move(connection, moved)
     shared = _share(connection, moved, now)
     for write in moved:
@@ -242,7 +263,6 @@ def apply(connection: Connection, writes: Sequence[Write], now: datetime) -> set
 
 
 def _move(connection: Connection, writes: Sequence[Write]) -> None:
-    job_claims.finish(connection, [w.move.row for w in writes if isinstance(w.move, Finish)])
     parked = [
         {
             "id": w.job_id,

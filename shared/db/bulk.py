@@ -9,7 +9,6 @@ take any value.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import cache, wraps
 from itertools import chain
 from operator import itemgetter
@@ -30,9 +29,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import ARRAY
 
-from shared.db.base import Json, UtcDateTime
+from shared.db.stored_form import Row, stored
 
-Row = Mapping[str, Any]
 StatementT = TypeVar("StatementT")
 
 _MOST_VALUES: Final = 4_000
@@ -77,7 +75,7 @@ def insert_rows(
         names = ", ".join(columns)
         source = f"SELECT {names} FROM {_recordset(table, columns)}"
         statement = f"INSERT INTO {table.name} ({names}) {source}{_clash(known)}"
-        _execute_json(connection, statement, table, columns, rows)
+        _execute_json(connection, statement, table, rows)
 
 
 def insert_values(
@@ -114,7 +112,7 @@ def update_rows(
             f"UPDATE {table.name} AS t SET {sets} FROM {few} "
             f"WHERE t.{key} = r.{key} AND t.status = '{status}'"
         )
-        _execute_json(connection, statement, table, columns, rows, {"limit": len(rows)})
+        _execute_json(connection, statement, table, rows, {"limit": len(rows)})
 
 
 def add_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
@@ -128,7 +126,7 @@ def add_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         names = ", ".join(columns)
         source = f"SELECT {names} FROM {_recordset(table, columns)}"
         statement = f"INSERT INTO {table.name} ({names}) {source} {_adding(table)}"
-        _execute_json(connection, statement, table, columns, rows)
+        _execute_json(connection, statement, table, rows)
 
 
 def together(connection: Connection, query: Select[Any]) -> Select[Any]:
@@ -177,13 +175,10 @@ def _execute_json(
     connection: Connection,
     statement: str,
     table: Table,
-    columns: tuple[str, ...],
     rows: Sequence[Row],
     more: Mapping[str, int] = {},
 ) -> None:
-    converters = _converters(table, columns, is_sqlite=False)
-    made = rows if not converters else [_converted(row, converters) for row in rows]
-    text = orjson.dumps(made, default=dict).decode()
+    text = orjson.dumps(stored(rows, table, is_sqlite=False), default=dict).decode()
     connection.exec_driver_sql(statement, {"rows": text, **more})
 
 
@@ -195,8 +190,7 @@ def _execute_values(
     statement_of: Callable[[int], str],
 ) -> None:
     """In few statements, each of a power of two of rows, so that their texts are few as well."""
-    converters = _converters(table, columns, is_sqlite=True)
-    made = rows if not converters else [_converted(row, converters) for row in rows]
+    made = stored(rows, table, is_sqlite=True)
     _execute_many(connection, list(map(_in_order(columns), made)), statement_of)
 
 
@@ -264,45 +258,7 @@ def _in_order(columns: Sequence[str]) -> Callable[[Row], tuple[Any, ...]]:
     return itemgetter(*columns)
 
 
-def _converted(row: Row, converters: Sequence[tuple[str, Callable[[Any], Any]]]) -> Row:
-    made = dict(row)
-    for name, convert in converters:
-        if made[name] is not None:
-            made[name] = convert(made[name])
-    return made
-
-
 @cache
 def _recordset(table: Table, columns: tuple[str, ...]) -> str:
     kinds = (f"{name} {table.c[name].type.compile(dialect=_POSTGRES)}" for name in columns)
     return f"json_to_recordset(%(rows)s::json) AS r({', '.join(kinds)})"
-
-
-@cache
-def _converters(
-    table: Table, columns: tuple[str, ...], is_sqlite: bool
-) -> Sequence[tuple[str, Callable[[Any], Any]]]:
-    """The columns whose values are not sent as they are."""
-    found: list[tuple[str, Callable[[Any], Any]]] = []
-    for name in columns:
-        kind = table.c[name].type
-        if isinstance(kind, UtcDateTime):
-            found.append((name, _sqlite_moment if is_sqlite else _moment))
-        elif isinstance(kind, Json):
-            found.append((name, _json))
-    return found
-
-
-def _moment(value: datetime) -> datetime:
-    if value.tzinfo is None:
-        raise ValueError("naive datetime: times are aware and UTC")
-    return value
-
-
-def _sqlite_moment(value: datetime) -> str:
-    # As SQLAlchemy's DateTime writes it, or text would not compare.
-    return _moment(value).astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
-
-
-def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()

@@ -22,6 +22,7 @@ from shared.db.bulk import (
     update_rows,
 )
 from shared.db.repositories.batch_moves import Progress
+from shared.db.stored_form import Row
 from shared.db.tables import attempts, spend, usage
 from shared.domain.attempt import AttemptStatus, Purpose
 from shared.domain.job import batch_number_of
@@ -78,7 +79,17 @@ def open_intents(connection: Connection, intents: Sequence[Intent]) -> None:
 
     Again is the same as once: a commit whose answer was lost is simply made again.
     """
-    rows = [
+    open_rows(connection, intent_rows(intents))
+
+
+def open_rows(connection: Connection, rows: Sequence[Row]) -> None:
+    """`open_intents`, of rows that `intent_rows` made, which may have been `stored`."""
+    insert_rows(connection, attempts, rows, known="id")
+
+
+def intent_rows(intents: Sequence[Intent]) -> list[Row]:
+    """Their rows, in the order given."""
+    return [
         {
             "id": intent.id,
             "job_id": intent.job_id,
@@ -99,26 +110,34 @@ def open_intents(connection: Connection, intents: Sequence[Intent]) -> None:
         }
         for intent in intents
     ]
-    insert_rows(connection, attempts, rows, known="id")
 
 
 def close(connection: Connection, closings: Sequence[Closing]) -> dict[int, Progress]:
     """`price` and `add_sums` in one."""
-    return add_sums(connection, price(connection, closings))
+    return add_sums(connection, price(connection, closings, closing_rows(closings)))
 
 
-def price(connection: Connection, closings: Sequence[Closing]) -> list[Closing]:
+def price(
+    connection: Connection, closings: Sequence[Closing], rows: Sequence[Row]
+) -> list[Closing]:
     """Price attempts that are still open; those closed by now (by the rescuer) keep their price,
     which was their reservation. Returns those it priced, for `add_sums` in the same transaction.
+
+    rows: what `closing_rows` made of the closings, which may have been `stored`.
     """
     if not closings:
         return []
-    wanted = {closing.intent.id: closing for closing in closings}
+    wanted = {c.intent.id: (c, row) for c, row in zip(closings, rows, strict=True)}
     found = gathered(connection, _open_ones(connection), {"ids": listed(connection, wanted)})
     still_open = [wanted[i] for (i,) in found]
-    rows = [_closing_row(closing) for closing in still_open]
-    update_rows(connection, attempts, rows, key="id", status=AttemptStatus.OPEN.value)
-    return still_open
+    changed = [row for _, row in still_open]
+    update_rows(connection, attempts, changed, key="id", status=AttemptStatus.OPEN.value)
+    return [closing for closing, _ in still_open]
+
+
+def closing_rows(closings: Sequence[Closing]) -> list[Row]:
+    """What closings change of their attempts' rows, in the order given."""
+    return [_closing_row(closing) for closing in closings]
 
 
 def add_sums(connection: Connection, priced: Sequence[Closing]) -> dict[int, Progress]:
