@@ -13,7 +13,7 @@ IN_THE_API: Final = 20_000
 """The same: three blocks of an upload's lines, or some hundred requests. Python's own looks were an
 eighth of an upload's time."""
 
-_TURN_S: Final = 0.0005
+_TURN_S: Final = 0.0001
 """How long a thread may keep the interpreter from another: at Python's 5 ms a commit waits for the
 busy loop at each of its statements (measured in docs/performance.md)."""
 

@@ -5,7 +5,6 @@ module connects to nothing, so Flower can import it too.
 """
 
 import os
-from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -45,8 +44,6 @@ def _set_up_logging(**_: Any) -> None:
 def _start(sender: str, instance: Any, **_: Any) -> None:
     queues = tuple(app.amqp.queues.consume_from)
     for_batches = INTERACTIVE_QUEUE not in queues
-    if for_batches:
-        _give_way(settings.batch_niceness)  # before any thread is made: each has its own
     process = bootstrap.build(settings, node=str(sender), for_batches=for_batches)
     _running.append(process)
     holder.runner = process.runner
@@ -86,14 +83,6 @@ def _stop_beginning(**_: Any) -> None:
 def _stop(**_: Any) -> None:
     while _running:
         _running.pop().close()
-
-
-def _give_way(niceness: int) -> None:
-    """Let others go first; on Linux, where it may, they also take the processor as they wake."""
-    if niceness and hasattr(os, "SCHED_BATCH"):
-        with suppress(OSError):  # a sandbox may forbid it
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    os.nice(niceness)
 
 
 def _end_to_be_replaced() -> None:

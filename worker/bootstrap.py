@@ -24,7 +24,7 @@ from shared.catalog.keys import resolve_keys
 from shared.catalog.loader import load_catalog
 from shared.catalog.spec import Catalog
 from shared.clock import utc_now
-from shared.db.engine import OFTEN_S, SELDOM_S, Database
+from shared.db.engine import Database
 from shared.db.repositories import workers
 from shared.deciding.classification.plugged import Classifiers
 from shared.deciding.project_policy import policy_of
@@ -39,6 +39,7 @@ from worker.call_slots import CallSlots
 from worker.chunk_reading import ChunkReading
 from worker.chunk_runner import ChunkRunner
 from worker.figures import WorkerFigures, serve_own
+from worker.giving_way import give_way
 from worker.heart import Heart
 from worker.learned_routing import LearnedRouting
 from worker.ledger_opening import LedgerOpener
@@ -97,9 +98,7 @@ class WorkerProcess:
         self._node = node
         self._started_at = utc_now()
         self.database = Database(
-            settings.resolved_database_url,
-            look_every_s=SELDOM_S if for_batches else OFTEN_S,
-            by_keys=True,
+            settings.resolved_database_url, for_batches=for_batches, by_keys=True
         )
         self._redis = connect(settings)
         self._loop, self._thread = _start_loop()
@@ -112,6 +111,8 @@ class WorkerProcess:
         making = _make(settings, catalog, self.database, opener, figures, turn_wait_s)
         self._in_loop = _run_in(self._loop, making).result(timeout=30)
         self.runner = self._in_loop.runner
+        if for_batches:
+            self._loop.call_soon_threadsafe(give_way, settings.batch_niceness)
         self._posting = Posting(settings.metrics_dir, figures.tallies)
         self._served = serve_own(settings.metrics_port, figures.tallies)
         self._posted = _run_in(self._loop, keep_posted(self._posting, figures.lag))

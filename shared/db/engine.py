@@ -1,19 +1,23 @@
 """The engine for either database, and the one way to a transaction.
 
-SQLite: WAL with synchronous=FULL, because an intent that a power cut takes back would be a paid
-call nobody knows of; group commit pays the fsync once for many rows. Writers take the write lock
-at BEGIN (IMMEDIATE), so a transaction never fails half way because another one wrote meanwhile.
-Who waits for that lock looks every few milliseconds, and those whom somebody waits for look more
-often: SQLite itself would look ever more seldom, up to a tenth of a second apart.
+SQLite: WAL, and what a transaction wrote is on the disk when `transaction` ends, because an intent
+that a power cut takes back would be a paid call nobody knows of; group commit pays the fsync once
+for many rows. The WAL is flushed by us after the commit instead of by SQLite in it, so nobody waits
+for the write lock while the disk works (decision 18). Writers take the write lock at BEGIN
+(IMMEDIATE), so a transaction never fails half way because another one wrote meanwhile. Who waits
+for that lock looks every few milliseconds, and those whom somebody waits for look more often:
+SQLite itself would look ever more seldom, up to a tenth of a second apart. The same leave it to the
+others to carry the WAL into the database, as long as these do.
 
 PostgreSQL: the connection that was used last is used next, since each prepares its statements for
 itself. Workers find every row by its key, so theirs plan each statement once and never by reading a
 whole table, which PostgreSQL else prefers whenever its statistics are old.
 """
 
+import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,8 +31,11 @@ __all__ = ["Connection", "Database", "make_engine", "mapped_errors"]
 
 _BUSY_TIMEOUT_S = 30
 _LOCK_TIMEOUT_S = 30
-OFTEN_S, SELDOM_S = 0.0005, 0.005
+_OFTEN_S, _SELDOM_S = 0.0005, 0.005
 """How often who waits for SQLite's write lock looks: for people, and for batches."""
+_LATE_CHECKPOINT_PAGES, _CHECKPOINT_PAGES = 8_000, 1_000
+"""From how long a WAL on who commits carries it into the database: for people, and for batches. A
+page has 4 KiB; the latter is SQLite's own figure."""
 _STATEMENT_TIMEOUT_S = 120
 _IDLE_IN_TRANSACTION_S = 30
 """How long a process may do nothing inside a transaction, and others wait for what it has locked:
@@ -43,14 +50,19 @@ class Database:
         url: str,
         *,
         pool_size: int = 8,
-        look_every_s: float = OFTEN_S,
+        for_batches: bool = False,
         by_keys: bool = False,
     ) -> None:
-        """look_every_s: at SQLite's write lock while another transaction holds it. by_keys: every
-        row is found by a key or an index; what reads whole tables would be slow.
+        """for_batches: nobody waits for what is written, so on SQLite it lets others write first
+        and does the upkeep. by_keys: every row is found by a key or an index; what reads whole
+        tables would be slow.
         """
         self.engine = make_engine(url, pool_size=pool_size, by_keys=by_keys)
-        self._look_every_s = look_every_s
+        self._look_every_s = _SELDOM_S if for_batches else _OFTEN_S
+        if self.is_sqlite:
+            pages = _CHECKPOINT_PAGES if for_batches else _LATE_CHECKPOINT_PAGES
+            event.listen(self.engine, "connect", _checkpoints_from(pages))
+        self._wal = f"{self.engine.url.database}-wal" if self.is_sqlite else None
 
     @property
     def is_sqlite(self) -> bool:
@@ -68,6 +80,8 @@ class Database:
                 connection.execution_options(pm_look_every_s=self._look_every_s)
             with connection.begin():
                 yield connection
+            if self._wal is not None:
+                _flush(self._wal)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -173,11 +187,18 @@ def _on_sqlite_connect(connection: sqlite3.Connection, entry: ConnectionPoolEntr
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_S * 1000}")
     cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA synchronous = NORMAL")  # `_flush` puts commits on the disk
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute("PRAGMA temp_store = MEMORY")
     cursor.execute("PRAGMA cache_size = -16000")
     cursor.close()
+
+
+def _checkpoints_from(pages: int) -> Callable[[sqlite3.Connection, ConnectionPoolEntry], None]:
+    def on_connect(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+        connection.execute(f"PRAGMA wal_autocheckpoint = {pages}").close()
+
+    return on_connect
 
 
 def _on_sqlite_begin(connection: Connection) -> None:
@@ -202,6 +223,23 @@ def _begin_to_write(connection: Connection, look_every_s: float) -> None:
             time.sleep(look_every_s)
         else:
             return
+
+
+def _flush(wal: str) -> None:
+    """Put all that was committed so far on the disk. The WAL is there while a connection is open,
+    and SQLite takes no locks on it that closing the file would lose.
+    """
+    try:
+        file = os.open(wal, os.O_RDWR)
+        try:
+            _sync(file)
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise UnavailableError(f"the database's disk does not answer: {error.strerror}") from error
+
+
+_sync = getattr(os, "fdatasync", os.fsync)
 
 
 def _set_patience(connection: Connection, seconds: int) -> None:

@@ -1,7 +1,10 @@
 """What a process that hangs inside a transaction has locked, PostgreSQL takes from it; who waits
-for SQLite's write lock has it when it is free, and is told when it never is.
+for SQLite's write lock has it when it is free, and is told when it never is. Nobody waits for it
+while the disk works, and no transaction ends before its writes are on the disk.
 """
 
+import errno
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -59,7 +62,7 @@ def test_no_process_may_hang_in_a_transaction_for_longer_than_others_wait_for_it
 def two_on_sqlite(tmp_path: Path) -> Iterator[tuple[Database, Database]]:
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     migrations.upgrade(url)
-    both = Database(url), Database(url, look_every_s=engine.SELDOM_S)
+    both = Database(url), Database(url, for_batches=True)
     yield both
     for each in both:
         each.close()
@@ -96,3 +99,34 @@ def test_who_waits_in_vain_for_the_write_lock_of_sqlite_is_told(
         with pytest.raises(UnavailableError, match="locked"):
             _make(waiter, "never")
     _make(waiter, "afterwards")
+
+
+def test_a_transaction_ends_once_its_writes_are_flushed_and_holds_no_lock_meanwhile(
+    two_on_sqlite: tuple[Database, Database], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    writer, other = two_on_sqlite
+    flush, flushed = engine._sync, []
+
+    def watched(file: int) -> None:
+        if not flushed:
+            flushed.append(b"first" in os.pread(file, os.fstat(file).st_size, 0))
+            assert os.path.samestat(os.fstat(file), (tmp_path / "shared.db-wal").stat())
+            _make(other, "meanwhile")
+        flush(file)
+
+    monkeypatch.setattr(engine, "_sync", watched)
+    _make(writer, "first")
+    assert flushed == [True]
+    with other.reading() as connection:
+        assert projects.get(connection, "meanwhile") is not None
+
+
+def test_a_disk_that_does_not_flush_is_told_as_a_database_that_does_not_answer(
+    two_on_sqlite: tuple[Database, Database], monkeypatch: pytest.MonkeyPatch
+):
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(engine, "_sync", broken)
+    with pytest.raises(UnavailableError, match="Input/output"):
+        _make(two_on_sqlite[0], "perhaps")
