@@ -46,6 +46,7 @@ SHORT_REST_FACTOR = 10
 LONGEST_REST = timedelta(seconds=10)
 PROJECT_WINDOW = 64
 TOTAL_WINDOW = 512
+CHUNKS_A_STEP = 8
 
 
 class Queue(Protocol):
@@ -135,6 +136,17 @@ class JobStager:
         )
 
     def _stage(self, batch: Any, limit: int, now: datetime) -> int:
+        """In short transactions: on SQLite everybody else waits for the end of each."""
+        sent = 0
+        while sent < limit:
+            wanted = min(limit - sent, CHUNKS_A_STEP * self._chunk_size)
+            found = self._stage_some(batch, wanted, now)
+            sent += found
+            if found < wanted:
+                break
+        return sent
+
+    def _stage_some(self, batch: Any, limit: int, now: datetime) -> int:
         with self._database.transaction() as connection:
             began = time.monotonic()  # what counts is the look, not the wait for a lock before it
             ids = staging.stageable(

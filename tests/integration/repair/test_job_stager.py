@@ -17,7 +17,7 @@ from shared.queue.messages import ChunkMessage
 from shared.queue.publisher import Publisher
 from shared.settings import Settings
 from tests.integration.repair.mill import NOW, Mill
-from worker.maintenance.job_stager import STAGE_LEASE, JobStager
+from worker.maintenance.job_stager import CHUNKS_A_STEP, STAGE_LEASE, JobStager
 
 LANE = lane_queue("acme", Priority.BATCH)
 
@@ -49,10 +49,12 @@ class Recording:
 
     def __init__(self) -> None:
         self.messages: list[ChunkMessage] = []
+        self.steps: list[int] = []
         self.depth = 0
 
     def publish(self, messages: Sequence[ChunkMessage], *_: object) -> None:
         self.messages += messages
+        self.steps.append(len(messages))
 
     def depths(self) -> dict[str, int]:
         return dict.fromkeys([LANE, INTERACTIVE_QUEUE], self.depth)
@@ -68,6 +70,15 @@ def test_chunks_go_out_up_to_the_projects_window(
     assert stager.run_once(NOW) == 30
     assert publisher.depths()[LANE] == 3
     assert stager.run_once(NOW) == 0
+
+
+def test_a_large_window_is_filled_in_steps_that_others_come_between(mill: Mill, database: Database):
+    queue = Recording()
+    stager = JobStager(database, queue, chunk_size=10, project_window=20, total_window=20)
+    mill.batch(195)
+    assert stager.run_once(NOW) == 195
+    assert queue.steps == [CHUNKS_A_STEP, CHUNKS_A_STEP, 20 - 2 * CHUNKS_A_STEP]
+    assert queue.lines() == list(range(1, 196))
 
 
 def test_what_was_taken_makes_room_for_more(mill: Mill, stager: JobStager):
