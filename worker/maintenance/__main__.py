@@ -7,6 +7,7 @@ where another process leads.
 
 import argparse
 import asyncio
+import gc
 import os
 import queue
 import secrets
@@ -167,6 +168,7 @@ class Maintenance:
         bell_rope = (connect(self._settings), lambda: rounds.call("job_stager"), self._stopped)
         threading.Thread(target=bell.listen, args=bell_rope, name="bell", daemon=True).start()
         self._leadership.seek(utc_now())
+        gc.freeze()  # or the collector goes through all this for a tenth of a second, locks in hand
         rounds.start()
         deliveries.start()
         while not self._told_to_stop(RENEW_EVERY_S):
