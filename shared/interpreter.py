@@ -13,16 +13,18 @@ IN_THE_API: Final = 20_000
 """The same: three blocks of an upload's lines, or some hundred requests. Python's own looks were an
 eighth of an upload's time."""
 
-_TURN_S: Final = 0.0001
+TURN_S: Final = 0.0005
+SHORT_TURN_S: Final = 0.0001
 """How long a thread may keep the interpreter from another: at Python's 5 ms a commit waits for the
-busy loop at each of its statements (measured in docs/performance.md)."""
+busy loop at each of its statements. The short one where all wait for that commit, on SQLite; it
+costs more than it brings on PostgreSQL (measured in docs/performance.md)."""
 
 
-def prepare(young_objects: int) -> None:
+def prepare(young_objects: int, turn_s: float = TURN_S) -> None:
     """Once everything is made. What was made for the start stays for ever: the collector need not
     go through it.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(young_objects, 20, 20)
-    sys.setswitchinterval(_TURN_S)
+    sys.setswitchinterval(turn_s)

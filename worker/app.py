@@ -18,6 +18,7 @@ from shared.settings import Settings
 from shared.telemetry import configure_logging
 from worker import bootstrap
 from worker.deafness import Consumption, DeafnessWatch
+from worker.giving_way import give_way
 from worker.tasks import RunnerHolder, register
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,9 @@ def _set_up_logging(**_: Any) -> None:
 def _start(sender: str, instance: Any, **_: Any) -> None:
     queues = tuple(app.amqp.queues.consume_from)
     for_batches = INTERACTIVE_QUEUE not in queues
+    is_sqlite = settings.resolved_database_url.startswith("sqlite")
+    if for_batches and not is_sqlite:
+        give_way(settings.batch_niceness)  # before any thread is made: each has its own
     process = bootstrap.build(settings, node=str(sender), for_batches=for_batches)
     _running.append(process)
     holder.runner = process.runner
@@ -62,7 +66,8 @@ def _start(sender: str, instance: Any, **_: Any) -> None:
             _end_to_be_replaced,
         )
     )
-    interpreter.prepare(interpreter.IN_A_WORKER)
+    turn_s = interpreter.SHORT_TURN_S if is_sqlite else interpreter.TURN_S
+    interpreter.prepare(interpreter.IN_A_WORKER, turn_s)
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]

@@ -111,7 +111,7 @@ class WorkerProcess:
         making = _make(settings, catalog, self.database, opener, figures, turn_wait_s)
         self._in_loop = _run_in(self._loop, making).result(timeout=30)
         self.runner = self._in_loop.runner
-        if for_batches:
+        if for_batches and self.database.is_sqlite:  # the whole process does on PostgreSQL
             self._loop.call_soon_threadsafe(give_way, settings.batch_niceness)
         self._posting = Posting(settings.metrics_dir, figures.tallies)
         self._served = serve_own(settings.metrics_port, figures.tallies)

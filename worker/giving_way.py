@@ -8,8 +8,8 @@ def give_way(niceness: int) -> None:
     """Let others go before this thread and those it makes; on Linux, where it may, they also take
     the processor as they wake. Elsewhere the whole process gives way.
 
-    For the loop, which does nearly all of a process's work. The threads that write do not: who
-    waits for the processor with a lock of the database in its hand holds up all others.
+    On SQLite for the loop alone, which does nearly all of a process's work: a thread that writes
+    and waits for the processor holds up all others with the one write lock in its hand.
     """
     if niceness and hasattr(os, "SCHED_BATCH"):
         with suppress(OSError):  # a sandbox may forbid it
