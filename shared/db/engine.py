@@ -10,8 +10,9 @@ SQLite itself would look ever more seldom, up to a tenth of a second apart. The 
 others to carry the WAL into the database, as long as these do.
 
 PostgreSQL: the connection that was used last is used next, since each prepares its statements for
-itself. Workers find every row by its key, so theirs plan each statement once and never by reading a
-whole table, which PostgreSQL else prefers whenever its statistics are old.
+itself; it is asked whether it lives only where it lay idle (`idle_connections`). Workers find every
+row by its key, so theirs plan each statement once and never by reading a whole table, which
+PostgreSQL else prefers whenever its statistics are old.
 """
 
 import os
@@ -25,6 +26,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from shared.db.idle_connections import ask_after_idling
 from shared.errors import UnavailableError
 
 __all__ = ["Connection", "Database", "make_engine", "mapped_errors"]
@@ -144,12 +146,11 @@ def make_engine(url: str, *, pool_size: int = 8, by_keys: bool = False) -> Engin
         event.listen(engine, "connect", _on_sqlite_connect)
         event.listen(engine, "begin", _on_sqlite_begin)
         return engine
-    return create_engine(
+    engine = create_engine(
         url,
         hide_parameters=True,
         pool_size=pool_size,
         max_overflow=32,
-        pool_pre_ping=True,
         pool_use_lifo=True,
         pool_timeout=10,
         connect_args={
@@ -158,6 +159,8 @@ def make_engine(url: str, *, pool_size: int = 8, by_keys: bool = False) -> Engin
             "options": _postgres_options(by_keys=by_keys),
         },
     )
+    ask_after_idling(engine)
+    return engine
 
 
 _BY_KEYS = {

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select
 
 from shared.db.repositories.batches import NewBatch, create, id_range
-from shared.db.tables import batches, jobs, results
-from shared.domain.batch import BatchStatus
+from shared.db.tables import jobs, results
 from shared.domain.job import JobStatus, job_id_of
 
 
@@ -20,16 +19,7 @@ def open_batch(
 
     Raises ConflictError with code `idempotency_key_taken` where the project has used the key.
     """
-    number = create(connection, batch)
-    connection.execute(
-        update(batches)
-        .where(batches.c.number == number)
-        .values(
-            status=BatchStatus.IN_PROGRESS.value,
-            total=len(requests),
-            in_progress_at=batch.created_at,
-        )
-    )
+    number = create(connection, batch, lines=len(requests))
     rows = [
         {
             "id": job_id_of(number, line),

@@ -1,6 +1,7 @@
 """Batches: making, finding and counting them; what moves them is in `batch_moves`."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -74,8 +75,9 @@ class Counts:
     expired: int
 
 
-def create(connection: Connection, batch: NewBatch) -> int:
-    """Insert a batch in `validating` and return its number.
+def create(connection: Connection, batch: NewBatch, *, lines: int | None = None) -> int:
+    """Insert a batch in `validating` and return its number. lines: it has these, all of them good,
+    and runs from the start.
 
     Raises ConflictError with code `idempotency_key_taken` where the project has used the key.
     """
@@ -103,12 +105,19 @@ def create(connection: Connection, batch: NewBatch) -> int:
         "max_quality_loss": batch.max_quality_loss,
         "traceparent": batch.traceparent,
     }
+    if lines is not None:
+        values |= {
+            "status": BatchStatus.IN_PROGRESS.value,
+            "total": lines,
+            "in_progress_at": batch.created_at,
+        }
+    key = batch.idempotency_key
     try:
-        with connection.begin_nested():
+        # Nothing but a key can be taken, and who has it is looked up in the same transaction.
+        with nullcontext() if key is None else connection.begin_nested():
             made = connection.execute(insert(batches).returning(batches.c.number), values)
             return int(made.scalar_one())
     except IntegrityError:
-        key = batch.idempotency_key
         if key is None or by_idempotency_key(connection, batch.project_id, key) is None:
             raise
         raise ConflictError("the key was used", code="idempotency_key_taken") from None
