@@ -57,12 +57,9 @@ def overdrawn(plant: Plant) -> list[str]:
     found = []
     with plant.database.snapshot() as connection:
         limits = {row.id: row for row in _all(connection, "SELECT * FROM projects")}
-        spent = Counter(
-            {
-                (row.project_id, row.kind, row.period): row.spent_nusd
-                for row in _all(connection, "SELECT * FROM spend")
-            }
-        )
+        spent: Counter[tuple[str, str, str]] = Counter()
+        for row in _all(connection, "SELECT * FROM spend"):
+            spent[row.project_id, row.kind, row.period] += row.spent_nusd
         for row in _all(connection, "SELECT * FROM attempts WHERE status = 'open'"):
             for kind, period in (("day", row.day), ("month", row.month), ("total", "")):
                 spent[row.project_id, kind, period] += row.reserved_nusd

@@ -25,7 +25,7 @@ from shared.catalog.loader import load_catalog
 from shared.catalog.spec import Catalog
 from shared.clock import utc_now
 from shared.db.engine import Database
-from shared.db.repositories import workers
+from shared.db.repositories import attempts, workers
 from shared.deciding.classification.plugged import Classifiers
 from shared.deciding.project_policy import policy_of
 from shared.ids import claimant_id
@@ -108,7 +108,8 @@ class WorkerProcess:
             "promptmill-worker", job_share=settings.trace_jobs, sent_to=settings.trace_sent_to
         )
         turn_wait_s = _BATCH_WAIT_S if for_batches else _CHAT_WAIT_S
-        making = _make(settings, catalog, self.database, opener, figures, turn_wait_s)
+        part = attempts.sums_part(node) if for_batches else 0
+        making = _make(settings, catalog, self.database, opener, figures, turn_wait_s, part)
         self._in_loop = _run_in(self._loop, making).result(timeout=30)
         self.runner = self._in_loop.runner
         if for_batches and self.database.is_sqlite:  # the whole process does on PostgreSQL
@@ -178,6 +179,7 @@ async def _make(
     opener: LedgerOpener,
     figures: WorkerFigures,
     turn_wait_s: float,
+    part: int,
 ) -> _InLoop:
     """The parts that live in the loop."""
     redis = connect_async(settings)
@@ -187,7 +189,7 @@ async def _make(
     caller = ModelCaller.over(catalog, keys, redis, max_wait_s=turn_wait_s)
     money = Coalescer(AsyncLedger(redis))
     pending = PendingClaims(settings.lease_s)
-    recorder = Recorder(database, pending)
+    recorder = Recorder(database, pending, part=part)
     slots = CallSlots(settings.max_in_flight)
     cache = AnswerCache(redis, catalog.digest)
     meter = Meter(caller, money, recorder, opener, slots, figures)

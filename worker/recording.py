@@ -116,14 +116,17 @@ class Recorder:
         database: Database,
         pending: PendingClaims,
         *,
+        part: int = 0,
         interval_s: float = 0.02,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        """pending: claims to be made with the first write under them. interval_s: from one
-        transaction's beginning to the next one's, at least.
+        """pending: claims to be made with the first write under them. part: of the sums of money,
+        which this process adds to (`sums_part`). interval_s: from one transaction's beginning to
+        the next one's, at least.
         """
         self._database = database
         self._pending = pending
+        self._part = part
         self._interval_s = interval_s
         self._clock = clock
         self._next_at = 0.0
@@ -197,7 +200,7 @@ class Recorder:
             with self._database.transaction() as connection:
                 now = self._clock()
                 self._pending.make(connection, (write.claim for write in writes), now)
-                held = apply(connection, writes, ahead, now)
+                held = apply(connection, writes, ahead, now, self._part)
                 _reach_commit(writes)
             self._pending.settle(write.claim for write in writes)
             return [write.claim in held for write in writes]
@@ -231,7 +234,11 @@ def _ahead(writes: Sequence[Write], *, is_sqlite: bool) -> RowsAhead:
 
 
 def apply(
-    connection: Connection, writes: Sequence[Write], ahead: RowsAhead, now: datetime
+    connection: Connection,
+    writes: Sequence[Write],
+    ahead: RowsAhead,
+    now: datetime,
+    part: int = 0,
 ) -> set[tuple[int, str]]:
     """Make the writes in the caller's transaction; returns the claims that still held.
 
@@ -254,7 +261,7 @@ def apply(
     for write in moved:
         for event in write.events:
             outbox.add(connection, event.project_id, event.type, event.data, now)
-    progress = attempts.add_sums(connection, priced)
+    progress = attempts.add_sums(connection, priced, part)
     for number, ended in (*_ended(moved).items(), *shared):
         progress[number] = progress.get(number, Progress()) + ended
     if progress:

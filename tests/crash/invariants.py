@@ -60,10 +60,9 @@ def _check_sums(plant: Plant) -> None:
     assert not open_attempts, "no call is open"
     with plant.database.snapshot() as connection:
         rows = budgets.cost_row_sums(connection)
-    kept = {
-        (row.project_id, row.kind, row.period): row.spent_nusd
-        for row in plant.rows("SELECT * FROM spend")
-    }
+    kept: Counter[tuple[str, str, str]] = Counter()
+    for row in plant.rows("SELECT * FROM spend"):
+        kept[row.project_id, row.kind, row.period] += row.spent_nusd
     assert {key: total for key, total in rows.items() if total} == kept
     for number in plant.numbers:
         batch = plant.batch(number)

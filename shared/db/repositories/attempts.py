@@ -5,6 +5,7 @@ the transaction that closes the attempts, so they equal the sum of the cost rows
 `reconcile` checks that of `spend`.
 """
 
+import zlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from shared.db.bulk import (
 )
 from shared.db.repositories.batch_moves import Progress
 from shared.db.stored_form import Row
-from shared.db.tables import attempts, spend, usage
+from shared.db.tables import PARTS, attempts, spend, usage
 from shared.domain.attempt import AttemptStatus, Purpose
 from shared.domain.job import batch_number_of
 
@@ -140,13 +141,22 @@ def closing_rows(closings: Sequence[Closing]) -> list[Row]:
     return [_closing_row(closing) for closing in closings]
 
 
-def add_sums(connection: Connection, priced: Sequence[Closing]) -> dict[int, Progress]:
+def add_sums(
+    connection: Connection, priced: Sequence[Closing], part: int = 0
+) -> dict[int, Progress]:
     """Add what was priced to the sums. Returns what to add to each batch, for
-    `batch_moves.add_progress`. Late in a transaction: until its end, all others of the project
-    wait.
+    `batch_moves.add_progress`. Late in a transaction: until its end, all others wait who add to
+    this part of the project's sums (see `tables.money.PARTS`).
     """
-    _add_usage(connection, priced)
-    return _add_spend(connection, priced)
+    _add_usage(connection, priced, part)
+    return _add_spend(connection, priced, part)
+
+
+def sums_part(node: str) -> int:
+    """Which part of the sums a worker for batches adds to, by its name. The first is not among
+    them: who adds to that is waited for.
+    """
+    return 1 + zlib.crc32(node.encode()) % (PARTS - 1)
 
 
 @made_once
@@ -181,7 +191,9 @@ def _closing_row(closing: Closing) -> dict[str, Any]:
     }
 
 
-def _add_spend(connection: Connection, closings: Sequence[Closing]) -> dict[int, Progress]:
+def _add_spend(
+    connection: Connection, closings: Sequence[Closing], part: int
+) -> dict[int, Progress]:
     windows: dict[tuple[str, str, str], list[int]] = {}
     per_batch: dict[int, list[int]] = {}
     for closing in closings:
@@ -198,7 +210,7 @@ def _add_spend(connection: Connection, closings: Sequence[Closing]) -> dict[int,
             sums[0] += closing.cost_nusd
             sums[1] += unconfirmed
     if windows:
-        _upsert_spend(connection, windows)
+        _upsert_spend(connection, windows, part)
     return {
         number: Progress(**dict(zip(_USED, own, strict=True)))
         for number, own in per_batch.items()
@@ -226,7 +238,7 @@ def _used(closing: Closing) -> tuple[int, ...]:
 
 
 def _upsert_spend(
-    connection: Connection, windows: Mapping[tuple[str, str, str], Sequence[int]]
+    connection: Connection, windows: Mapping[tuple[str, str, str], Sequence[int]], part: int
 ) -> None:
     # In one order for all transactions, so that two never wait for each other in a circle.
     rows = [
@@ -234,6 +246,7 @@ def _upsert_spend(
             "project_id": project,
             "kind": kind,
             "period": period,
+            "part": part,
             "spent_nusd": spent,
             "unconfirmed_nusd": unconfirmed,
         }
@@ -247,8 +260,8 @@ USAGE_SUMS = tuple(str(column.name) for column in usage.columns if not column.pr
 """What is summed up per project, day and model: `Closing` in figures, in the table's order."""
 
 
-def _add_usage(connection: Connection, closings: Sequence[Closing]) -> None:
-    sums: dict[tuple[str, ...], list[int]] = {}
+def _add_usage(connection: Connection, closings: Sequence[Closing], part: int) -> None:
+    sums: dict[tuple[str | int, ...], list[int]] = {}
     for closing in closings:
         intent = closing.intent
         key = (
@@ -258,6 +271,7 @@ def _add_usage(connection: Connection, closings: Sequence[Closing]) -> None:
             intent.provider,
             intent.purpose.value,
             intent.task_type,
+            part,
         )
         own = sums.setdefault(key, [0] * len(USAGE_SUMS))
         unconfirmed = closing.cost_nusd if closing.status is AttemptStatus.UNCONFIRMED else 0

@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    ScalarSelect,
+    Select,
+    cast,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from shared.db.repositories.batches import id_range
@@ -36,17 +48,35 @@ def window_purse(connection: Connection, project_id: str, kind: str, period: str
     limit = connection.execute(
         select(projects.c[f"{kind}_limit_nusd"]).where(projects.c.id == project_id)
     ).scalar_one_or_none()
-    spent = connection.execute(
-        select(spend.c.spent_nusd).where(
-            spend.c.project_id == project_id, spend.c.kind == kind, spend.c.period == period
-        )
-    ).scalar_one_or_none()
+    query = _in_window(literal(project_id), kind, period, spend.c.spent_nusd)
+    spent = connection.execute(query).scalar_one()
     open_query = select(attempts.c.id, attempts.c.reserved_nusd).where(
         are_open(connection), attempts.c.project_id == project_id
     )
     if kind != "total":
         open_query = open_query.where(attempts.c[kind] == period)
     return Purse(limit, spent or 0, _amounts(connection, open_query))
+
+
+def spent_in(
+    project_id: ColumnElement[str],
+    kind: str,
+    period: str,
+    amount: ColumnElement[int] = spend.c.spent_nusd,
+) -> ScalarSelect[int]:
+    """What a project spent in a window (or another of its amounts), for a query that names the
+    project; NULL where it spent nothing.
+    """
+    return _in_window(project_id, kind, period, amount).correlate_except(spend).scalar_subquery()
+
+
+def _in_window(
+    project_id: ColumnElement[str], kind: str, period: str, amount: ColumnElement[int]
+) -> Select[Any]:
+    total = cast(func.sum(amount), BigInteger)  # PostgreSQL's sum of integers is no integer
+    return select(total).where(
+        spend.c.project_id == project_id, spend.c.kind == kind, spend.c.period == period
+    )
 
 
 def batch_purse(connection: Connection, batch_id: str) -> Purse:
@@ -114,10 +144,15 @@ def set_limits(connection: Connection, project_id: str, new: dict[str, int | Non
 
 def spent(connection: Connection, project_id: str) -> dict[tuple[str, str], tuple[int, int]]:
     """All windows of a project that have spending: (kind, period) -> (spent, unconfirmed)."""
-    query = select(spend).where(spend.c.project_id == project_id)
+    sums = (func.sum(spend.c.spent_nusd), func.sum(spend.c.unconfirmed_nusd))
+    query = (
+        select(spend.c.kind, spend.c.period, *sums)
+        .where(spend.c.project_id == project_id)
+        .group_by(spend.c.kind, spend.c.period)
+    )
     return {
-        (row.kind, row.period): (row.spent_nusd, row.unconfirmed_nusd)
-        for row in connection.execute(query)
+        (kind, period): (int(spent), int(unconfirmed))
+        for kind, period, spent, unconfirmed in connection.execute(query)
     }
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from shared.db.repositories.budgets import spent_in
 from shared.db.repositories.open_intents import are_open
 from shared.db.tables import (
     OPEN_BATCH,
@@ -80,16 +81,10 @@ def windows(connection: Connection, day: str, month: str, most: int) -> Sequence
     windows in which something was spent or is limited, of the `most` projects that spent the most
     this month; those of all others are added up, without a limit, as `OTHERS`.
     """
-    this_month = _window("month", month)
-    rank = func.row_number().over(
-        order_by=(func.coalesce(this_month.c.spent_nusd, 0).desc(), projects.c.id)
-    )
+    this_month = spent_in(projects.c.id, "month", month)
+    rank = func.row_number().over(order_by=(func.coalesce(this_month, 0).desc(), projects.c.id))
     limits = [projects.c[f"{kind}_limit_nusd"] for kind in ("day", "month", "total")]
-    ranked = (
-        select(projects.c.id, *limits, rank.label("rank"))
-        .join_from(projects, this_month, projects.c.id == this_month.c.project_id, isouter=True)
-        .subquery()
-    )
+    ranked = select(projects.c.id, *limits, rank.label("rank")).subquery()
     query = union_all(
         *(_sums(ranked, kind, period, most) for kind, period in (("day", day), ("month", month))),
         _sums(ranked, "total", "", most),
@@ -97,31 +92,27 @@ def windows(connection: Connection, day: str, month: str, most: int) -> Sequence
     return connection.execute(query.order_by("project_id", "kind")).all()
 
 
-def _window(kind: str, period: str) -> Subquery:
-    """The rows of a present window: looked up by project, never read from one end to the other."""
-    window = spend.alias(f"of_{kind}")
-    return (
-        select(window)
-        .where(window.c.kind == kind, window.c.period == period)
-        .subquery(f"this_{kind}")
-    )
-
-
 def _sums(ranked: Subquery, kind: str, period: str, most: int) -> Select[Any]:
-    window = _window(kind, period)
-    limit = ranked.c[f"{kind}_limit_nusd"]
-    is_shown = ranked.c.rank <= most
-    name = case((is_shown, ranked.c.id), else_=OTHERS).label("project_id")
+    unconfirmed = spent_in(ranked.c.id, kind, period, spend.c.unconfirmed_nusd)
+    # Each project's window is looked up: the sums are never read from one end to the other.
+    window = select(
+        ranked.c.id,
+        ranked.c.rank,
+        ranked.c[f"{kind}_limit_nusd"].label("limit_nusd"),
+        spent_in(ranked.c.id, kind, period).label("spent_nusd"),
+        unconfirmed.label("unconfirmed_nusd"),
+    ).subquery()
+    is_shown = window.c.rank <= most
+    name = case((is_shown, window.c.id), else_=OTHERS).label("project_id")
     return (
         select(
             name,
             literal(kind).label("kind"),
-            func.max(case((is_shown, limit))).label("limit_nusd"),
+            func.max(case((is_shown, window.c.limit_nusd))).label("limit_nusd"),
             _summed(window.c.spent_nusd).label("spent_nusd"),
             _summed(window.c.unconfirmed_nusd).label("unconfirmed_nusd"),
         )
-        .join_from(ranked, window, window.c.project_id == ranked.c.id, isouter=True)
-        .where(or_(limit.is_not(None), window.c.project_id.is_not(None)))
+        .where(or_(window.c.limit_nusd.is_not(None), window.c.spent_nusd.is_not(None)))
         .group_by(name)
     )
 

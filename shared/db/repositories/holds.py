@@ -3,9 +3,10 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, literal, select, union_all
+from sqlalchemy import Connection, func, literal, select, union_all
 
-from shared.db.tables import api_keys, batches, jobs, projects, spend
+from shared.db.repositories.budgets import spent_in
+from shared.db.tables import api_keys, batches, jobs, projects
 from shared.domain.job import JobStatus
 
 
@@ -54,24 +55,18 @@ def limited_windows(connection: Connection, day: str, month: str) -> Sequence[An
     queries = []
     for kind, period in (("day", day), ("month", month), ("total", "")):
         limit = projects.c[f"{kind}_limit_nusd"]
-        queries.append(
+        window = (
             select(
                 projects.c.id.label("project_id"),
                 literal(kind).label("kind"),
                 literal(period).label("period"),
                 limit.label("limit_nusd"),
-                spend.c.spent_nusd,
-            )
-            .join(
-                spend,
-                and_(
-                    spend.c.project_id == projects.c.id,
-                    spend.c.kind == kind,
-                    spend.c.period == period,
-                ),
+                spent_in(projects.c.id, kind, period).label("spent_nusd"),
             )
             .where(limit > 0)
+            .subquery()
         )
+        queries.append(select(window).where(window.c.spent_nusd.is_not(None)))
     return connection.execute(union_all(*queries)).all()
 
 

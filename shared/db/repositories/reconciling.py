@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from shared.db.repositories.open_intents import are_open
 from shared.db.tables import attempts, batches, projects, spend
@@ -58,5 +58,9 @@ def known_projects(connection: Connection) -> set[str]:
 
 def day_sums(connection: Connection, since: str) -> dict[tuple[str, str], int]:
     """What `spend` holds per project and day, from a day on."""
-    query = select(spend).where(spend.c.kind == "day", spend.c.period >= since)
-    return {(row.project_id, row.period): row.spent_nusd for row in connection.execute(query)}
+    query = (
+        select(spend.c.project_id, spend.c.period, func.sum(spend.c.spent_nusd))
+        .where(spend.c.kind == "day", spend.c.period >= since)
+        .group_by(spend.c.project_id, spend.c.period)
+    )
+    return {(project, day): int(spent) for project, day, spent in connection.execute(query)}

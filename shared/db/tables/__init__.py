@@ -27,13 +27,14 @@ from shared.db.tables.learning import (
     outcome_days,
     outcome_tallies,
 )
-from shared.db.tables.money import attempts, budget_announcements, spend, usage
+from shared.db.tables.money import PARTS, attempts, budget_announcements, spend, usage
 from shared.db.tables.uploads import file_intakes, files
 
 __all__ = [
     "COST_SUMS",
     "EVIDENCE_SUMS",
     "OPEN_BATCH",
+    "PARTS",
     "SUBMITTED_BATCH",
     "UNLEARNED_FEEDBACK",
     "UNLEARNED_PLAN",

@@ -47,6 +47,12 @@ attempts = Table(
     Index(None, "job_id"),
 )
 
+PARTS = 8
+"""Rows that one sum may be spread over. Whoever adds to a row keeps it until the commit is on the
+disk, so those who write at the same moment have rows of their own: what was spent is the sum of
+them. The first is for those whom somebody waits for, and for the maintenance.
+"""
+
 spend = Table(
     "spend",
     metadata,
@@ -54,6 +60,7 @@ spend = Table(
     Column("project_id", String(64), primary_key=True),
     Column("kind", String(8), primary_key=True),  # day, month, total
     Column("period", String(10), primary_key=True),
+    Column("part", Integer, primary_key=True, autoincrement=False, server_default="0"),
     counter("spent_nusd"),
     counter("unconfirmed_nusd"),
 )
@@ -69,6 +76,7 @@ usage = Table(
     Column("provider", String(64), primary_key=True),
     Column("purpose", String(16), primary_key=True),
     Column("task_type", String(32), primary_key=True),
+    Column("part", Integer, primary_key=True, autoincrement=False, server_default="0"),
     counter("attempts"),
     # attempts that gave no answer: free ones and unconfirmed ones
     counter("without_answer"),
