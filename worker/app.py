@@ -46,8 +46,9 @@ def _start(sender: str, instance: Any, **_: Any) -> None:
     queues = tuple(app.amqp.queues.consume_from)
     for_batches = INTERACTIVE_QUEUE not in queues
     is_sqlite = settings.resolved_database_url.startswith("sqlite")
-    if for_batches and not is_sqlite:
+    if for_batches:
         session_gives_way(settings.batch_niceness)
+    if for_batches and not is_sqlite:
         give_way(settings.batch_niceness)  # before any thread is made: each has its own
     process = bootstrap.build(settings, node=str(sender), for_batches=for_batches)
     _running.append(process)

@@ -95,13 +95,11 @@ def start_child(
     cwd: Path | None = None,
     user: int | None = None,
     tether: bool | None = None,
-    session: bool = False,
 ) -> ChildProcess:
     """Start a program that dies with us, its output in `log` (earlier logs are kept as .1 to .3).
 
     `env` replaces the environment; `user` is a user and group id to run as (needs root); `tether`
-    forces or forbids the wrapper, by default used where the kernel does not offer the signal;
-    `session` makes it a session of its own, to which Linux gives the processor by itself.
+    forces or forbids the wrapper, by default used where the kernel does not offer the signal.
     Raises OSError when the program cannot be started, RuntimeError off the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -117,8 +115,8 @@ def start_child(
             stderr=output,
             env=None if env is None else dict(env),
             cwd=cwd,
-            process_group=None if session else 0,
-            start_new_session=session,
+            # A session, so that Linux weighs it by itself: see worker/giving_way.py.
+            start_new_session=True,
             user=user,
             group=user,
             extra_groups=None if user is None else [],

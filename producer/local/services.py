@@ -8,7 +8,7 @@ import os
 import sys
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,8 +35,7 @@ _HTTP_TIMEOUT_S = 1.0
 @dataclass(frozen=True, slots=True)
 class Service:
     """One program. `env` is added to the environment all share; `is_ready` is asked until it says
-    yes (None: ready as soon as it runs); `address` is shown to people. is_session: it gives way to
-    all others as a whole (see worker/giving_way.py).
+    yes (None: ready as soon as it runs); `address` is shown to people.
     """
 
     name: str
@@ -44,7 +43,6 @@ class Service:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     is_ready: Callable[[], bool] | None = None
     address: str = ""
-    is_session: bool = False
 
 
 def api(port: int, key: str, flower_url: str = "") -> Service:
@@ -56,12 +54,9 @@ def api(port: int, key: str, flower_url: str = "") -> Service:
 
 
 def batch_worker(number: int, settings: Settings, run: Path) -> Service:
-    """A worker for the lanes of batches. With SQLite only its loop may give way: who waits for the
-    processor with the one write lock in its hand holds up all others.
-    """
-    name, threads = f"worker-{number}", settings.worker_threads
-    made = _worker(name, f"batch-{number}", BATCH_QUEUES, threads, run)
-    return replace(made, is_session=not settings.resolved_database_url.startswith("sqlite"))
+    """A worker for the lanes of batches."""
+    name = f"worker-{number}"
+    return _worker(name, f"batch-{number}", BATCH_QUEUES, settings.worker_threads, run)
 
 
 def interactive_worker(run: Path) -> Service:

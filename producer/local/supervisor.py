@@ -148,13 +148,7 @@ class Supervisor:
 
     def _spawn(self, service: Service) -> ChildProcess:
         log = self.logs / f"{service.name}.log"
-        return start_child(
-            service.name,
-            service.command,
-            env={**self.env, **service.env},
-            log=log,
-            session=service.is_session,
-        )
+        return start_child(service.name, service.command, env={**self.env, **service.env}, log=log)
 
     def _came_up(self, service: Service, began: float) -> bool:
         running = self._running[service.name]
