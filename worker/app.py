@@ -18,7 +18,7 @@ from shared.settings import Settings
 from shared.telemetry import configure_logging
 from worker import bootstrap
 from worker.deafness import Consumption, DeafnessWatch
-from worker.giving_way import give_way, session_gives_way
+from worker.giving_way import give_way
 from worker.tasks import RunnerHolder, register
 
 log = structlog.get_logger(__name__)
@@ -46,8 +46,6 @@ def _start(sender: str, instance: Any, **_: Any) -> None:
     queues = tuple(app.amqp.queues.consume_from)
     for_batches = INTERACTIVE_QUEUE not in queues
     is_sqlite = settings.resolved_database_url.startswith("sqlite")
-    if for_batches:
-        session_gives_way(settings.batch_niceness)
     if for_batches and not is_sqlite:
         give_way(settings.batch_niceness)  # before any thread is made: each has its own
     process = bootstrap.build(settings, node=str(sender), for_batches=for_batches)

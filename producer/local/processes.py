@@ -115,8 +115,7 @@ def start_child(
             stderr=output,
             env=None if env is None else dict(env),
             cwd=cwd,
-            # A session, so that Linux weighs it by itself: see worker/giving_way.py.
-            start_new_session=True,
+            process_group=0,
             user=user,
             group=user,
             extra_groups=None if user is None else [],
