@@ -7,7 +7,7 @@ and its answer read from the database when a worker has put it there.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -20,6 +20,7 @@ from shared.chunking import ranges_text
 from shared.db.engine import Database
 from shared.db.repositories import awaited, batches
 from shared.db.repositories.batches import BatchRow, NewBatch
+from shared.db.repositories.results import ResultRow
 from shared.domain.batch import AWAITED_PREFIX, TERMINAL, Priority
 from shared.errors import ConflictError, NotFoundError, UnavailableError
 from shared.ids import new_id
@@ -154,7 +155,7 @@ class Conversations:
             return self._earlier(new)  # two at once under one key: the other was first
         return Conversation(new.id, number, len(requests))
 
-    def ended(self, conversation: Conversation) -> Sequence[Any]:
+    def ended(self, conversation: Conversation) -> Sequence[ResultRow]:
         """The rows of the results that are there, in input order."""
         with self._database.reading() as connection:
             return awaited.ended(connection, conversation.number)

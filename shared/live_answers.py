@@ -1,12 +1,12 @@
 """What a worker tells, while it happens, to whoever waits for an interactive job: frames on a
 Redis channel of the job's batch.
 
-Nothing here has to arrive. The database holds the answer; a waiter that missed a frame (Redis was
-lost, a connection broke) reads it there. A frame also asks: the number of listeners that Redis
-returns tells the worker whether anybody still waits.
+Nothing here has to arrive. The database holds the answer before its end is told; a waiter that
+missed a frame (Redis was lost, a connection broke) reads it there. A frame also asks: the number of
+listeners that Redis returns tells the worker whether anybody still waits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,9 +41,14 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The job has ended: its result is in the database."""
+    """The job has ended: its result is in the database.
+
+    result: the same, by its columns, for whoever waits for it; None where it is too long to be
+    told, or was told by an older version's worker.
+    """
 
     line: int
+    result: Mapping[str, Any] | None = None
 
 
 LiveFrame = Spoken | Waiting | Ended
@@ -63,15 +68,15 @@ def to_bytes(frame: LiveFrame) -> bytes:
             )
         case Waiting(line):
             return orjson.dumps({"line": line})
-        case Ended(line):
-            return orjson.dumps({"line": line, "ended": True})
+        case Ended(line, result):
+            return orjson.dumps({"line": line, "ended": True, "result": result})
 
 
 def from_bytes(told: bytes) -> LiveFrame:
     """The frame that `to_bytes` wrote; raises ValueError or KeyError for what is none."""
     raw: dict[str, Any] = orjson.loads(told)
     if raw.get("ended"):
-        return Ended(raw["line"])
+        return Ended(raw["line"], raw.get("result"))
     if "choices" not in raw:
         return Waiting(raw["line"])
     return Spoken(raw["line"], raw["run"], raw["number"], raw["model"], raw["choices"])

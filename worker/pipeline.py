@@ -206,7 +206,7 @@ class Pipeline:
             events = (Event(batch.project_id, "job.completed", subject),)
         held = await self._close(payer, None, trace, Finish(row, batch.family), events)
         if held and (voice := self._voice(job, batch)) is not None:
-            await voice.finish()
+            await voice.finish(row)
 
     def _begin(
         self, job: ClaimedJob, request: Request, batch: BatchContext, earlier: Sequence[Any]
@@ -340,7 +340,7 @@ class Pipeline:
         if not await self._close(story.payer, closing, story.trace, move, events):
             log.info("another worker has the job by now")
         elif story.voice is not None and isinstance(move, Finish):
-            await story.voice.finish()
+            await story.voice.finish(move.row)
 
     async def _close(
         self,

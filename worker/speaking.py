@@ -8,13 +8,14 @@ read from the database.
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from shared.db.repositories import awaited
 from shared.domain.inference import JsonObject
 from shared.live_answers import Ended, LiveFrame, Spoken, Waiting, channel_of, to_bytes
 
@@ -65,11 +66,13 @@ class Voice:
                 self.is_gone = True
                 return
 
-    async def finish(self) -> None:
-        """Return when all that was said is on its way, then say that the job has ended."""
+    async def finish(self, row: Mapping[str, Any]) -> None:
+        """Return when all that was said is on its way, and that the job has ended with this row of
+        `results`, which is durable by now.
+        """
         if self._pump is not None:
             await self._pump
-        await self._publish(Ended(self._line))
+        await self._publish(Ended(self._line, awaited.told(row)))
 
     async def _speak(self) -> None:
         try:

@@ -1,8 +1,8 @@
 """Waiting for a conversation's end, and telling a streamed one while it comes.
 
-The API never calls a provider: it listens for what a worker tells (`listening`) and reads the
-database once when the job has ended. It also looks there every two seconds, in case a frame was
-missed, and several times a second while Redis is lost.
+The API never calls a provider: it listens for what a worker tells (`listening`), last of all the
+job's result. It also looks for that in the database: every two seconds, in case a frame was missed,
+several times a second while Redis is lost, and where the result was too long to be told.
 
 A client that hangs up calls its conversation off. One that may send the same request again (it
 named a key, or counts its tries as OpenAI's SDK does) is waited for a moment first, as long as
@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -25,6 +25,8 @@ from starlette.types import Receive, Scope, Send
 from producer.api.chat_answers import KEEP_ALIVE, TIMED_OUT, Chunks
 from producer.api.listening import Attention
 from producer.chat import Conversation, Conversations
+from shared.db.repositories import awaited
+from shared.db.repositories.results import ResultRow
 from shared.live_answers import Ended, LiveFrame, Spoken
 
 _LOOK_EVERY_S: Final = 2.0
@@ -49,7 +51,7 @@ class TooLate:
 class Over:
     """All jobs have ended: their rows of the results, in input order."""
 
-    rows: Sequence[Any]
+    rows: Sequence[ResultRow]
 
 
 Event = Spoken | Over | Left | TooLate
@@ -78,7 +80,7 @@ class Wait:
         self._deadline = time.monotonic() + patience_s
         self._left = asyncio.ensure_future(_until_left(request))
         self._frame: asyncio.Future[LiveFrame] = asyncio.ensure_future(attention.next())
-        self._ended: set[int] = set()
+        self._ended: dict[int, ResultRow | None] = {}
         self._is_over = False
         self._looks_at_once = may_be_over
         self._may_come_again = may_come_again
@@ -136,9 +138,9 @@ class Wait:
         if isinstance(frame, Spoken):
             return frame
         if isinstance(frame, Ended):
-            self._ended.add(frame.line)
+            self._ended[frame.line] = awaited.heard(frame.result)
             if len(self._ended) == self._conversation.lines:
-                return await self._look()
+                return self._heard() or await self._look()
         return None
 
     async def _linger(self) -> None:
@@ -149,12 +151,21 @@ class Wait:
                     self._frame = asyncio.ensure_future(self._attention.next())
                     await self._take(frame)
 
+    def _heard(self) -> Over | None:
+        rows = [row for _, row in sorted(self._ended.items()) if row is not None]
+        return self._over(rows)
+
     async def _look(self) -> Over | TooLate | None:
         rows = await run_in_threadpool(self._conversations.ended, self._conversation)
-        if len(rows) == self._conversation.lines:
-            self._is_over = True
-            return Over(rows)
+        if over := self._over(rows):
+            return over
         return TooLate() if time.monotonic() >= self._deadline else None
+
+    def _over(self, rows: Sequence[ResultRow]) -> Over | None:
+        if len(rows) < self._conversation.lines:
+            return None
+        self._is_over = True
+        return Over(rows)
 
 
 class Relay(Response):
