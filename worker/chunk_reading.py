@@ -13,7 +13,6 @@ from shared.db.repositories import (
     batch_plans,
     batches,
     job_claims,
-    projects,
     webhook_endpoints,
 )
 from shared.db.repositories.job_claims import ClaimedJob
@@ -62,7 +61,9 @@ class ChunkReading:
         return self._chunk(connection, found) if len(found) == len(job_ids) else None
 
     def _chunk(self, connection: Connection, claimed: Sequence[ClaimedJob]) -> ClaimedChunk | None:
-        batch = batches.by_number(connection, batch_number_of(claimed[0].id)) if claimed else None
+        if not claimed:
+            return None
+        batch = batches.with_project(connection, batch_number_of(claimed[0].id))
         if batch is None:
             return None
         again = [job.id for job in claimed if job.deaths or job.decision]
@@ -70,17 +71,15 @@ class ChunkReading:
         return ClaimedChunk(claimed, earlier, self._context(connection, batch))
 
     def _context(self, connection: Connection, batch: batches.BatchRow) -> BatchContext:
-        project = projects.get(connection, batch.project_id)
-        routing = project.routing if project is not None else {}
         endpoints = webhook_endpoints.wanting(connection, [batch.project_id])
         announced = any("job.completed" in endpoint.event_types for endpoint in endpoints)
-        policy = self._policy_of(routing)
+        policy = self._policy_of(batch.routing)
         learned = self._learned.of(
             connection, batch.project_id, batch.number if batch.total > 1 else 0
         )
         if learned.shifts:
             policy = replace(policy, learned=learned)
-        trial = self._trial(routing, batch, learned)
+        trial = self._trial(batch, learned)
         if batch.optimise is not None:
             gain = batch_plans.gain_per_usd(connection, batch.number)
             policy = replace(policy, gain_per_usd=gain, allow_downgrade=True)
@@ -95,19 +94,17 @@ class ChunkReading:
             announced,
             is_capped=batch.max_cost_nusd is not None,
             has_duplicates=batch.duplicates > 0,
-            caching=_caching_of(project),
+            caching=_caching_of(batch),
             key_id=batch.key_id,
             trial=trial,
         )
 
-    def _trial(
-        self, routing: Mapping[str, Any], batch: batches.BatchRow, learned: Learned
-    ) -> Trial | None:
+    def _trial(self, batch: batches.BatchRow, learned: Learned) -> Trial | None:
         """The project's trial; a batch that is planned as a whole takes no part."""
-        trial = routing.get("trial")
+        trial = batch.routing.get("trial")
         if trial is None or batch.optimise is not None or batch.pilot is not None:
             return None
-        policy = self._policy_of({**routing, **trial["policy"]})
+        policy = self._policy_of({**batch.routing, **trial["policy"]})
         return Trial(trial["name"], trial["share"], replace(policy, learned=learned))
 
 
@@ -118,7 +115,7 @@ def _piloting(batch: batches.BatchRow, pilot: Mapping[str, Any]) -> Piloting:
     return Piloting(tiers=tiers, otherwise=Tier.HIGH if batch.max_quality_loss else None)
 
 
-def _caching_of(project: Any) -> Caching | None:
-    if project is None or project.cache_ttl_s is None:
+def _caching_of(batch: batches.BatchRow) -> Caching | None:
+    if batch.cache_ttl_s is None:
         return None
-    return Caching(project.cache_name, project.cache_ttl_s)
+    return Caching(batch.cache_name, batch.cache_ttl_s)

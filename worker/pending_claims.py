@@ -36,18 +36,22 @@ class PendingClaims:
         """Whether one of these is still to be made."""
         return not self._pending.isdisjoint(claims)
 
-    def make(self, connection: Connection, claims: Iterable[Claim], now: datetime) -> None:
+    def make(self, connection: Connection, claims: Iterable[Claim], now: datetime) -> set[Claim]:
         """Make those of the claims that are pending, in the transaction of what is written under
-        them, where nobody was faster; jobs in rising order, as all transactions lock them.
+        them, where nobody was faster; jobs in rising order, as all transactions lock them. Returns
+        those that were made here: their jobs are locked for the transaction.
         """
         if not self._pending:
-            return
+            return set()
         wanted: dict[str, list[int]] = {}
         for job_id, token in sorted(claims):
             if (job_id, token) in self._pending:
                 wanted.setdefault(token, []).append(job_id)
-        for token, ids in wanted.items():
-            job_claims.claim_untouched(connection, ids, token, now + self._lease)
+        return {
+            (job_id, token)
+            for token, ids in wanted.items()
+            for job_id in job_claims.claim_untouched(connection, ids, token, now + self._lease)
+        }
 
     def settle(self, claims: Iterable[Claim]) -> None:
         """These are durable, or lost, or of no use any more: no later write makes them."""

@@ -14,7 +14,7 @@ reservations.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,7 +32,7 @@ from shared.domain.job import batch_number_of
 from shared.domain.values import made_often
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
-from worker.pending_claims import PendingClaims
+from worker.pending_claims import Claim, PendingClaims
 from worker.rows_ahead import RowsAhead, rows_ahead
 
 log = structlog.get_logger(__name__)
@@ -103,7 +103,7 @@ class Write:
     events: tuple[Event, ...] = ()
 
     @property
-    def claim(self) -> tuple[int, str]:
+    def claim(self) -> Claim:
         """The job and the token under which this is written."""
         return self.job_id, self.claim_token
 
@@ -199,8 +199,8 @@ class Recorder:
             ahead = _ahead(writes, is_sqlite=self._database.is_sqlite)
             with self._database.transaction() as connection:
                 now = self._clock()
-                self._pending.make(connection, (write.claim for write in writes), now)
-                held = apply(connection, writes, ahead, now, self._part)
+                made = self._pending.make(connection, (write.claim for write in writes), now)
+                held = apply(connection, writes, ahead, now, self._part, made)
                 _reach_commit(writes)
             self._pending.settle(write.claim for write in writes)
             return [write.claim in held for write in writes]
@@ -239,15 +239,19 @@ def apply(
     ahead: RowsAhead,
     now: datetime,
     part: int = 0,
-) -> set[tuple[int, str]]:
-    """Make the writes in the caller's transaction; returns the claims that still held.
+    made: Collection[Claim] = (),
+) -> set[Claim]:
+    """Make the writes in the caller's transaction; returns the claims that still held. made: those
+    that were made in it, so that nobody else can have the jobs.
 
     Order: claims are checked and locked first, then intents, prices, moves, duplicates of what
     ended, and last the rows that many transactions want, each kind in rising order: the sums of
     money, then the batches'.
     """
     claims = {write.claim for write in writes if write.intent or write.move}
-    held = job_claims.still_claimed(connection, claims) if claims else set()
+    asked = claims.difference(made)
+    held = job_claims.still_claimed(connection, asked) if asked else set()
+    held |= claims.intersection(made)
     attempts.open_rows(
         connection, [row for place, row in ahead.intents.items() if writes[place].claim in held]
     )

@@ -115,7 +115,7 @@ class ResultReader:
         """A block, the line to go on after (None: nothing follows), and how many lines it has."""
         block = bytearray()  # one that grows: many small pieces kept apart cost ten times the CPU
         count = 0
-        with self._database.reading() as connection:
+        with self._database.snapshot() as connection:
             pieces = results.pieces(
                 connection, number, after_line=after, limit=wanted, answered=answered
             )

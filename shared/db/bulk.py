@@ -19,6 +19,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    CursorResult,
     Select,
     String,
     Table,
@@ -90,29 +91,29 @@ def insert_values(
 
 def update_rows(
     connection: Connection, table: Table, rows: Sequence[Row], *, key: str, status: str
-) -> None:
-    """Update rows by a unique column, those of them that have this status."""
+) -> set[Any]:
+    """Update rows by a unique column, those of them that have this status; returns the keys of
+    these. They are locked in rising order, so that two who do this never wait in a circle.
+    """
     if not rows:
-        return
+        return set()
     columns = (key, *(name for name in rows[0] if name != key))
-    if _is_sqlite(connection):
+    if not _is_sqlite(connection):
+        statement = _update_recordset(table, columns, status)
+        found = _execute_json(connection, statement, table, rows, {"limit": len(rows)})
+        return set(found.scalars())
+    wanted = {row[key]: row for row in rows}
+    asked = {"ids": listed(connection, wanted)}
+    known = {row_key for (row_key,) in gathered(connection, _with(table, key, status), asked)}
+    if known:
         _execute_values(
             connection,
             table,
             columns,
-            rows,
+            [row for row_key, row in wanted.items() if row_key in known],
             lambda many: _update_values(table, columns, status, many),
         )
-    else:
-        sets = ", ".join(f"{name} = r.{name}" for name in columns[1:])
-        # By the limit PostgreSQL sees that they are few beside the table, however new that is:
-        # otherwise it may read the whole index and look each row up among these.
-        few = f"(SELECT * FROM {_recordset(table, columns)} LIMIT %(limit)s) AS r"
-        statement = (
-            f"UPDATE {table.name} AS t SET {sets} FROM {few} "
-            f"WHERE t.{key} = r.{key} AND t.status = '{status}'"
-        )
-        _execute_json(connection, statement, table, rows, {"limit": len(rows)})
+    return known
 
 
 def add_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
@@ -177,9 +178,9 @@ def _execute_json(
     table: Table,
     rows: Sequence[Row],
     more: Mapping[str, int] = {},
-) -> None:
+) -> CursorResult[Any]:
     text = orjson.dumps(stored(rows, table, is_sqlite=False), default=dict).decode()
-    connection.exec_driver_sql(statement, {"rows": text, **more})
+    return connection.exec_driver_sql(statement, {"rows": text, **more})
 
 
 def _execute_values(
@@ -212,6 +213,30 @@ def _execute_many(
 def _insert_values(table: Table, columns: tuple[str, ...], known: str | None, many: int) -> str:
     names = ", ".join(columns)
     return f"INSERT INTO {table.name} ({names}) {_values(columns, many)}{_clash(known)}"
+
+
+@cache
+def _update_recordset(table: Table, columns: tuple[str, ...], status: str) -> str:
+    key = columns[0]
+    sets = ", ".join(f"{name} = f.{name}" for name in columns[1:])
+    news = ", ".join(f"r.{name}" for name in columns)
+    # By the limit PostgreSQL sees that they are few beside the table, however new that is:
+    # otherwise it may read the whole index and look each row up among these.
+    few = f"(SELECT * FROM {_recordset(table, columns)} LIMIT %(limit)s) AS r"
+    return (
+        f"WITH f AS (SELECT {news} FROM {few} JOIN {table.name} AS t ON t.{key} = r.{key} "
+        f"WHERE t.status = '{status}' ORDER BY t.{key} FOR UPDATE OF t) "
+        f"UPDATE {table.name} AS t SET {sets} FROM f WHERE t.{key} = f.{key} RETURNING t.{key}"
+    )
+
+
+@cache
+def _with(table: Table, key: str, status: str) -> Select[Any]:
+    """Which of `ids` have this status, on SQLite."""
+    values = func.json_each(bindparam("ids", type_=String)).table_valued("value")
+    wanted = table.c[key].in_(select(values.c.value))
+    found = select(table.c[key]).where(wanted, table.c.status == status)
+    return select(func.json_group_array(func.json_array(*found.subquery().c)))
 
 
 @cache

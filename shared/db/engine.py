@@ -87,19 +87,25 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A consistent view to read from; on SQLite it does not wait for writers."""
-        with mapped_errors(), self.engine.connect() as connection, connection.begin():
-            yield connection
+        """A view to read from: of one moment on SQLite, where it does not wait for writers; on
+        PostgreSQL each statement sees its own, and none costs more than its own round trip.
+        """
+        with mapped_errors(), self.engine.connect() as connection:
+            if not self.is_sqlite:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """As `reading`, and all statements see one moment (PostgreSQL otherwise gives each
-        statement its own): for figures that are added up from several tables.
+        """As `reading`, and all statements see one moment on either database: for figures that are
+        added up from several tables, and for rows that are fetched piece by piece.
         """
-        with self.reading() as connection:
+        with mapped_errors(), self.engine.connect() as connection:
             if not self.is_sqlite:
-                connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
-            yield connection
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
 
     def ping(self) -> None:
         """Raises UnavailableError when the database does not answer."""

@@ -10,6 +10,7 @@ from shared.db import idle_connections
 from shared.db.engine import Database
 
 LATER = 3600.0
+ASKED = "SELECT pg_backend_pid()"
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def observer(postgres_url: str) -> Iterator[Connection]:
     database.close()
 
 
-@pytest.mark.parametrize(("trusted_s", "last_said"), [(LATER, "COMMIT"), (-1.0, ";")])
+@pytest.mark.parametrize(("trusted_s", "last_said"), [(LATER, ASKED), (-1.0, ";")])
 def test_a_connection_is_asked_whether_it_lives_only_where_it_lay_idle(
     database: Database,
     observer: Connection,
@@ -64,4 +65,4 @@ def test_who_takes_a_connection_that_the_server_has_closed_gets_a_living_one(
 
 def _pid(database: Database) -> int:
     with database.reading() as connection:
-        return int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+        return int(connection.execute(text(ASKED)).scalar_one())

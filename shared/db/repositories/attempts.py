@@ -10,16 +10,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, select
 
 from shared.db.bulk import (
     add_rows,
-    among,
-    gathered,
     insert_rows,
-    listed,
-    made_once,
-    together,
     update_rows,
 )
 from shared.db.repositories.batch_moves import Progress
@@ -128,12 +123,9 @@ def price(
     """
     if not closings:
         return []
-    wanted = {c.intent.id: (c, row) for c, row in zip(closings, rows, strict=True)}
-    found = gathered(connection, _open_ones(connection), {"ids": listed(connection, wanted)})
-    still_open = [wanted[i] for (i,) in found]
-    changed = [row for _, row in still_open]
-    update_rows(connection, attempts, changed, key="id", status=AttemptStatus.OPEN.value)
-    return [closing for closing, _ in still_open]
+    open_ = AttemptStatus.OPEN.value
+    priced = update_rows(connection, attempts, rows, key="id", status=open_)
+    return [closing for closing in closings if closing.intent.id in priced]
 
 
 def closing_rows(closings: Sequence[Closing]) -> list[Row]:
@@ -157,18 +149,6 @@ def sums_part(node: str) -> int:
     them: who adds to that is waited for.
     """
     return 1 + zlib.crc32(node.encode()) % (PARTS - 1)
-
-
-@made_once
-def _open_ones(connection: Connection) -> Select[Any]:
-    """Which of `ids` are still open; locks them."""
-    return together(
-        connection,
-        select(attempts.c.id)
-        .where(among(connection, attempts.c.id, "ids"), attempts.c.status == AttemptStatus.OPEN)
-        .order_by(attempts.c.id)
-        .with_for_update(),
-    )
 
 
 def _closing_row(closing: Closing) -> dict[str, Any]:

@@ -6,7 +6,7 @@ sees the last job end. Recording, the rescuer, expiry and cancellation all end j
 close batches through `close_finished`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Select, bindparam, func, literal, select, upd
 
 from shared.db.bulk import among, listed, made_once
 from shared.db.repositories import files, outbox
-from shared.db.repositories.batches import by_number, lock
+from shared.db.repositories.batches import BatchRow, by_number, lock
 from shared.db.tables import batches
 from shared.domain.batch import MOVES, BatchStatus, BatchVerb, is_awaited
 from shared.errors import ConflictError
@@ -138,17 +138,19 @@ def add_progress(
     transactions never wait for each other in a circle; then close what is finished.
     Returns the ids of the batches that ended.
     """
-    numbers = sorted(progress)
-    steps = [{"of_number": number, **_added(progress[number])} for number in numbers]
-    if steps:
-        connection.execute(_ADDING, steps)
-    return close_finished(connection, numbers, now)
+    changed = [
+        row
+        for number, step in sorted(progress.items())
+        for row in connection.execute(_ADDING, {"of_number": number, **_added(step)})
+    ]
+    return _close(connection, changed, now)
 
 
 _ADDING: Final = (
     update(batches)
     .where(batches.c.number == bindparam("of_number"))
     .values({name: batches.c[name] + bindparam(f"more_{name}") for name in _COUNTERS})
+    .returning(batches)
 )
 
 
@@ -160,9 +162,13 @@ def close_finished(connection: Connection, numbers: Sequence[int], now: datetime
     """Close those of the batches whose last job has ended, and announce it in the same
     transaction. Returns their ids. The one verb by which a batch ends after it began.
     """
+    them = {"numbers": listed(connection, numbers)}
+    return _close(connection, connection.execute(_by_numbers(connection), them).all(), now)
+
+
+def _close(connection: Connection, rows: Iterable[BatchRow], now: datetime) -> list[str]:
     closed = []
-    over = {"numbers": listed(connection, numbers)}
-    for row in connection.execute(_finished(connection), over).all():
+    for row in filter(_is_finished, rows):
         status = MOVES[BatchStatus(row.status), BatchVerb.CLOSE]
         moments = {_CLOSED_AT[status]: now}
         if status is BatchStatus.COMPLETED:
@@ -189,18 +195,13 @@ _CLOSED_AT = {
 
 
 @made_once
-def _finished(connection: Connection) -> Select[Any]:
-    """Those of the batches `numbers` that are open and have no job left, nor one to be retried."""
-    ended = batches.c.completed + batches.c.failed + batches.c.cancelled + batches.c.expired
-    return (
-        select(batches)
-        .where(
-            among(connection, batches.c.number, "numbers"),
-            batches.c.total == ended,
-            batches.c.retry_at_line.is_(None),
-            batches.c.status.in_(
-                [BatchStatus.IN_PROGRESS, BatchStatus.FINALIZING, BatchStatus.CANCELLING]
-            ),
-        )
-        .order_by(batches.c.number)
-    )
+def _by_numbers(connection: Connection) -> Select[Any]:
+    them = among(connection, batches.c.number, "numbers")
+    return select(batches).where(them).order_by(batches.c.number)
+
+
+def _is_finished(row: BatchRow) -> bool:
+    """Whether it is open and has no job left, nor one to be retried."""
+    ended = row.completed + row.failed + row.cancelled + row.expired
+    has_begun = (BatchStatus(row.status), BatchVerb.CLOSE) in MOVES
+    return has_begun and bool(row.total == ended) and row.retry_at_line is None

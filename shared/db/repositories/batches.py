@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from shared.db.tables import OPEN_BATCH, SUBMITTED_BATCH, batches, file_intakes, jobs
+from shared.db.tables import OPEN_BATCH, SUBMITTED_BATCH, batches, file_intakes, jobs, projects
 from shared.domain.batch import OPEN, RUNS, BatchStatus, Endpoint, Priority
 from shared.domain.job import JobStatus, job_id_of
 from shared.errors import ConflictError
@@ -137,6 +137,20 @@ def by_number(connection: Connection, number: int) -> BatchRow | None:
 
 
 _BY_NUMBER: Final = select(batches).where(batches.c.number == bindparam("of_number"))
+
+
+def with_project(connection: Connection, number: int) -> BatchRow | None:
+    """As `by_number`, and with it what its project says of its jobs: `routing`, `cache_ttl_s` and
+    `cache_name`.
+    """
+    return connection.execute(_WITH_PROJECT, {"of_number": number}).one_or_none()
+
+
+_WITH_PROJECT: Final = (
+    select(batches, projects.c.routing, projects.c.cache_ttl_s, projects.c.cache_name)
+    .join(projects, projects.c.id == batches.c.project_id)
+    .where(batches.c.number == bindparam("of_number"))
+)
 
 
 def by_idempotency_key(connection: Connection, project_id: str, key: str) -> BatchRow | None:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from shared.db.bulk import among, gathered, insert_rows, listed, made_once, together
 from shared.db.tables import attempts, batches, jobs, results
@@ -185,17 +186,22 @@ _UNTOUCHED: Final = (
 
 def claim_untouched(
     connection: Connection, ids: Sequence[int], token: str, lease_until: datetime
-) -> None:
-    """As `claim`, those of the jobs that no worker has had. Made again, because the answer of its
-    commit was lost, it takes nothing that was taken back from this claim since.
+) -> Sequence[int]:
+    """As `claim`, those of the jobs that no worker has had; returns which. Made again, because the
+    answer of its commit was lost, it takes nothing that was taken back from this claim since.
     """
     parameters = {"ids": listed(connection, ids), "token": token, "until": lease_until}
-    connection.execute(_claiming_untouched(connection), parameters)
+    return connection.execute(_claiming_untouched(connection), parameters).scalars().all()
 
 
 @made_once
-def _claiming_untouched(connection: Connection) -> Update:
-    return update(jobs).where(among(connection, jobs.c.id, "ids"), *_UNTOUCHED).values(**_TAKEN)
+def _claiming_untouched(connection: Connection) -> ReturningUpdate[Any]:
+    return (
+        update(jobs)
+        .where(among(connection, jobs.c.id, "ids"), *_UNTOUCHED)
+        .values(**_TAKEN)
+        .returning(jobs.c.id)
+    )
 
 
 def to_run_alone(connection: Connection, ids: Sequence[int], rule: BlameRule) -> Sequence[int]:
