@@ -213,8 +213,8 @@ class ChunkRunner:
     def _claim(
         self, job_ids: Sequence[int], token: str, sparing: BlameRule | None
     ) -> ClaimedChunk | None:
-        until = self._leases.begin(token)
         with self._database.transaction() as connection:
+            until = self._leases.begin(token)
             if not job_claims.claim(connection, job_ids, token, until, sparing=sparing):
                 return None
         while True:

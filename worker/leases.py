@@ -31,7 +31,7 @@ class Leases:
 
     def begin(self, token: str) -> datetime:
         """A lease's end, for a claim about to be made: the heart must know the token before its
-        first lease could lapse.
+        first lease could lapse. Call it inside the transaction, which may have been waited for.
         """
         self._ends[token] = until = self._clock() + self._length
         return until
@@ -45,12 +45,12 @@ class Leases:
         """Renew those that have not just begun; call it every sixth of a lease. Most jobs end
         before; where there is nothing to renew, the database is not asked.
         """
-        until = self._clock() + self._length
-        aged = until - self._length * _RENEWED_AFTER
+        aged = self._clock() + self._length * (1 - _RENEWED_AFTER)
         tokens = [token for token, end in list(self._ends.items()) if end <= aged]
         if not tokens:
             return
         with self._database.transaction() as connection:
+            until = self._clock() + self._length  # however long it took to begin
             job_claims.renew(connection, tokens, until)
         with self._lock:
             self._ends.update({token: until for token in tokens if token in self._ends})

@@ -151,7 +151,8 @@ class Plant:
     def start_maintenance(
         self, name: str = "maintenance", *, fault: str = "", module: str = "", **changes: Any
     ) -> ChildProcess:
-        """An armed one is whole, whatever is left out."""
+        """An armed one is whole, whatever is left out. It soon knows the database for unbroken."""
+        changes = {"lease_s": 2, **changes}
         is_crippled = self.without is not None and not fault
         usual = "tests.servers.crippled_maintenance" if is_crippled else "worker.maintenance"
         module = module or usual
@@ -306,6 +307,15 @@ class Plant:
             batch_moves.seal(connection, number, now)
         self.numbers.append(number)
         return number
+
+    def publish(self, number: int, lines: int) -> None:
+        """Send a batch's messages, as the stager does."""
+        size = self.settings.chunk_size
+        ranges = (range(first, min(first + size, lines + 1)) for first in range(1, lines + 1, size))
+        batch = self.batch(number)
+        messages = [ChunkMessage(batch.id, number, ranges_text(some)) for some in ranges]
+        with closing(make_celery_app(self.settings)) as app:
+            Publisher(app).publish(messages, batch.project_id, Priority.BATCH)
 
     def chat(self, requests: Sequence[Request], project: str = "acme") -> int:
         """Begin a conversation as the API does, its message out; returns its batch's number."""

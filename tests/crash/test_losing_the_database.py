@@ -9,14 +9,20 @@ from pathlib import Path
 import pytest
 
 import migrations
+from producer.local.processes import ChildProcess
 from tests.crash.invariants import check
-from tests.crash.plant import Plant, questions
+from tests.crash.plant import Plant, questions, resume, stop
 from tests.servers.postgres import PostgresServer
 from tests.servers.simulator import SimulatorServer
 
 JOBS = 120
 LEASE_S = 2.0
-OUTAGE_S = 3 * LEASE_S
+OUTAGE_S = 2 * LEASE_S
+SCENARIO = {
+    "latency_ms": 300,
+    "rules": [{"fault": "slow", "latency_ms": OUTAGE_S * 1000 + 2000, "times": 4}],
+}
+"""Some calls are under way before the outage and after it, others end in it."""
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +60,18 @@ def plant_on_sqlite(
 def test_work_pauses_and_no_paid_answer_is_thrown_away(
     plant: Plant, own_postgres: PostgresServer, how: str
 ) -> None:
-    number = begin(plant)
     if how == "hangs":
+        number, leader = begin_behind_the_leaders_back(plant)
         own_postgres.suspend()
+        resume(leader)  # it looks for work from now on
         time.sleep(OUTAGE_S)  # the outage itself; nothing is waited for
         own_postgres.resume()
     else:
+        number = begin(plant)
+        plant.children.pop().kill()
+        plant.pass_the_leadership_on()
         own_postgres.kill()
+        plant.start_maintenance("heir", lease_s=LEASE_S)
         time.sleep(OUTAGE_S)
         own_postgres.start()
     finish(plant, number)
@@ -82,14 +93,34 @@ def test_a_writer_that_keeps_the_one_lock_for_long_delays_all_and_costs_nothing(
 
 
 def begin(plant: Plant, *, app: str = "") -> int:
-    """A batch of which a part is done and more is in flight."""
-    plant.simulator.set_scenario({"latency_ms": 300})
-    workers = [
-        plant.start_worker(name, app=app, max_in_flight=8, lease_s=LEASE_S) for name in ("a", "b")
-    ]
+    """A batch of which a part is done and more is in flight. The leader is the last child."""
+    plant.simulator.set_scenario(SCENARIO)
+    workers = start_workers(plant, app)
     plant.start_maintenance(module=app, lease_s=LEASE_S)
     plant.wait_until_ready(*workers)
+    return under_way(plant, plant.submit(questions(JOBS)))
+
+
+def begin_behind_the_leaders_back(plant: Plant) -> tuple[int, ChildProcess]:
+    """The same, but that the leader was stopped (SIGSTOP) when there was nothing to do yet."""
+    plant.simulator.set_scenario(SCENARIO)
+    leader = plant.start_maintenance(lease_s=LEASE_S)
+    plant.wait_for(lambda: plant.rows("SELECT holder FROM leaderships"), "it leads")
+    workers = start_workers(plant)  # meanwhile it sees that there is nothing to do, and rests
+    plant.wait_until_ready(*workers)
+    stop(leader)
     number = plant.submit(questions(JOBS))
+    plant.publish(number, JOBS)
+    return under_way(plant, number), leader
+
+
+def start_workers(plant: Plant, app: str = "") -> list[ChildProcess]:
+    return [
+        plant.start_worker(name, app=app, max_in_flight=8, lease_s=LEASE_S) for name in ("a", "b")
+    ]
+
+
+def under_way(plant: Plant, number: int) -> int:
     plant.wait_for(lambda: plant.count(number, "completed") >= 20, "work is under way")
     return number
 

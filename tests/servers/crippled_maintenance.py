@@ -8,6 +8,7 @@ quarter of an hour, to see that they are, or are not, at work.
 import os
 import sys
 from datetime import timedelta
+from typing import Any
 
 from shared.budget.ledger import Ledger
 from shared.db.engine import Database
@@ -27,12 +28,12 @@ _NEVER_S = 1e9
 _whole = maintenance.rounds_of
 
 
-def rounds_of(settings: Settings, database: Database) -> list[Round]:
+def rounds_of(settings: Settings, database: Database, **others: Any) -> list[Round]:
     # Where a worker's rebuild is to die, nobody else should be the first to begin one.
     hurries = () if WITHOUT == TAKEOVER else ("ledger_reconciler",)
     rounds = [
         Round(r.name, r.repairer, 0.5, 0.5, rests=False) if r.name in hurries else r
-        for r in _whole(settings, database)
+        for r in _whole(settings, database, **others)
     ]
     if WITHOUT not in {r.name for r in rounds} | {"", TAKEOVER, DISPATCHER, CLAIM, FILE_INTAKE}:
         raise RuntimeError(f"no such part: {WITHOUT}")

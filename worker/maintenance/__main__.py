@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -55,6 +55,7 @@ from worker.maintenance.outcome_summer import OutcomeSummer
 from worker.maintenance.pilot_judge import PilotJudge
 from worker.maintenance.pruner import Pruner
 from worker.maintenance.rounds import Round, Rounds
+from worker.maintenance.uptime import Uptime
 from worker.webhooks.dispatcher import Dispatcher
 from worker.webhooks.sender import Sender
 from worker.work_marks import LeftMarks
@@ -77,11 +78,13 @@ def rounds_of(
     settings: Settings,
     database: Database,
     *,
+    uptime: Uptime | None = None,
     relayed: Callable[[], None] | None = None,
     tracing: Tracing | None = None,
 ) -> list[Round]:
-    """Every repairer with its periods in seconds: idle, and while it finds something. relayed:
-    called when there are new deliveries.
+    """Every repairer with its periods in seconds: idle, and while it finds something. uptime: of
+    the database; None: nobody watches, and there was no outage. relayed: called when there are new
+    deliveries.
     """
     client = connect(settings)
     ledger = Ledger(client)
@@ -93,6 +96,7 @@ def rounds_of(
         ledger,
         LeftMarks(client),
         max_deaths=settings.max_deaths,
+        uptime=uptime,
         lease_s=settings.lease_s,
     )
     reconciler = LedgerReconciler(database, ledger, retention_days=days)
@@ -101,7 +105,7 @@ def rounds_of(
     return [
         Round("job_rescuer", rescuer, 2.0, 0.5, rests=False, errands=_OPEN),
         Round("answer_sharer", AnswerSharer(database), 5.0, 0.2, errands=_OPEN),
-        Round("batch_closer", BatchCloser(database), 2.0, 0.5, errands=_OPEN),
+        Round("batch_closer", BatchCloser(database, uptime=uptime), 2.0, 0.5, errands=_OPEN),
         Round("hold_releaser", HoldReleaser(database, ledger), 1.0, 1.0, errands=_OPEN),
         Round(
             "job_stager", stager, 1.0, 0.2, rests=False, hurries_from=half_a_window, errands=_OPEN
@@ -137,6 +141,9 @@ class Maintenance:
         self._database = Database(settings.resolved_database_url, pool_size=_POOL_SIZE)
         self._id = f"maintenance@{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._leadership = Leadership(self._database, self._id[-64:])
+        lease = timedelta(seconds=settings.lease_s)
+        self._uptime = Uptime(longest_gap=lease / 2)
+        self._seek_every_s = min(RENEW_EVERY_S, settings.lease_s / 5)
         self._stopped = threading.Event()
         # A queue, since an Event may not be set by a signal handler while it is waited for.
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -158,6 +165,7 @@ class Maintenance:
         everyone = rounds_of(
             self._settings,
             self._database,
+            uptime=self._uptime,
             relayed=self._call_dispatcher,
             tracing=self._tracing,
         )
@@ -167,13 +175,12 @@ class Maintenance:
         deliveries = threading.Thread(target=self._deliver, name="dispatcher", daemon=True)
         bell_rope = (connect(self._settings), lambda: rounds.call("job_stager"), self._stopped)
         threading.Thread(target=bell.listen, args=bell_rope, name="bell", daemon=True).start()
-        self._leadership.seek(utc_now())
+        self._seek()
         gc.freeze()  # or the collector goes through all this for a tenth of a second, locks in hand
         rounds.start()
         deliveries.start()
-        while not self._told_to_stop(RENEW_EVERY_S):
-            self._leadership.seek(utc_now())
-            self._beat(utc_now())
+        while not self._told_to_stop(self._seek_every_s):
+            self._seek()
         self._stopped.set()
         rounds.stop(_STOP_WITHIN_S)
         deliveries.join(_STOP_WITHIN_S)
@@ -212,10 +219,16 @@ class Maintenance:
             return False
         return True
 
+    def _seek(self) -> None:
+        """Whoever leads: all must know of an outage, for each may be the next to lead."""
+        self._leadership.seek(utc_now())
+        self._beat(utc_now())
+
     def _beat(self, now: datetime) -> None:
         try:
             with self._database.transaction() as connection:
                 workers.beat(connection, self._id, "maintenance", self._started_at, now, 0)
+            self._uptime.answered(utc_now())
         except UnavailableError as error:
             log.warning("no heartbeat", reason=error.message)
 

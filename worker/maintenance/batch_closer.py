@@ -14,7 +14,8 @@
 * A batch whose last job ended unnoticed is closed.
 
 Horizon: 2 s, and about a second for each 10,000 jobs that still waited or are tried again; for lost
-uploads 15 minutes after this process first saw their last line.
+uploads 15 minutes after this process first saw their last line, in which the database took writes
+all the while (`uptime`): an outage keeps an upload that lives from growing, too.
 """
 
 import time
@@ -30,6 +31,7 @@ from shared.db.repositories import batch_moves, batches, jobs, retrying
 from shared.domain.batch import TAKES_LINES, UPLOAD_CUT_SHORT, UPLOAD_LOST, BatchStatus
 from shared.domain.job import JobStatus
 from shared.errors import ConflictError
+from worker.maintenance.uptime import Uptime
 
 log = structlog.get_logger(__name__)
 
@@ -44,10 +46,19 @@ _ENDS = {
 
 
 class BatchCloser:
-    """Remembers in memory how far each upload was."""
+    """Remembers in memory how far each upload was. uptime: of the database; None: taken for
+    unbroken.
+    """
 
-    def __init__(self, database: Database, *, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        uptime: Uptime | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._database = database
+        self._uptime = uptime
         self._pause = pause
         self._uploads: dict[int, tuple[tuple[int, datetime | None], datetime]] = {}
 
@@ -135,16 +146,21 @@ class BatchCloser:
         uploading = {row.number: row for row in rows if row.status in TAKES_LINES}
         for number in self._uploads.keys() - uploading.keys():
             del self._uploads[number]
+        could_grow_since = self._up_since(now)
         lost = []
         for number, row in uploading.items():
             state = row.total, row.fed_at
             known, since = self._uploads.get(number, (state, now))
-            if known != state:
-                since = now
+            since = now if known != state else max(since, could_grow_since)
             self._uploads[number] = (state, since)
             if now - since >= UPLOAD_LOST_AFTER:
                 lost.append(row)
         return lost
+
+    def _up_since(self, now: datetime) -> datetime:
+        if self._uptime is None:
+            return datetime.min.replace(tzinfo=now.tzinfo)
+        return self._uptime.since(now) or now
 
     def _bury(self, batch: Any, now: datetime) -> bool:
         if batch.status == BatchStatus.FILLING:

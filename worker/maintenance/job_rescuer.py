@@ -6,14 +6,15 @@ marked unconfirmed, in the transaction that gives the job back. A job that has c
 life `max_deaths` times is set aside as failed, so that one poisonous prompt cannot kill them all;
 which of a worker's jobs it was tells the mark that the worker left (`shared.domain.blame`).
 
-A database that did not answer kept living workers from renewing their leases too: after that they
-get a lease's time before anything is taken from them, for they hold answers that were paid for.
+A database that does not answer keeps living workers from renewing their leases too, and they hold
+answers that were paid for. So nothing is taken from anybody before the database has taken writes
+for a lease without a gap (`uptime`). That is enough: a gap is longer than half a lease, a claim is
+good for two thirds of one at any time, and a heart beats six times in one.
 
 Horizon: a lease (15 s) and 2 s after the worker's last sign of life; after an outage of the
-database another lease.
+database, or where this process has only just begun to watch over it, a lease and 2 s from then.
 """
 
-import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,6 +33,7 @@ from shared.domain.job import JobStatus, batch_number_of
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 from shared.ids import claimant_of
+from worker.maintenance.uptime import Uptime
 from worker.work_marks import LeftMarks, Mark
 
 log = structlog.get_logger(__name__)
@@ -41,8 +43,8 @@ _AT_ONCE = 500
 
 
 class JobRescuer:
-    """`max_deaths`: how many workers a job may cost before it is set aside. `lease_s`: how long
-    workers have to show up again after an outage of the database.
+    """`max_deaths`: how many workers a job may cost before it is set aside. `uptime`: of the
+    database, which has to be `lease_s` long; None: whoever asks knows that there was no outage.
     """
 
     def __init__(
@@ -52,33 +54,29 @@ class JobRescuer:
         marks: LeftMarks,
         *,
         max_deaths: int,
+        uptime: Uptime | None = None,
         lease_s: float = 15.0,
     ) -> None:
         self._database = database
         self._ledger = ledger
         self._marks = marks
         self._rule = BlameRule(max_deaths)
+        self._uptime = uptime
         self._lease = timedelta(seconds=lease_s)
-        self._was_blind = False
-        self._not_before: datetime | None = None
 
     def run_once(self, now: datetime) -> int:
         """Rescue all whose lease is over; returns how many."""
-        began = time.monotonic()
-        try:
-            rescued = 0 if self._must_wait(now) else self._rescue_all(now)
-        except UnavailableError:
-            self._was_blind = True
-            raise
-        # A look that hung for so long and came back was an outage too.
-        self._was_blind = time.monotonic() - began > self._lease.total_seconds() / 2
-        return rescued
+        return self._rescue_all(now) if self._may_judge(now) else 0
 
-    def _must_wait(self, now: datetime) -> bool:
-        if self._was_blind:
-            self._database.ping()
-            self._not_before = now + self._lease
-        return self._not_before is not None and now < self._not_before
+    def _may_judge(self, now: datetime) -> bool:
+        """Whether every living worker could renew its leases. What lapsed before `now` may then be
+        taken later, too: should the database hang from now on, leases that lapse meanwhile are none
+        of these.
+        """
+        if self._uptime is None:
+            return True
+        since = self._uptime.since(now)
+        return since is not None and now - since >= self._lease
 
     def _rescue_all(self, now: datetime) -> int:
         rescued = 0

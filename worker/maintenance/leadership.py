@@ -35,7 +35,7 @@ class Leadership:
         return time.monotonic() < self._leads_until
 
     def seek(self, now: datetime) -> bool:
-        """Take the leadership, or renew it; call every `RENEW_EVERY_S`."""
+        """Take the leadership, or renew it; call at least every `RENEW_EVERY_S`."""
         asked_at = time.monotonic()
         led = self.leads
         try:

@@ -12,6 +12,7 @@ from shared.domain.job import JobStatus
 from tests.integration.repair.mill import LEASE, NOW, Mill
 from worker.maintenance.batch_closer import UPLOAD_LOST_AFTER, BatchCloser
 from worker.maintenance.job_rescuer import JobRescuer
+from worker.maintenance.uptime import Uptime
 from worker.work_marks import LeftMarks
 
 SOON = NOW + timedelta(seconds=60)
@@ -192,6 +193,22 @@ def test_an_upload_that_still_grows_is_not_lost(
         batches.add_taken(connection, number, lines=1, rejected=1)
     assert closer.run_once(NOW + UPLOAD_LOST_AFTER) == 0
     assert mill.row(number).status == "validating"
+
+
+def test_an_upload_that_an_outage_kept_from_growing_is_not_lost(mill: Mill, database: Database):
+    uptime = Uptime(longest_gap=UPLOAD_LOST_AFTER)
+    closer = BatchCloser(database, uptime=uptime)
+    number = mill.batch(3, sealed=False)
+    uptime.answered(NOW)
+    closer.run_once(NOW)
+    end = NOW + 2 * UPLOAD_LOST_AFTER  # of the outage, which began just after
+    assert closer.run_once(end) == 0
+    uptime.answered(end)
+    assert closer.run_once(end) == 0
+    uptime.answered(end + UPLOAD_LOST_AFTER / 2)
+    assert closer.run_once(end + UPLOAD_LOST_AFTER - timedelta(seconds=1)) == 0
+    assert mill.row(number).status == "validating"
+    assert closer.run_once(end + UPLOAD_LOST_AFTER) == 1
 
 
 def test_a_batch_whose_last_job_ended_unnoticed_is_closed(mill: Mill, closer: BatchCloser):

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from unittest.mock import patch
 
 import pytest
@@ -16,7 +16,9 @@ from shared.db.repositories import job_claims
 from shared.domain.job import job_id_of
 from shared.ids import claim_token, claimant_id, claimant_of
 from tests.integration.repair.mill import LEASE, NOW, Mill
+from worker.leases import Leases
 from worker.maintenance.job_rescuer import JobRescuer
+from worker.maintenance.uptime import Uptime
 from worker.work_marks import LeftMarks, Mark, WorkMarks
 
 LATER = NOW + LEASE + timedelta(seconds=1)
@@ -180,3 +182,63 @@ def test_two_rescuers_rescue_each_job_once(
     assert sum(rescued) == 200
     assert {mill.job(number, line).deaths for line in (1, 100, 200)} == {1}
     assert mill.job(number, 1).id == job_id_of(number, 1)
+
+
+def test_after_an_outage_the_living_have_a_lease_to_show_up_and_the_dead_lose_their_jobs_then(
+    mill: Mill, database: Database, ledger: Ledger, marks: LeftMarks
+):
+    uptime = Uptime(longest_gap=LEASE / 2)
+    late = JobRescuer(database, ledger, marks, max_deaths=3, uptime=uptime)  # leads since just now
+    number = mill.batch(2)
+    living, _dead = mill.claim(number, 1), mill.claim(number, 2)
+    uptime.answered(NOW)
+    end = NOW + LEASE * 2  # of the outage, which began now
+    assert late.run_once(end) == 0, "it was not answered for long"
+    uptime.answered(end)
+    assert late.run_once(end) == 0, "it is answered again: both leases are over by now"
+    for beat in range(1, 7):
+        now = end + LEASE * beat / 6
+        with database.transaction() as connection:
+            job_claims.renew(connection, [living], now + LEASE)
+        assert late.run_once(now - timedelta(milliseconds=1)) == 0
+        uptime.answered(now)
+    assert late.run_once(end + LEASE) == 1
+    assert [job.deaths for job in mill.jobs(number)] == [0, 1]
+
+
+def test_who_has_just_begun_to_watch_takes_nothing_before_a_lease_is_over(
+    mill: Mill, database: Database, ledger: Ledger, marks: LeftMarks
+):
+    uptime = Uptime(longest_gap=LEASE / 2)
+    beginner = JobRescuer(database, ledger, marks, max_deaths=3, uptime=uptime)
+    number = mill.batch(1)
+    mill.claim(number, 1)
+    assert beginner.run_once(LATER) == 0, "it was never answered"
+    for sixth in range(6):
+        uptime.answered(LATER + LEASE * sixth / 6)
+        assert beginner.run_once(LATER + LEASE * sixth / 6) == 0
+    assert beginner.run_once(LATER + LEASE) == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_renewal_that_waited_for_the_lock_is_good_for_a_whole_lease(
+    mill: Mill, database: Database
+):
+    now, asked = NOW, threading.Event()
+
+    def clock() -> datetime:
+        asked.set()
+        return now
+
+    leases = Leases(database, LEASE.total_seconds(), clock)
+    number = mill.batch(1)
+    leases.begin(mill.claim(number, 1))
+    now += LEASE / 2
+    heart = threading.Thread(target=leases.renew)
+    with database.transaction():
+        asked.clear()
+        heart.start()
+        assert asked.wait(10)
+        now += LEASE
+    heart.join()
+    assert mill.job(number, 1).lease_until == now + LEASE

@@ -54,6 +54,7 @@ def start(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Start]:
             "PROMPTMILL_DATABASE_URL": database_url,
             "PROMPTMILL_REDIS_URL": redis_url,
             "PROMPTMILL_HOME": str(tmp_path / "home"),
+            "PROMPTMILL_LEASE_S": "1",  # so long it watches before it takes anything
         }
         process = subprocess.Popen(
             [sys.executable, "-m", "worker.maintenance", *options],
