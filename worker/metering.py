@@ -8,12 +8,13 @@
 
 `close` then writes the price (with whatever the pipeline decided of the job, in one transaction)
 and settles in Redis, database first: a crash in between leaves the counters too strict, and the
-reconciler frees the rest. A crash after 3 leaves an open intent, which the rescuer charges as
-unconfirmed. This throttles money; `worker.providers.throttle` throttles a provider's rate, and
-`worker.call_slots` the calls in flight: a slot is taken for step 5 only.
+reconciler frees the rest. Whoever waits for the answer is told in between. A crash after 3 leaves
+an open intent, which the rescuer charges as unconfirmed. This throttles money;
+`worker.providers.throttle` throttles a provider's rate, and `worker.call_slots` the calls in
+flight: a slot is taken for step 5 only.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from time import monotonic
 
@@ -116,9 +117,11 @@ class Meter:
         *,
         move: Move | None = None,
         events: tuple[Event, ...] = (),
+        tell: Callable[[], Awaitable[None]] | None = None,
     ) -> bool:
         """Write the price, the job's move and its events in one transaction, then settle. False:
-        the claim was lost, so only the price was written.
+        the claim was lost, so only the price was written. tell: tells of the move when it is
+        durable, and must not raise.
         """
         closings = () if closing is None else (closing,)
         began = monotonic()
@@ -129,6 +132,8 @@ class Meter:
                 Write(payer.job_id, payer.claim_token, closings=closings, move=move, events=events)
             )
             reach(FaultPoint.AFTER_RECORDING)
+            if held and tell is not None:
+                await tell()
             if closing is not None:
                 await self._settle(closing)
                 reach(FaultPoint.AFTER_SETTLE)

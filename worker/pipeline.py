@@ -21,6 +21,7 @@ neither escalated nor asked for twice.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -204,9 +205,8 @@ class Pipeline:
         if batch.announces_jobs:
             subject = job_completed(job.id, batch.id, job.custom_id)
             events = (Event(batch.project_id, "job.completed", subject),)
-        held = await self._close(payer, None, trace, Finish(row, batch.family), events)
-        if held and (voice := self._voice(job, batch)) is not None:
-            await voice.finish(row)
+        end = Finish(row, batch.family)
+        await self._close(payer, None, trace, end, events, self._voice(job, batch))
 
     def _begin(
         self, job: ClaimedJob, request: Request, batch: BatchContext, earlier: Sequence[Any]
@@ -337,10 +337,8 @@ class Pipeline:
 
     async def _end(self, story: Story, closing: Closing | None, move: Move) -> None:
         events = story.events() if isinstance(move, Finish) else ()
-        if not await self._close(story.payer, closing, story.trace, move, events):
+        if not await self._close(story.payer, closing, story.trace, move, events, story.voice):
             log.info("another worker has the job by now")
-        elif story.voice is not None and isinstance(move, Finish):
-            await story.voice.finish(move.row)
 
     async def _close(
         self,
@@ -349,12 +347,16 @@ class Pipeline:
         trace: JobTrace | None,
         move: Move | None = None,
         events: tuple[Event, ...] = (),
+        voice: Voice | None = None,
     ) -> bool:
-        """The meter's `close`, timed where the job is traced."""
+        """The meter's `close`, timed where the job is traced; the voice tells of its end."""
+        tell = None
+        if voice is not None and isinstance(move, Finish):
+            tell = partial(voice.finish, move.row)
         if trace is None:
-            return await self._meter.close(payer, closing, move=move, events=events)
+            return await self._meter.close(payer, closing, move=move, events=events, tell=tell)
         recording = trace.recording(move)
-        held = await self._meter.close(payer, closing, move=move, events=events)
+        held = await self._meter.close(payer, closing, move=move, events=events, tell=tell)
         recording.end(failed_by="claim_lost" if move is not None and not held else None)
         return held
 
