@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -126,11 +126,17 @@ class Access:
 
     def caller(self, authorization: str | None) -> Caller:
         """Who sent this Authorization header; raises AccessError (401), TooManyRequestsError."""
-        kind, _, key = (authorization or "").partition(" ")
-        key = key.strip()
-        if kind.lower() != "bearer" or not key:
-            raise AccessError("send your key: Authorization: Bearer <key>", code="missing_api_key")
-        return self._behind(digest_of(key), counted=True)
+        return self._behind(_shown(authorization), counted=True)
+
+    def caller_at_once(self, authorization: str | None) -> Caller | None:
+        """The same without waiting for the database or Redis; None where one must be asked."""
+        digest = _shown(authorization)
+        if self._is_admins(digest):
+            return _ADMIN
+        row = self._kept(digest)
+        if row is None or row.requests_per_minute is not None:
+            return None
+        return self._let_in(row)
 
     def known(self, digest: str, *, counted: bool = False) -> Caller:
         """The caller behind the SHA-256 (hex) of a key that was shown before, as the console's
@@ -140,25 +146,25 @@ class Access:
         return self._behind(digest, counted=counted)
 
     def _behind(self, digest: str, *, counted: bool) -> Caller:
-        shown = bytes.fromhex(digest)
-        if self._admin_digest is not None and hmac.compare_digest(shown, self._admin_digest):
+        if self._is_admins(digest):
             return _ADMIN
-        row = self._row(digest)
-        now = self._clock()
+        row = self._kept(digest) or self._row(digest)
+        caller = self._let_in(row)
+        if counted and row is not None and row.requests_per_minute is not None:
+            rate = self._count(row.id, row.requests_per_minute, self._clock())
+            caller = replace(caller, rate=rate)
+        return caller
+
+    def _is_admins(self, digest: str) -> bool:
+        admins = self._admin_digest
+        return admins is not None and hmac.compare_digest(bytes.fromhex(digest), admins)
+
+    def _let_in(self, row: KeyRow | None) -> Caller:
         if row is None or row.revoked_at is not None:
             raise AccessError("this key is not known here, or it was revoked")
-        if row.expires_at is not None and row.expires_at <= now:
+        if row.expires_at is not None and row.expires_at <= self._clock():
             raise AccessError("this key has expired", code="expired_api_key")
-        rate = None
-        if counted and row.requests_per_minute is not None:
-            rate = self._count(row.id, row.requests_per_minute, now)
-        return Caller(
-            row.id,
-            row.project_id,
-            frozenset(row.scopes),
-            _allowance_of(row),
-            rate,
-        )
+        return Caller(row.id, row.project_id, frozenset(row.scopes), _allowance_of(row))
 
     def project(self, caller: Caller, *named: str | None) -> str:
         """The project to act in: the key's own; for the admin key the first one named, otherwise
@@ -188,11 +194,12 @@ class Access:
                 digest: kept for digest, kept in self._cache.items() if kept[1].id != key_id
             }
 
+    def _kept(self, digest: str) -> KeyRow | None:
+        kept = self._cache.get(digest)
+        return kept[1] if kept is not None and time.monotonic() - kept[0] < CACHE_S else None
+
     def _row(self, digest: str) -> KeyRow | None:
         now = time.monotonic()
-        kept = self._cache.get(digest)
-        if kept is not None and now - kept[0] < CACHE_S:
-            return kept[1]
         with self._database.reading() as connection:
             row = projects.find_key(connection, digest)
         with self._lock:
@@ -218,6 +225,15 @@ class Access:
         if used > limit:
             raise TooManyRequestsError(limit, _MINUTE_S - second)
         return Rate(limit, limit - used, _MINUTE_S - second)
+
+
+def _shown(authorization: str | None) -> str:
+    """The digest of the key in an Authorization header; raises AccessError where there is none."""
+    kind, _, key = (authorization or "").partition(" ")
+    key = key.strip()
+    if kind.lower() != "bearer" or not key:
+        raise AccessError("send your key: Authorization: Bearer <key>", code="missing_api_key")
+    return digest_of(key)
 
 
 def digest_of(key: str) -> str:

@@ -1,22 +1,27 @@
-"""What endpoints take from a request: the process's context, the caller, the project acted in."""
+"""What endpoints take from a request: the process's context, the caller, the project acted in.
+
+Nearly always all of it is known at once; what is not is asked for in a thread.
+"""
 
 from typing import Annotated, Final
 
 from fastapi import Depends, Header, Query, Request
 from fastapi.security import HTTPBearer
+from starlette.concurrency import run_in_threadpool
 
 from producer.accounts.access import Caller, Right
 from producer.api.frame import RATE_HEADERS
 from producer.arrival import Arrival
 from producer.bootstrap import ProducerContext
 from producer.options import MAX_KEY, text
+from shared.db.repositories.projects import DEFAULT_PROJECT
 
 _TRIES: Final = "x-stainless-retry-count"
 # Only for the button in /docs: the header is read and judged by `Access`.
 _BEARER = HTTPBearer(auto_error=False, description="An API key (pm_...) or the admin key.")
 
 
-def context_of(request: Request) -> ProducerContext:
+async def context_of(request: Request) -> ProducerContext:
     """The process's context."""
     context: ProducerContext = request.app.state.context
     return context
@@ -25,10 +30,13 @@ def context_of(request: Request) -> ProducerContext:
 Context = Annotated[ProducerContext, Depends(context_of)]
 
 
-def _caller(
+async def _caller(
     request: Request, context: Context, _shown: Annotated[object, Depends(_BEARER)]
 ) -> Caller:
-    caller = context.access.caller(request.headers.get("authorization"))
+    authorization = request.headers.get("authorization")
+    caller = context.access.caller_at_once(authorization)
+    if caller is None:
+        caller = await run_in_threadpool(context.access.caller, authorization)
     if caller.rate is not None:
         # Whatever the answer will be: `Frame` tells them with it.
         setattr(request.state, RATE_HEADERS, caller.rate.headers())
@@ -67,7 +75,7 @@ class _Acts:
     def __init__(self, right: Right) -> None:
         self._right = right
 
-    def __call__(
+    async def __call__(
         self,
         context: Context,
         caller: Asking,
@@ -75,8 +83,12 @@ class _Acts:
         x_promptmill_project: Annotated[str | None, Header(include_in_schema=False)] = None,
     ) -> Acting:
         caller.require(self._right)
-        seen = context.access.named_project(caller, project, x_promptmill_project)
-        return Acting(caller, context.access.project(caller, seen), seen)
+        named = (project, x_promptmill_project)
+        if caller.is_admin and any(named):
+            seen = await run_in_threadpool(context.access.named_project, caller, *named)
+        else:
+            seen = context.access.named_project(caller, *named)
+        return Acting(caller, seen or DEFAULT_PROJECT, seen)
 
 
 Reading = Annotated[Acting, Depends(_Acts(Right.READ))]

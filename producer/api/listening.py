@@ -67,6 +67,7 @@ class Ear:
         self._channels = client.pubsub()
         self._waiters: dict[bytes, list[Attention]] = {}
         self._listening: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
         self._lock = asyncio.Lock()
         self.is_deaf = True
 
@@ -80,7 +81,7 @@ class Ear:
             await self._subscribe(channel, attention)
             yield attention
         finally:
-            await self._leave(channel, attention)
+            self._leave(channel, attention)
 
     async def is_answered(self) -> bool:
         """Whether Redis answers, within a second."""
@@ -102,7 +103,7 @@ class Ear:
     async def aclose(self) -> None:
         """Hear nothing more."""
         if self._listening is not None:
-            await stopped(self._listening)
+            await stopped(self._listening, *self._leaving)
         with contextlib.suppress(RedisError, OSError):
             await self._channels.aclose()  # type: ignore[no-untyped-call]
             await self._client.aclose()
@@ -119,12 +120,17 @@ class Ear:
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("a conversation cannot be listened to", reason=type(error).__name__)
 
-    async def _leave(self, channel: str, attention: Attention) -> None:
+    def _leave(self, channel: str, attention: Attention) -> None:
         waiters = self._waiters[channel.encode()]
         waiters.remove(attention)
         if waiters:
             return
         del self._waiters[channel.encode()]
+        leaving = asyncio.create_task(self._unsubscribe(channel))  # the client need not wait for it
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+    async def _unsubscribe(self, channel: str) -> None:
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(_SUBSCRIBED_WITHIN_S), self._lock:
                 if channel.encode() not in self._waiters:  # nobody came meanwhile
