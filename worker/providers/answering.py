@@ -7,6 +7,7 @@ from shared.domain.inference import Completion, Usage
 from worker.providers.errors import MaybeBilled, ProviderError
 from worker.providers.hearing import Hearing, Listener
 from worker.providers.http import HttpSender
+from worker.providers.permits import Permit
 from worker.providers.prepared_call import PreparedCall
 from worker.providers.registry import ProviderKey, ProviderRegistry
 from worker.providers.throttle import Throttle
@@ -21,9 +22,13 @@ class Answering:
         self._sender = sender
 
     async def ask(
-        self, prepared: PreparedCall, key: ProviderKey, listener: Listener | None
+        self,
+        prepared: PreparedCall,
+        key: ProviderKey,
+        permit: Permit,
+        listener: Listener | None,
     ) -> Completion:
-        """The answer. Raises ProviderError."""
+        """The answer to the call of this permit. Raises ProviderError."""
         wire = self._registry.wire(prepared.provider.name)
         auth = wire.auth_headers(key.secret)
         if prepared.carried is not None:
@@ -39,7 +44,7 @@ class Answering:
             status, headers, body = await sending
         else:
             status, headers, body = await hearing.while_heard(sending)
-        self._throttle.heard(key.key_id, prepared.model.upstream, headers)
+        self._throttle.heard(key.key_id, prepared.model.upstream, headers, permit)
         if not 200 <= status < 300:  # noqa: PLR2004 - the class of success
             told = {name.lower(): value for name, value in headers.items()}
             raise wire.classify_error(status, told, body, utc_now())

@@ -108,7 +108,9 @@ class ModelCaller:
         charged: int | None = None
         read = 0
         try:
-            completion = await self._answering.ask(prepared, admission.key, listener)
+            completion = await self._answering.ask(
+                prepared, admission.key, admission.permit, listener
+            )
             charged, read = _tokens_of(completion.usage), completion.usage.total_input_tokens
         except ProviderError as error:
             error.forget(admission.key.secret)

@@ -3,36 +3,38 @@
 import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 from shared.catalog.spec import ProviderSpec
 from shared.ids import permit_id
+from worker.providers.counting import Counting, Departed
 from worker.providers.habits import Habit
-from worker.providers.permits import Limits, Permit, Wish
+from worker.providers.permits import MINUTE_US, Held, Limits, Permit, Wish
 from worker.providers.stated_limits import NOTHING_STATED, Stated
 
-MINUTE_US: Final = 60_000_000
 # Of a process's calls that wait for one key those that ask; their questions travel together.
 _ASKING: Final = 8
-# So many seconds' worth of calls wait in a process; others come back when their turn is near.
-_WAITING_S: Final = 3.0
-_FEWEST_WAITING: Final = 16
+# So many seconds' worth of calls wait in a process (of several); others come back when their turn
+# is near.
+_WAITING_S: Final = 1.5
+_FEWEST_WAITING: Final = 8
 _MOST_MODELS: Final = 1000
 
 
 @dataclass(slots=True)
 class KeyUse:
-    """stated: by model, since vendors limit models apart. full_until: before that moment nobody
-    asks for room. helped_until: until then the end of a call makes room for others. each_us: what
-    the last call took of the key's rate.
+    """stated, countings: by model, since vendors limit models apart. full_until: before that moment
+    nobody asks for room. helped_until: until then the end of a call makes room for others. each_us:
+    what the last call took of the key's rate.
     """
 
     queue: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_ASKING))
     freed: asyncio.Event = field(default_factory=asyncio.Event)
     habit: Habit = field(default_factory=Habit)
     stated: dict[str, Stated] = field(default_factory=dict)
+    countings: dict[str, Counting] = field(default_factory=dict)
     heard_at: float = -math.inf
     waiting: int = 0
     each_us: int = 0
@@ -50,9 +52,11 @@ class KeyUse:
         """The catalog's limits, or lower ones that the provider states."""
         rpm, tpm = provider.rpm, provider.tpm
         stated = self.stated.get(model)
-        if stated is not None:
-            rpm, tpm = _lower(rpm, stated.rpm(rpm)), _lower(tpm, stated.tpm(tpm))
-        return Limits(rpm, tpm, provider.max_concurrency)
+        if stated is None:
+            return Limits(rpm, tpm, provider.max_concurrency)
+        rpm, both = _lower(rpm, stated.rpm(rpm)), _lower(tpm, stated.tpm(tpm))
+        parts = (stated.input_tpm(tpm), stated.output_tpm(tpm))
+        return Limits(rpm, both, provider.max_concurrency, *parts)
 
     def hear(self, model: str, headers: Mapping[str, str], now: datetime) -> None:
         """What an answer's headers state."""
@@ -64,30 +68,52 @@ class KeyUse:
     def permit(self, wish: Wish) -> Permit:
         """What a call would book as far as is known now."""
         limits, habit = wish.limits, self.habit
-        per_token = MINUTE_US / limits.tpm if limits.tpm else 0.0
         inputs = wish.tokens - wish.output_tokens
+        taken = habit.expected(wish.tokens)
+        read = min(taken, habit.input_of(inputs))
         return Permit(
             permit_id(),
             wish.key_id,
             tokens=wish.tokens,
             input_tokens=inputs,
             request_us=math.ceil(MINUTE_US / limits.rpm) if limits.rpm else 0,
-            tokens_us=_in_us(habit.expected(wish.tokens), per_token),
-            asked_us=_in_us(habit.input_of(inputs) + wish.output_tokens, per_token),
-            us_per_token=per_token,
+            tokens_us=limits.us(read, taken - read),
+            asked_us=limits.us(habit.input_of(inputs), wish.output_tokens),
+            limits=limits,
+            wish=wish,
             is_leased=limits.max_concurrency is not None,
             is_guess=not habit.is_known,
         )
 
-    def leaving_us(self, permit: Permit) -> int:
-        """What a call's tokens take as it leaves: more may be known by now than when it booked."""
-        if permit.is_guess and not permit.is_final and self.habit.is_known:
-            return math.ceil(self.habit.expected(permit.tokens) * permit.us_per_token)
-        return permit.tokens_us
+    def leaving_us(self, permit: Permit) -> tuple[int, int]:
+        """What a call's request and its tokens take as it leaves: more may be known by now than
+        when it booked.
+        """
+        wish = permit.wish
+        if wish is None:
+            return permit.request_us, permit.tokens_us
+        limits = self.limits(wish.provider, wish.model)
+        is_news = permit.is_guess and self.habit.is_known
+        if permit.is_final or not (is_news or limits != permit.limits):
+            return permit.request_us, permit.tokens_us
+        now = self.permit(replace(wish, limits=limits))
+        return max(permit.request_us, now.request_us), now.tokens_us
 
-
-def _in_us(tokens: float, per_token: float) -> int:
-    return max(1, math.ceil(tokens * per_token)) if per_token else 0
+    def shows_nothing_given_back(self, model: str, held: Held) -> bool:
+        """Whether the answer that was last heard, to this call, shows that its provider counts what
+        calls ask for, or that it still does.
+        """
+        limits, stated = held.permit.limits, self.stated.get(model)
+        gauge = stated.tokens if stated is not None else None
+        if gauge is None or gauge.remaining is None or held.departure is None or not limits.tpm:
+            return False
+        if limits.input_tpm or limits.output_tpm:
+            return False
+        if held.is_kept:
+            return Counting.is_still_so(gauge.limit, gauge.remaining)
+        asked, spared = (us * limits.tpm / MINUTE_US for us in held.departure)
+        counting = self.countings.setdefault(model, Counting())
+        return counting.gives_nothing_back(gauge.limit, gauge.remaining, Departed(asked, spared))
 
 
 def _lower(one: int | None, other: int | None) -> int | None:

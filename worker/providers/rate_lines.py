@@ -12,7 +12,7 @@ The hash of a key holds, in microseconds of Redis's clock where nothing else is 
              second
     o        the height of D at the last refusal for tokens; b then grows from shortly below, slowly
     m, at    how much slower than its limit (millionths, fading: `margin.lua`), and since when
-    u        how much might go at once at that moment, growing by a hundredth of the time since
+    u        how much might go at once at that moment, growing
     q        nobody leaves before it: what is late is made up for in small steps
     p, n     nobody leaves before p; whether the first after it leaves by itself
     e, s     until when refusals tell nothing new, how often in a row it refused
@@ -20,6 +20,10 @@ The hash of a key holds, in microseconds of Redis's clock where nothing else is 
     h, l     the last step of m (millionths), and the last pause
     k, kn    until when nothing is given back at the end of a call, and for how long that was
     f        when the next job that finds no room should come back
+    w        how long a slower pace fades until it is back where it was refused
+    x, y, j  how many calls left since the last refusal, what they took, and how often in a row it
+             was refused soon again
+    A, B     all that calls asked for, and what of it those that ended did not use
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -31,6 +35,7 @@ from redis.asyncio import Redis
 
 PREFIX: Final = "{promptmill}:throttle:"
 BURST_US: Final = 200_000  # a fifth of a second's worth may go at once: a minute stays within 0.4 %
+_BELIEVED_US: Final = 300_000_000
 _LUA: Final = Path(__file__).parent / "lua"
 
 
@@ -66,7 +71,7 @@ class Answered:
 @dataclass(frozen=True, slots=True)
 class Change:
     """Corrects what a call booked; lease: freed, "" for none. left_us: of its tokens, where it has
-    departed.
+    departed. spared_us: what it asked for and did not use.
     """
 
     key_id: str
@@ -76,6 +81,7 @@ class Change:
     tokens_us: int = 0
     left_us: int = 0
     asked_us: int = 0
+    spared_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,19 @@ class Departure:
     tokens_us: int
     asked_us: int
     is_final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """What became of a departure. wait_us: before it is sent; negative where it must ask again, at
+    the latest so long after. is_final: nothing is given back. asked_us, spared_us: of all calls of
+    the key until then.
+    """
+
+    wait_us: int
+    is_final: bool = False
+    asked_us: int = 0
+    spared_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +122,7 @@ class RateLines:
 
     def __init__(self, redis: Redis, lease_ms: int) -> None:
         self._lease_ms = lease_ms
-        verbs = ("acquire", "depart", "give_back", "refuse", "renew")
+        verbs = ("acquire", "depart", "give_back", "refuse", "renew", "keep")
         margin = (_LUA / "margin.lua").read_text("utf-8")
         self._scripts = {
             verb: redis.register_script(margin + (_LUA / f"{verb}.lua").read_text("utf-8"))
@@ -126,20 +145,21 @@ class RateLines:
         args: list[str | int] = []
         for one in changes:
             args += (number(one.key_id), one.lease, int(one.has_departed), one.request_us)
-            args += (one.tokens_us, one.left_us, one.asked_us)
+            args += (one.tokens_us, one.left_us, one.asked_us, one.spared_us)
         await self._scripts["give_back"](keys=keys, args=args)
 
-    async def depart(self, departures: Sequence[Departure]) -> list[int]:
-        """Microseconds that each has to wait before it is sent; negative where it must ask again,
-        at the latest so long after.
-        """
+    async def depart(self, departures: Sequence[Departure]) -> list[Leave]:
+        """When each may be sent, in their order."""
         keys, number = _numbered((one.key_id for one in departures), ("rate",))
         args: list[str | int] = [BURST_US]
         for one in departures:
             args += (number(one.key_id), one.request_us, one.tokens_us, one.asked_us)
             args.append(int(one.is_final))
-        waits: Any = await self._scripts["depart"](keys=keys, args=args)
-        return list(waits)
+        leaves: Any = await self._scripts["depart"](keys=keys, args=args)
+        return [
+            Leave(wait_us, bool(is_final), int(asked), int(spared))
+            for wait_us, is_final, asked, spared in leaves
+        ]
 
     async def refuse(self, refusals: Sequence[Refusal]) -> None:
         """Learn from refusals."""
@@ -148,6 +168,11 @@ class RateLines:
         for one in refusals:
             args += (number(one.key_id), one.told_us, one.asked_us)
         await self._scripts["refuse"](keys=keys, args=args)
+
+    async def keep(self, key_ids: Sequence[str]) -> None:
+        """Take the providers of these keys for such as give nothing back, for a while."""
+        keys, _ = _numbered(key_ids, ("rate",))
+        await self._scripts["keep"](keys=keys, args=[_BELIEVED_US])
 
     async def renew(self, leases: Sequence[tuple[str, str]]) -> None:
         """Keep leases: key id and permit of each."""

@@ -14,7 +14,15 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shared.errors import UnavailableError
-from worker.providers.rate_lines import Answered, Booking, Change, Departure, RateLines, Refusal
+from worker.providers.rate_lines import (
+    Answered,
+    Booking,
+    Change,
+    Departure,
+    Leave,
+    RateLines,
+    Refusal,
+)
 
 _MAX_BATCH: Final = 300
 _LINGER_S: Final = 0.25
@@ -30,7 +38,7 @@ class _Asked:
 @dataclass(frozen=True, slots=True)
 class _Leaving:
     departure: Departure
-    answer: "asyncio.Future[float]"
+    answer: "asyncio.Future[Leave]"
 
 
 class RateTraffic:
@@ -44,6 +52,7 @@ class RateTraffic:
         self._leaving: list[_Leaving] = []
         self._changes: list[Change] = []
         self._refusals: list[Refusal] = []
+        self._kept: set[str] = set()
         self._hurry = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
 
@@ -58,9 +67,9 @@ class RateTraffic:
         self._wake()
         return answer
 
-    def depart(self, departure: Departure) -> "asyncio.Future[float]":
-        """Seconds to wait before a call is sent; negative: to ask again. Redis gone, it is sent."""
-        answer: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+    def depart(self, departure: Departure) -> "asyncio.Future[Leave]":
+        """When a call may be sent. Redis gone, it is sent."""
+        answer: asyncio.Future[Leave] = asyncio.get_running_loop().create_future()
         self._leaving.append(_Leaving(departure, answer))
         self._wake()
         return answer
@@ -73,6 +82,11 @@ class RateTraffic:
     def refuse(self, refusal: Refusal) -> None:
         """A call was refused."""
         self._refusals.append(refusal)
+        self._wake()
+
+    def keep(self, key_id: str) -> None:
+        """A key's provider gives nothing back."""
+        self._kept.add(key_id)
         self._wake()
 
     async def renew(self, leases: Sequence[tuple[str, str]]) -> None:
@@ -95,7 +109,7 @@ class RateTraffic:
     async def _run(self) -> None:
         try:
             await asyncio.sleep(0)
-            while self._asked or self._leaving or self._changes or self._refusals:
+            while self._asked or self._leaving or self._changes or self._refusals or self._kept:
                 await self._linger()
                 await self._send_changes()
                 await self._send_leaving()
@@ -114,11 +128,14 @@ class RateTraffic:
         """Lost ones do little harm: leases expire, and a rate booked too high runs off."""
         changes, self._changes = self._changes, []
         refusals, self._refusals = self._refusals, []
+        kept, self._kept = self._kept, set()
         with suppress(RedisError, OSError):
             if changes:
                 await self._lines.change(changes)
             if refusals:
                 await self._lines.refuse(refusals)
+            if kept:
+                await self._lines.keep(list(kept))
         for key_id in {one.key_id for one in changes}:
             self._freed(key_id)
 
@@ -126,12 +143,12 @@ class RateTraffic:
         leaving, self._leaving = self._leaving[:_MAX_BATCH], self._leaving[_MAX_BATCH:]
         if not leaving:
             return
-        waits = [0] * len(leaving)
+        leaves = [Leave(0)] * len(leaving)
         with suppress(RedisError, OSError):
-            waits = await self._lines.depart([one.departure for one in leaving])
-        for one, wait_us in zip(leaving, waits, strict=True):
+            leaves = await self._lines.depart([one.departure for one in leaving])
+        for one, leave in zip(leaving, leaves, strict=True):
             if not one.answer.done():
-                one.answer.set_result(wait_us / 1_000_000)
+                one.answer.set_result(leave)
         if self._leaving:
             self._hurry.set()
 

@@ -2,8 +2,9 @@
 
 Read are limits, what remains and when all is there again, of requests and of tokens, in the names
 of OpenAI's family (`x-ratelimit-limit-requests`), of Anthropic (`anthropic-ratelimit-requests-
-limit`) and their like. Limits of a day and of input or output alone are passed over. Headers do not
-say which time a limit is about, so one is believed to be a minute's only where its reset fits.
+limit`) and their like, also of input and of output tokens apart. Limits of a day are passed over.
+Headers hardly say which time a limit is about, so but for Anthropic's one is believed to be a
+minute's only where its reset fits.
 """
 
 import re
@@ -17,7 +18,9 @@ from worker.providers.retry_after import reset_s
 _WORDS: Final = re.compile(r"[-_]")
 _ROLES: Final = frozenset({"limit", "remaining", "reset"})
 _OTHER_TIMES: Final = frozenset({"second", "hour", "day", "daily", "month", "monthly"})
-_PARTS_OF_ALL: Final = frozenset({"input", "output", "cached", "priority", "fast", "images"})
+_PARTS: Final = frozenset({"input", "output"})
+_OF_A_MINUTE: Final = frozenset({"minute", "anthropic"})
+_PARTS_OF_ALL: Final = frozenset({"cached", "priority", "fast", "images"})
 _MINUTE_S: Final = 60.0
 _SLACK_S: Final = 5.0
 # A key of whose minute a thirtieth is used says so in its reset; a limit of a second never does.
@@ -57,6 +60,8 @@ class Stated:
 
     requests: Gauge | None = None
     tokens: Gauge | None = None
+    inputs: Gauge | None = None
+    outputs: Gauge | None = None
 
     def rpm(self, configured: int | None) -> int | None:
         """Requests a minute as stated; None where nothing credible is."""
@@ -65,6 +70,14 @@ class Stated:
     def tpm(self, configured: int | None) -> int | None:
         """Tokens a minute as stated; None where nothing credible is."""
         return None if self.tokens is None else self.tokens.per_minute(configured)
+
+    def input_tpm(self, configured: int | None) -> int | None:
+        """Input tokens a minute as stated; None where nothing credible is."""
+        return None if self.inputs is None else self.inputs.per_minute(configured)
+
+    def output_tpm(self, configured: int | None) -> int | None:
+        """Output tokens a minute as stated; None where nothing credible is."""
+        return None if self.outputs is None else self.outputs.per_minute(configured)
 
     def heard(self, headers: Mapping[str, str], now: datetime) -> "Stated":
         """With what the headers of one more answer say; names in any case."""
@@ -75,6 +88,8 @@ class Stated:
             self,
             requests=_newer(self.requests, said.get("requests")),
             tokens=_newer(self.tokens, said.get("tokens")),
+            inputs=_newer(self.inputs, said.get("input")),
+            outputs=_newer(self.outputs, said.get("output")),
         )
 
 
@@ -100,9 +115,10 @@ def _said(headers: Mapping[str, str], now: datetime) -> dict[str, _Said]:
         figure = reset_s(value, now) if role == "reset" else _count(value)
         if figure is not None:
             kind = "tokens" if "tokens" in words else "requests"
+            kind = next(iter(words & _PARTS), kind)
             one = said.setdefault(kind, _Said())
             one.figures[role] = figure
-            one.is_minute = one.is_minute or "minute" in words
+            one.is_minute = one.is_minute or bool(words & _OF_A_MINUTE)
     return said
 
 

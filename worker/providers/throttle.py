@@ -34,6 +34,7 @@ from worker.providers.rate_lines import (
     Booking,
     Change,
     Departure,
+    Leave,
     Refusal,
 )
 from worker.providers.rate_traffic import RateTraffic
@@ -86,11 +87,11 @@ class Throttle:
         """
         use = self._uses[key_id]
         limits = use.limits(provider, model)
-        if limits.rpm is None and limits.tpm is None and limits.max_concurrency is None:
+        if limits.are_none:
             return Permit("", key_id)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + max_wait_s
-        wish = Wish(limits, key_id, tokens, output_tokens)
+        wish = Wish(limits, provider, key_id, model, tokens, output_tokens)
         if not use.queue.locked() and loop.time() >= use.full_until:
             outcome = await self._book(wish, max_wait_s)
             if isinstance(outcome, Permit) or not _may_fit_within(max_wait_s, outcome, limits):
@@ -120,23 +121,34 @@ class Throttle:
         if held is None or not permit.is_paced:
             return
         use = self._uses[permit.key_id]
-        while (wait_s := await self._leave(held, use)) < 0:
+        while (leave := await self._leave(held, use)).wait_us < 0:
             self._note_helped(use)
             use.freed.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(-wait_s, _ASK_EVERY_S)):
+                async with asyncio.timeout(min(-leave.wait_us / 1_000_000, _ASK_EVERY_S)):
                     await use.freed.wait()
-        held.has_departed = True
-        if wait_s > 0:
-            await asyncio.sleep(wait_s)
+        held.has_departed, held.is_kept = True, leave.is_final
+        held.departure = (leave.asked_us, leave.spared_us)
+        if held.is_kept and not permit.is_final:
+            held.left_us = permit.asked_us
+        if leave.wait_us > 0:
+            await asyncio.sleep(leave.wait_us / 1_000_000)
 
-    def heard(self, key_id: str, model: str, headers: Mapping[str, str]) -> None:
-        """An answer came: its headers may state limits. Looked at a few times a second."""
+    def heard(
+        self, key_id: str, model: str, headers: Mapping[str, str], permit: Permit | None = None
+    ) -> None:
+        """An answer came, to the call of this permit: its headers may state limits and tell how
+        tokens are counted. Looked at a few times a second. Before `correct`.
+        """
         now = asyncio.get_running_loop().time()
         use = self._uses[key_id]
-        if now - use.heard_at >= _HEAR_EVERY_S:
-            use.heard_at = now
-            use.hear(model, headers, utc_now())
+        if now - use.heard_at < _HEAR_EVERY_S:
+            return
+        use.heard_at = now
+        use.hear(model, headers, utc_now())
+        held = self._held.get(permit.id) if permit is not None else None
+        if held is not None and use.shows_nothing_given_back(model, held):
+            self._traffic.keep(key_id)
 
     def correct(self, permit: Permit, actual_tokens: int, *, input_tokens: int = 0) -> None:
         """Count what a call really took instead of what it booked. Before `release`."""
@@ -146,15 +158,10 @@ class Throttle:
         if actual_tokens:
             habit = self._uses[permit.key_id].habit
             habit.learn(permit.tokens, actual_tokens, permit.input_tokens, input_tokens)
-        actual_us = round(actual_tokens * permit.us_per_token)
-        if permit.is_final:
-            changed = 0 if actual_tokens else -permit.tokens_us
-            differences = (changed, changed, 0)
-        else:
-            left = actual_us - held.left_us
-            if permit.is_guess and actual_tokens:
-                left = max(0, left)  # a guess that was too high is not made up for by a crowd
-            differences = (actual_us - permit.tokens_us, left, actual_us - permit.asked_us)
+        actual_us = 0
+        if actual_tokens:
+            actual_us = permit.limits.us(input_tokens, actual_tokens - input_tokens)
+        differences = held.gives_back(actual_us, was_answered=actual_tokens > 0)
         self._change(Change(permit.key_id, "", held.has_departed, 0, *differences))
 
     def refused(self, permit: Permit, refusal: Throttled) -> None:
@@ -178,7 +185,8 @@ class Throttle:
             lease = permit.id if permit.is_leased else ""
             asked_us = 0 if permit.is_final else permit.asked_us
             booked = (-permit.request_us, -permit.tokens_us, -held.left_us, -asked_us)
-            self._change(Change(permit.key_id, lease, held.has_departed, *booked))
+            spared_us = permit.asked_us if held.has_departed else 0
+            self._change(Change(permit.key_id, lease, held.has_departed, *booked, spared_us))
 
     async def flush(self) -> None:
         """Return when all that was given back has been written, or Redis has failed to take it."""
@@ -251,12 +259,12 @@ class Throttle:
             self._keeper = asyncio.get_running_loop().create_task(self._keep_leases())
         return booked
 
-    async def _leave(self, held: Held, use: KeyUse) -> float:
-        """Seconds to wait; negative: to ask again."""
+    async def _leave(self, held: Held, use: KeyUse) -> Leave:
+        """By what is known now: limits may have been stated and calls answered since it booked."""
         permit = held.permit
-        held.left_us = use.leaving_us(permit)
+        request_us, held.left_us = use.leaving_us(permit)
         departure = Departure(
-            permit.key_id, permit.request_us, held.left_us, permit.asked_us, permit.is_final
+            permit.key_id, request_us, held.left_us, permit.asked_us, permit.is_final
         )
         return await self._traffic.depart(departure)
 
@@ -295,7 +303,7 @@ def _may_fit_within(left_s: float, outcome: Full, limits: Limits) -> bool:
     """Whether it is worth asking again: an ending call frees places and tokens, and a turn comes
     near, but requests are hardly ever given back.
     """
-    return left_s > 0 and (limits.tpm is not None or outcome.is_helped or outcome.seconds <= left_s)
+    return left_s > 0 and (limits.has_tokens or outcome.is_helped or outcome.seconds <= left_s)
 
 
 def _advised(outcome: Permit | Delay) -> Permit | Delay:

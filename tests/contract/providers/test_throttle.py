@@ -192,6 +192,72 @@ async def test_a_provider_that_gives_nothing_back_is_paced_by_what_calls_ask_for
     await throttle.aclose()
 
 
+async def test_what_remains_tells_before_any_refusal_that_nothing_is_given_back(redis: Redis):
+    spec = provider_of("openai", tpm=60_000)
+    throttle = Throttle(redis)
+    remaining = 60_000
+    for _ in range(6):
+        permit = await throttle.acquire(spec, KEY, 1000, output_tokens=900)
+        assert isinstance(permit, Permit)
+        await throttle.depart(permit)
+        remaining -= 1000
+        told = {"limit": 60_000, "remaining": remaining}
+        headers = {f"x-ratelimit-{name}-tokens": str(value) for name, value in told.items()}
+        throttle._uses[KEY].heard_at = 0.0  # each answer is looked at, not a few a second
+        throttle.heard(KEY, "", {**headers, "x-ratelimit-reset-tokens": "20s"}, permit)
+        throttle.correct(permit, 200, input_tokens=100)
+        throttle.release(permit)
+        await throttle.flush()
+    paced = await throttle.acquire(spec, KEY, 1000, output_tokens=900, max_wait_s=30.0)
+    assert isinstance(paced, Permit)
+    assert paced.is_final
+    assert paced.tokens_us == pytest.approx(1_000_000, abs=2)
+    await throttle.aclose()
+
+
+async def test_output_tokens_that_are_limited_apart_set_the_pace(redis: Redis):
+    spec = provider_of("anthropic")
+    throttle = Throttle(redis)
+    stated = {"anthropic-ratelimit-input-tokens-limit": "60000"}
+    throttle.heard(KEY, "", {**stated, "anthropic-ratelimit-output-tokens-limit": "6000"})
+    booked = await throttle.acquire(spec, KEY, 150, output_tokens=50)
+    assert isinstance(booked, Permit)
+    assert booked.tokens_us == 500_000  # fifty of a hundred a second; a hundred of a thousand
+    throttle.release(booked)
+    await throttle.aclose()
+
+
+async def test_a_limit_stated_while_calls_wait_for_their_turn_holds_as_they_leave(redis: Redis):
+    spec = provider_of("openai", rpm=6000)
+    throttle = Throttle(redis)
+    permits = [one for one in await ask_all([throttle], spec, 12) if isinstance(one, Permit)]
+    throttle.heard(KEY, "", {"x-ratelimit-limit-req-minute": "600"})
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await asyncio.gather(*(throttle.depart(permit) for permit in permits))
+    assert loop.time() - began >= 0.9  # at a hundred a second it would be an eighth
+    await throttle.aclose()
+
+
+async def test_after_a_pause_nobody_makes_up_for_it(redis: Redis):
+    spec = provider_of("openai", rpm=6000)
+    throttle = Throttle(redis)
+    permits = [one for one in await ask_all([throttle], spec, 20) if isinstance(one, Permit)]
+    loop = asyncio.get_running_loop()
+    for _ in range(2):
+        throttle.refused(permits[0], Throttled("throttled", "slow down", retry_after_s=0.5))
+        await throttle.flush()
+    left: list[float] = []
+
+    async def leave(permit: Permit) -> None:
+        await throttle.depart(permit)
+        left.append(loop.time())
+
+    await asyncio.gather(*(leave(permit) for permit in permits[1:]))
+    assert left[-1] - left[0] >= 18 * 0.0095
+    await throttle.aclose()
+
+
 async def test_where_many_wait_others_are_told_to_come_back_one_after_the_other(redis: Redis):
     spec = provider_of("openai", rpm=600)  # ten a second: thirty wait for the next three
     throttle = Throttle(redis)

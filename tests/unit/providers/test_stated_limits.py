@@ -39,6 +39,7 @@ def test_anthropics_headers_state_them_with_a_moment_of_reset():
     }
     stated = NOTHING_STATED.heard(headers, NOW)
     assert (stated.rpm(None), stated.tpm(None)) == (50, 40_000)
+    assert (stated.input_tpm(None), stated.output_tpm(None)) == (30_000, 8000)
 
 
 def test_a_limit_of_a_day_is_none_of_a_minute():

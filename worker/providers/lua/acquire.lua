@@ -11,7 +11,7 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local now_ms = math.floor(now / 1000)
 local burst, lease_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
-local NAMES = {'r', 't', 'd', 'b', 'g', 'm', 'at', 'k', 'R', 'T', 'D', 'f', 'o'}
+local NAMES = {'r', 't', 'd', 'b', 'g', 'm', 'at', 'h', 'w', 'k', 'R', 'T', 'D', 'f', 'o'}
 local keys, answers = {}, {}
 
 local function load(n)

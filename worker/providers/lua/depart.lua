@@ -3,12 +3,13 @@
 -- ARGV[1] microseconds of rate that may go at once, then per call: 1-based key number, microseconds
 -- that its request takes, that its tokens take, that all tokens take that it asks for (0 none), 1
 -- where nothing is given back
--- returns per call the microseconds to wait before sending, or a negative number where it must ask
--- again, once a call has ended or when so many microseconds are over
+-- returns per call {the microseconds to wait before sending, or a negative number where it must ask
+-- again, once a call has ended or when so many microseconds are over; 1 where nothing is given back;
+-- microseconds of all that calls asked for until now, and of what they asked for and did not use}
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local burst, keys, waits = tonumber(ARGV[1]), {}, {}
-local NAMES = {'R', 'T', 'D', 'd', 'k', 'a', 'b', 'm', 'at', 'p', 'n', 'q', 'u'}
+local NAMES = {'R', 'T', 'D', 'd', 'k', 'a', 'b', 'm', 'at', 'h', 'w', 'p', 'n', 'q', 'u', 'x', 'y', 'A', 'B'}
 
 for i = 2, #ARGV, 5 do
   local number, r, t = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
@@ -20,7 +21,8 @@ for i = 2, #ARGV, 5 do
     for j, name in ipairs(NAMES) do key[name] = tonumber(stored[j] or '0') end
     if key.b == 0 then key.b = 1000000 end
     key.slow = 1 + margin(key, now) / 1000000
-    key.burst = math.min(burst, key.u + (now - key.at) / 100)
+    if key.at == 0 then key.at = now end -- a provider may count by the second: no burst at first
+    key.burst = at_once(key, now, burst)
     keys[number] = key
   end
   if key.k > now then t, kept = asked, true end
@@ -29,29 +31,32 @@ for i = 2, #ARGV, 5 do
   if r > 0 then wait = math.max(wait, key.R - key.burst - now) end
   if t > 0 then wait = math.max(wait, key.T - key.burst - now) end
   if owed > 0 or wait > 100000 then
-    waits[#waits + 1] = -math.ceil(math.max(owed, wait))
+    waits[#waits + 1] = {-math.ceil(math.max(owed, wait)), 0, 0, 0}
   else
     if r > 0 then key.R = math.max(key.R, now) + r * key.slow end
     if t > 0 then
       key.T = math.max(key.T, now) + t * key.slow
       key.d = key.d - asked
       if not kept then key.D = math.max(key.D, now) + asked end
-      key.a = math.max(key.a, now) + asked
+      key.a, key.A = math.max(key.a, now) + asked, key.A + asked
     end
+    key.x, key.y = key.x + 1, key.y + math.max(r, t)
     -- What is late is made up for in small steps: a provider may count by the second.
     key.q = now + wait + math.min(100000, 0.8 * math.max(r, t))
     -- After a pause the first one goes by itself: should it be refused, no crowd is.
     if key.n > 0 then
       key.n = 0
       key.p = now + wait + 250000
+      key.R, key.T = math.max(key.R, key.p), math.max(key.T, key.p)
     end
-    waits[#waits + 1] = math.floor(wait)
+    local all, spared = string.format('%.0f', key.A), string.format('%.0f', key.B)
+    waits[#waits + 1] = {math.floor(wait), kept and 1 or 0, all, spared}
   end
 end
 
 for number, key in pairs(keys) do
   local changed = {'n', key.n}
-  for _, name in ipairs({'R', 'T', 'D', 'd', 'a', 'p', 'q'}) do
+  for _, name in ipairs({'R', 'T', 'D', 'd', 'a', 'p', 'q', 'x', 'y', 'at', 'A'}) do
     changed[#changed + 1] = name
     changed[#changed + 1] = string.format('%.0f', key[name])
   end

@@ -5,7 +5,7 @@
 -- returns the number of calls that told something new: those that left before the pause do not
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local NAMES = {'m', 'at', 'p', 'e', 's', 'l', 'h', 'b', 'D', 'k', 'kn', 'a', 'c', 'R', 'T', 'u', 'n', 'o', 'g'}
+local NAMES = {'m', 'at', 'p', 'e', 's', 'l', 'h', 'b', 'D', 'k', 'kn', 'a', 'c', 'R', 'T', 'u', 'n', 'o', 'g', 'w', 'x', 'y', 'j'}
 local SHORT, BURST = 400000, 200000
 local new = 0
 
@@ -36,6 +36,30 @@ local function held_too_much(key)
   return is_near
 end
 
+-- How much slower it goes from now on. Where it was refused at the level of the time before, the level
+-- is known, and is tried again only after twice the time. Refused soon again it goes slower by ever
+-- more; from the third time on at least halfway to the pace at which calls were let in since the last.
+-- Where but the first after a pause was refused, a window was empty: that says nothing of the pace.
+local function slow_down(key, is_empty, is_soon)
+  local before, burst = margin(key, now), at_once(key, now, BURST)
+  if is_empty then
+    key.m = before
+  elseif is_soon then
+    key.j = key.j + 1
+    local let_in = key.y > 0 and (now - key.at) / key.y - 1 or 0
+    local halfway = key.j > 1 and math.min(2, let_in) * 500000 - before / 2 or 0
+    key.h = math.max(10000, halfway, burst < 20000 and math.min(80000, 2 * key.h) or 0)
+  else
+    local is_known = key.m > 0 and math.abs(before - math.max(LEAST, key.m - key.h)) < 10000
+    key.h, key.j = 10000, 0
+    key.w = is_known and math.min(120000000, 2 * math.max(SOON, key.w))
+      or before < 2 * LEAST and 4 * SOON or SOON
+  end
+  if not is_empty then key.m = math.min(9000000, before + key.h) end
+  key.u = burst / 4
+  return before
+end
+
 for i = 1, #ARGV, 3 do
   local hash, told, asked = KEYS[tonumber(ARGV[i])], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local key, stored = {}, redis.call('HMGET', hash, unpack(NAMES))
@@ -45,20 +69,19 @@ for i = 1, #ARGV, 3 do
   if now >= key.e then
     new = new + 1
     local again, is_short = now - key.e < 3000000, told > 0 and told <= SHORT
-    local before = margin(key, now)
-    key.h = again and math.min(80000, math.max(10000, 2 * key.h)) or 10000
-    key.m = math.min(9000000, before + key.h)
-    key.l = again and math.min(8000000, 3 * key.l) or 250000
+    local is_empty = again and key.x <= 1 and not is_short
+    local before = slow_down(key, is_empty, now - key.e < SOON)
+    key.l = is_empty and math.min(8000000, 3 * key.l) or 250000
     local pause = is_short and told
-      or math.max(100000, math.min(told, 2000000), (again or told == 0) and key.l or 0)
+      or math.max(100000, math.min(told, 2000000), (is_empty or told == 0) and key.l or 0)
     if asked > 0 and key.k <= now and not gives_nothing_back(key, told, asked, again)
       and held_too_much(key) then
-      key.m, key.h = before, 0
+      key.m = before
     end
-    key.u = math.min(BURST, key.u + (now - key.at) / 100) / 2
-    key.at, key.p, key.e = now, math.max(key.p, now + pause), now + math.max(pause, 100000)
+    key.x, key.y, key.at = 0, 0, now
+    key.p, key.e = math.max(key.p, now + pause), now + math.max(pause, 100000)
     if not is_short then
-      key.n = 1
+      key.n = (again or told == 0 or told > 2000000) and 1 or 0
       key.R, key.T = math.max(key.R, key.p + 200000), math.max(key.T, key.p + 200000)
     end
     local changed = {}
