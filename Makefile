@@ -7,9 +7,11 @@ RUN_STAMP := $(VENV)/.run-stamp
 DEV_STAMP := $(VENV)/.dev-stamp
 LOCAL_STAMP := $(VENV)/.local-stamp
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-# One more than there are cores: many tests wait for processes to start, or for a lease to end.
+# More than there are cores: many tests wait for processes to start, or for a lease to end. The long
+# ones stand side by side, so who is done takes over what others still have before them.
 CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
-PYTEST_WORKERS ?= $(shell expr $(CORES) + 1)
+PYTEST_WORKERS ?= $(shell expr $(CORES) + 2)
+PYTEST_SPREAD := -n $(PYTEST_WORKERS) --dist worksteal
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -28,7 +30,7 @@ up: $(RUN_STAMP) ## Start everything and stay up until Ctrl-C
 
 .PHONY: test
 test: $(DEV_STAMP) ## Run all tests, on real servers and both databases
-	@exec $(BIN)/python -m pytest -q -n $(PYTEST_WORKERS)
+	@exec $(BIN)/python -m pytest -q $(PYTEST_SPREAD)
 
 .PHONY: screenshots
 screenshots: $(DEV_STAMP) ## Take the pictures of docs/images anew, by the console's test
@@ -61,7 +63,7 @@ chaos: $(DEV_STAMP) ## Mistreat a running mill for minutes, then check every inv
 .PHONY: crash-proof
 crash-proof: $(DEV_STAMP) ## Every crash test on both databases, and each with its repairer switched off
 	@CRASH_ON_BOTH=1 CRASH_WITHOUT_REPAIRERS=1 \
-		$(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) tests/crash
+		$(BIN)/python -m pytest -q $(PYTEST_SPREAD) tests/crash
 
 FUZZ_EXAMPLES ?= 100
 .PHONY: fuzz-api

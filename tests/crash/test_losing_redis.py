@@ -13,11 +13,13 @@ from tests.servers.valkey import ValkeyServer
 JOBS = 150
 
 
-def begin(plant: Plant) -> int:
+def begin(plant: Plant, app: str = "") -> int:
     """A batch of which a part is done and more is in flight."""
     plant.simulator.set_scenario({"latency_ms": 150})
-    workers = [plant.start_worker(name, max_in_flight=8, lease_s=30) for name in ("one", "two")]
-    plant.start_maintenance()
+    workers = [
+        plant.start_worker(name, app=app, max_in_flight=8, lease_s=30) for name in ("one", "two")
+    ]
+    plant.start_maintenance(module=app)
     plant.wait_until_ready(*workers)
     number = plant.submit(questions(JOBS))
     plant.wait_for(lambda: plant.count(number, "completed") >= 20, "work is under way")
@@ -66,7 +68,7 @@ def test_redis_may_be_killed_and_started_again(
 @pytest.mark.parametrize("database_url", on_one_database("postgres"), indirect=True)
 def test_redis_may_hang(plant_on_own_redis: Plant, own_redis: ValkeyServer) -> None:
     plant = plant_on_own_redis
-    number = begin(plant)
+    number = begin(plant, app="tests.servers.hasty")
     os.kill(own_redis.pid, signal.SIGSTOP)
     # Whatever asks first: a worker, its consumer, or a repairer.
     plant.wait_for(lambda: _said(plant, "does not answer", "TimeoutError"), "somebody notices")

@@ -226,7 +226,7 @@ def test_a_worker_that_consumes_nothing_is_replaced(
     plant_on_own_redis: Plant,
 ) -> None:
     plant = plant_on_own_redis
-    deaf = plant.start_worker("deaf", lease_s=30)
+    deaf = plant.start_worker("deaf", app="tests.servers.hasty", lease_s=30)
     plant.start_maintenance()
     plant.wait_until_ready(deaf)
     app = make_celery_app(plant.settings)

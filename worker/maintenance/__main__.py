@@ -2,7 +2,7 @@
 
 Any number may be started; one leads, the others stand by. SIGTERM and SIGINT end it within seconds
 with exit code 0 and give the leadership up. `--once` runs every repairer once and ends; it exits 1
-where another process leads.
+where another process leads. It takes silence for death at once: not for the moment after an outage.
 """
 
 import argparse
