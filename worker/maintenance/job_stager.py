@@ -11,7 +11,8 @@ A batch in which a long look found nothing (a million jobs that must wait until 
 alone for a hundred times as long, one in which it found little for ten times as long, at most 10 s,
 so that it costs next to nothing and delays no other.
 Weakness: a message that a worker holds while it waits for room looks lost too; its copy finds the
-jobs claimed and does nothing, and the patience doubles each time.
+jobs claimed and does nothing, and the patience doubles each time, up to a minute. While no worker
+has a job in hand none waits for room, so the patience is the first one then.
 """
 
 import time
@@ -188,32 +189,37 @@ class JobStager:
         if self._looked_at is not None and now - self._looked_at < LOOK_EVERY:
             return
         self._forget(out, now)
-        old = {
+        suspect = {
             number: staged
             for number, staged in out.items()
-            if number in running and staged.earliest < now + STAGE_LEASE - self._patience_of(number)
+            if number in running and staged.earliest < now + STAGE_LEASE - FIRST_PATIENCE
         }
-        if not old:
+        if not suspect:
             return
         self._looked_at = now
-        depths = self._queue.depths()
-        for number, staged in old.items():
+        with self._database.reading() as connection:
+            may_be_held = staging.anything_runs(connection)
+        depths: Mapping[str, int] | None = None
+        for number, staged in suspect.items():
             batch = running[number]
+            patience = self._patience_of(number) if may_be_held else FIRST_PATIENCE
+            if staged.earliest >= now + STAGE_LEASE - patience:
+                continue
+            depths = self._queue.depths() if depths is None else depths
             lane_is_empty = not depths[lane_queue(batch.project_id, Priority(batch.priority))]
             if lane_is_empty:
-                self._send_again(batch, now + STAGE_LEASE - self._patience_of(number), now)
+                self._send_again(batch, now + STAGE_LEASE - patience, patience, now)
             elif self._is_stuck(number, staged, now):
-                self._send_again(batch, now + STAGE_LEASE, now)
+                self._send_again(batch, now + STAGE_LEASE, patience, now)
             elif staged.earliest < now + STAGE_LEASE / 2:
                 with self._database.transaction() as connection:
                     staging.extend_staged(connection, number, now + STAGE_LEASE)
 
-    def _send_again(self, batch: Any, before: datetime, now: datetime) -> None:
+    def _send_again(self, batch: Any, before: datetime, patience: timedelta, now: datetime) -> None:
         with self._database.transaction() as connection:
             lost = staging.unstage_batch(connection, batch.number, before)
         if lost:
-            doubled = min(self._patience_of(batch.number) * 2, LONGEST_PATIENCE)
-            self._patience[batch.number] = doubled, now
+            self._patience[batch.number] = min(patience * 2, LONGEST_PATIENCE), now
             self._first_seen.pop(batch.number, None)
             log.info("messages are sent again", batch=batch.id, jobs=lost)
 

@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, func, literal_column, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from shared.db.bulk import among, listed
 from shared.db.repositories.batches import id_range
@@ -103,6 +112,12 @@ def staged(connection: Connection) -> dict[int, Staged]:
         row.number: Staged(row.jobs, row.first_id, row.earliest, row.latest)
         for row in connection.execute(query.group_by(number))
     }
+
+
+def anything_runs(connection: Connection) -> bool:
+    """Whether any worker has a job in hand."""
+    running = exists().where(jobs.c.status == JobStatus.RUNNING, jobs.c.lease_until.is_not(None))
+    return bool(connection.execute(select(running)).scalar_one())
 
 
 def extend_staged(connection: Connection, number: int, until: datetime) -> int:

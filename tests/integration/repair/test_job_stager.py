@@ -172,11 +172,27 @@ def test_a_first_message_that_is_never_taken_in_a_busy_lane_is_sent_again(
 
 def test_patience_with_messages_that_workers_may_hold_doubles(mill: Mill, database: Database):
     queue = Recording()
-    mill.batch(10)
+    mill.claim(mill.batch(11), 11)
     stager = JobStager(database, queue, chunk_size=10)
     for second in range(120):
         stager.run_once(NOW + timedelta(seconds=second))
     assert 3 <= len(queue.messages) <= 6
+
+
+def test_messages_that_no_worker_can_hold_are_sent_again_soon_however_often_they_were_lost(
+    mill: Mill, database: Database
+):
+    queue = Recording()
+    number = mill.batch(11)
+    stager = JobStager(database, queue, chunk_size=10)
+    token = mill.claim(number, 11)
+    for second in range(60):
+        stager.run_once(NOW + timedelta(seconds=second))
+    mill.finish(number, token, 11)
+    before = len(queue.messages)
+    for second in range(60, 120):
+        stager.run_once(NOW + timedelta(seconds=second))
+    assert len(queue.messages) - before >= 6
 
 
 def test_a_broker_that_is_down_leaves_the_jobs_to_be_sent(mill: Mill, database: Database):
