@@ -43,6 +43,7 @@ def _set_up_logging(**_: Any) -> None:
 
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
 def _start(sender: str, instance: Any, **_: Any) -> None:
+    interpreter.share_one_heap()
     queues = tuple(app.amqp.queues.consume_from)
     for_batches = INTERACTIVE_QUEUE not in queues
     is_sqlite = settings.resolved_database_url.startswith("sqlite")

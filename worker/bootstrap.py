@@ -10,8 +10,9 @@ import itertools
 import os
 import socket
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -97,9 +98,10 @@ class WorkerProcess:
         self._settings = settings
         self._node = node
         self._started_at = utc_now()
-        self.database = Database(
-            settings.resolved_database_url, for_batches=for_batches, by_keys=True
-        )
+        url = settings.resolved_database_url
+        self.database = Database(url, for_batches=for_batches, by_keys=True)
+        # The recorder's statements are made for many rows and large: one connection keeps them.
+        self.recording = Database(url, pool_size=1, for_batches=for_batches, by_keys=True)
         self._redis = connect(settings)
         self._loop, self._thread = _start_loop()
         opener = LedgerOpener(self.database, Ledger(self._redis))
@@ -109,7 +111,8 @@ class WorkerProcess:
         )
         turn_wait_s = _BATCH_WAIT_S if for_batches else _CHAT_WAIT_S
         part = attempts.sums_part(node) if for_batches else 0
-        making = _make(settings, catalog, self.database, opener, figures, turn_wait_s, part)
+        recorder = partial(Recorder, self.recording, part=part)
+        making = _make(settings, catalog, self.database, recorder, opener, figures, turn_wait_s)
         self._in_loop = _run_in(self._loop, making).result(timeout=30)
         self.runner = self._in_loop.runner
         if for_batches and self.database.is_sqlite:  # the whole process does on PostgreSQL
@@ -145,6 +148,7 @@ class WorkerProcess:
             self._served.server_close()
         self._redis.close()
         self.database.close()
+        self.recording.close()
         if self.tracing is not None:
             self.tracing.close()
 
@@ -176,10 +180,10 @@ async def _make(
     settings: Settings,
     catalog: Catalog,
     database: Database,
+    recorder_over: Callable[[PendingClaims], Recorder],
     opener: LedgerOpener,
     figures: WorkerFigures,
     turn_wait_s: float,
-    part: int,
 ) -> _InLoop:
     """The parts that live in the loop."""
     redis = connect_async(settings)
@@ -189,7 +193,7 @@ async def _make(
     caller = ModelCaller.over(catalog, keys, redis, max_wait_s=turn_wait_s)
     money = Coalescer(AsyncLedger(redis))
     pending = PendingClaims(settings.lease_s)
-    recorder = Recorder(database, pending, part=part)
+    recorder = recorder_over(pending)
     slots = CallSlots(settings.max_in_flight)
     cache = AnswerCache(redis, catalog.digest)
     meter = Meter(caller, money, recorder, opener, slots, figures)

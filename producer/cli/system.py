@@ -107,9 +107,8 @@ def worker(
     queues = ",".join(BATCH_QUEUES) if role == "batch" else INTERACTIVE_QUEUE
     threads = concurrency or _settings().worker_threads
     node = f"{role}-{os.getpid()}@%h"
-    options = ("--pool", "threads", "--concurrency", str(threads), "-Q", queues, "-n", node)
-    quiet = ("--without-mingle", "--without-gossip")
-    _become("celery", "-A", "worker.app", "worker", *options, *quiet)
+    options = ("--concurrency", str(threads), "-Q", queues, "-n", node)
+    _become("worker.celery_worker", *options)
 
 
 def migrate(

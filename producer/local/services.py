@@ -179,8 +179,7 @@ def _absolute_catalog(settings: Settings) -> Path:
 def _worker(name: str, node: str, queues: tuple[str, ...], threads: int, run: Path) -> Service:
     ready = run / f"{name}.ready"
     command = (
-        *(sys.executable, "-m", "celery", "-A", "worker.app", "worker"),
-        *("--pool", "threads", "--concurrency", str(threads)),
-        *("-Q", ",".join(queues), "-n", f"{node}@%h", "--without-mingle", "--without-gossip"),
+        *(sys.executable, "-m", "worker.celery_worker", "--concurrency", str(threads)),
+        *("-Q", ",".join(queues), "-n", f"{node}@%h"),
     )
     return Service(name, command, {"PROMPTMILL_READY_FILE": str(ready)}, ready.exists)

@@ -8,7 +8,6 @@ escaped here and taken apart there; COPY also writes whole pages. Measured in do
 from collections.abc import Sequence
 from typing import Any, Final
 
-import psycopg
 from sqlalchemy import BigInteger, Connection, Integer, Table
 from sqlalchemy.exc import DBAPIError
 
@@ -51,10 +50,12 @@ def _written(table: Table, name: str, values: Sequence[Any]) -> list[str]:
 
 def _copy(connection: Connection, statement: str, rows: bytes) -> None:
     driver: Any = connection.connection.dbapi_connection
+    # Not by its name: 8 MB that a process on SQLite need not load.
+    driver_error = connection.dialect.loaded_dbapi.Error
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
             copy.write(rows)
-    except psycopg.Error as error:
+    except driver_error as error:
         # As SQLAlchemy raises what the driver raises, so that all errors are mapped in one place.
         if driver.closed:
             connection.invalidate(error)
@@ -62,7 +63,7 @@ def _copy(connection: Connection, statement: str, rows: bytes) -> None:
             statement,
             None,
             error,
-            psycopg.Error,
+            driver_error,
             hide_parameters=True,
             connection_invalidated=bool(driver.closed),
             dialect=connection.dialect,

@@ -71,8 +71,8 @@ class ChatMill:
     def start_worker(self) -> None:
         ready = self.folder / "worker-is-ready"
         ready.unlink(missing_ok=True)
-        options = ("-Q", INTERACTIVE_QUEUE, "-n", "chat@%h", "-c", "8", "--without-mingle")
-        self._start("worker", "celery", "-A", "worker.app", "worker", *options)
+        options = ("-Q", INTERACTIVE_QUEUE, "-n", "chat@%h", "-c", "8")
+        self._start("worker", "worker.celery_worker", *options)
         wait_for(ready.exists, "the worker consumes")
 
     def stop_worker(self) -> None:

@@ -14,7 +14,6 @@ from sqlalchemy import event, update
 from shared.budget.ledger import Ledger
 from shared.budget.windows import periods
 from shared.clock import utc_now
-from shared.db.engine import Database
 from shared.db.repositories import attempts, batch_moves, jobs
 from shared.db.repositories.attempts import Intent
 from shared.db.tables import jobs as jobs_table
@@ -24,6 +23,7 @@ from tests.mill import Mill, asking, running_mill
 from tests.servers.simulator import SimulatorServer
 from tests.servers.waiting import wait_for
 from worker import chunk_runner
+from worker.bootstrap import WorkerProcess
 from worker.pending_claims import PendingClaims
 
 CLAIM, INTENT, END = "UPDATE jobs SET status", "INSERT INTO attempts", "INSERT INTO results"
@@ -59,7 +59,7 @@ def reserved_nusd(client: Redis) -> int:
 
 
 @contextmanager
-def transactions_of(database: Database) -> Iterator[list[list[str]]]:
+def transactions_of(worker: WorkerProcess) -> Iterator[list[list[str]]]:
     """What each committed transaction wrote of claims, intents and ends; others are left out."""
     committed: list[list[str]] = []
     under_way: dict[int, list[str]] = {}
@@ -76,18 +76,20 @@ def transactions_of(database: Database) -> Iterator[list[list[str]]]:
         ("before_cursor_execute", executed),
         ("commit", done),
     )
-    for name, listener in listeners:
-        event.listen(database.engine, name, listener)
+    engines = (worker.database.engine, worker.recording.engine)
+    listened = [(engine, *listener) for engine in engines for listener in listeners]
+    for one in listened:
+        event.listen(*one)
     try:
         yield committed
     finally:
-        for name, listener in listeners:
-            event.remove(database.engine, name, listener)
+        for one in listened:
+            event.remove(*one)
 
 
 @pytest.mark.usefixtures("no_hurry")
 def test_a_chats_claim_and_intent_are_one_commit(mill: Mill, simulator: SimulatorServer) -> None:
-    with transactions_of(mill.database) as committed:
+    with transactions_of(mill.worker) as committed:
         assert mill.worker.runner.run(mill.chat([asking(EASY)]), is_first=True) == 1
     assert [written[:2] for written in committed] == [[CLAIM, INTENT], [CLAIM, END]]
     assert mill.statuses() == {"completed": 1}
@@ -98,7 +100,7 @@ def test_a_chats_claim_and_intent_are_one_commit(mill: Mill, simulator: Simulato
 def test_a_chat_without_money_ends_in_the_commit_that_claims_it(mill_on_sqlite: Mill) -> None:
     mill = mill_on_sqlite
     ids = mill.chat([asking(EASY)], limits={"total": 1})
-    with transactions_of(mill.database) as committed:
+    with transactions_of(mill.worker) as committed:
         mill.worker.runner.run(ids, is_first=True)
     assert [written[0] for written in committed] == [CLAIM]
     assert END in committed[0]
@@ -112,7 +114,7 @@ def test_what_may_have_killed_a_worker_is_claimed_before_anything_else(
     ids = mill.chat([asking(EASY)])
     with mill.database.transaction() as connection:
         connection.execute(update(jobs_table).values(deaths=1))
-    with transactions_of(mill.database) as committed:
+    with transactions_of(mill.worker) as committed:
         assert mill.worker.runner.run(ids, is_first=True) == 1
     assert committed[:2] == [[CLAIM], [INTENT]]
 
