@@ -45,6 +45,15 @@ _IDLE_IN_TRANSACTION_S = 30
 """How long a process may do nothing inside a transaction, and others wait for what it has locked:
 one that hangs (SIGSTOP, a frozen machine) is cut off by PostgreSQL then."""
 
+_GIVEN_UP = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 14_000,
+}
+"""After 14 s a server is given up whose machine or network is gone without a word, and whoever
+waited asks anew: Linux by itself waits two hours for an answer, and leases lapse meanwhile."""
+
 
 class Database:
     """One process's door to the database; thread-safe, opens connections as they are needed."""
@@ -164,6 +173,7 @@ def make_engine(url: str, *, pool_size: int = 8, by_keys: bool = False) -> Engin
         pool_timeout=10,
         connect_args={
             "connect_timeout": 5,
+            **_GIVEN_UP,
             "application_name": "promptmill",
             "options": _postgres_options(by_keys=by_keys),
         },

@@ -49,7 +49,7 @@ def leader(database: Database) -> str | None:
 def start(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Start]:
     processes: list[subprocess.Popen[str]] = []
 
-    def start(*options: str) -> "subprocess.Popen[str]":
+    def start(*options: str, module: str = "worker.maintenance") -> "subprocess.Popen[str]":
         environment = {
             "PROMPTMILL_DATABASE_URL": database_url,
             "PROMPTMILL_REDIS_URL": redis_url,
@@ -57,7 +57,7 @@ def start(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Start]:
             "PROMPTMILL_LEASE_S": "1",  # so long it watches before it takes anything
         }
         process = subprocess.Popen(
-            [sys.executable, "-m", "worker.maintenance", *options],
+            [sys.executable, "-m", module, *options],
             cwd=ROOT,
             env=os.environ | environment,
             stdout=subprocess.PIPE,
@@ -76,9 +76,9 @@ def start(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Start]:
 def test_one_of_two_leads_and_the_other_takes_over_when_it_is_killed(
     start: Start, database: Database
 ):
-    first = start()
+    first = start(module="tests.servers.hasty")
     until(lambda: leader(database))
-    second = start()
+    second = start(module="tests.servers.hasty")
     before = leader(database)
     first.kill()
     until(lambda: leader(database) not in (None, before))
