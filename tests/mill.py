@@ -227,16 +227,18 @@ def running_mill(
     *,
     base_urls: Mapping[str, str] | None = None,
     provider_extras: str = "",
+    models: Mapping[str, tuple[str, str, str, str, str]] = MODELS,
     **changes: Any,
 ) -> Iterator[Mill]:
     """A worker process's parts, running in this process."""
     catalog = write_catalog(
         tmp_path / "catalog.toml",
         simulator.url,
+        models,
         base_urls=base_urls,
         provider_extras=provider_extras,
     )
-    simulator.set_prices(prices())
+    simulator.set_prices(prices(models))
     settings = Settings(
         _env_file=None,
         home=tmp_path / "home",

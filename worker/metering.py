@@ -26,13 +26,14 @@ from shared.budget.windows import periods
 from shared.clock import utc_now
 from shared.db.repositories.attempts import Closing, Intent
 from shared.domain.attempt import Purpose
+from shared.domain.batch import is_awaited
 from shared.errors import UnavailableError
 from shared.fault_points import FaultPoint, reach
 from worker import cost_rows
 from worker.call_slots import CallSlots
 from worker.figures import WorkerFigures
 from worker.outcome import Answered, AttemptOutcome, Busy, ClaimLost, Failed, MoneyBusy
-from worker.providers.admission import Admission
+from worker.providers.admission import Admission, until_others_are_ready
 from worker.providers.caller import ModelCaller
 from worker.providers.errors import NotAdmitted, ProviderBusy, ProviderDown, ProviderError
 from worker.providers.hearing import Listener
@@ -105,7 +106,7 @@ class Meter:
             sent = True
             if trace is not None:
                 trace.sent()
-            return await self._send(prepared, admission, intent, listener)
+            return await self._send(payer, prepared, admission, intent, listener)
         finally:
             if not sent:
                 self._caller.abandon(admission)
@@ -230,6 +231,7 @@ class Meter:
 
     async def _send(
         self,
+        payer: Payer,
         prepared: PreparedCall,
         admission: Admission,
         intent: Intent,
@@ -251,6 +253,9 @@ class Meter:
             self._slots.leave(took_s)
             self._figures.ended(intent.provider, intent.model, intent.purpose, took_s, failure)
         reach(FaultPoint.AFTER_ANSWER)
+        if admission.is_limited and not is_awaited(payer.batch_id):
+            # Nobody is held up: other calls leave no sooner.
+            await until_others_are_ready()
         return Answered(completion, cost_rows.billed(intent, prepared, completion, self._clock()))
 
 

@@ -38,6 +38,11 @@ class Admission:
     turn_at: float = 0.0
 
     @property
+    def is_limited(self) -> bool:
+        """Whether its key lets calls go no faster than they come."""
+        return self.permit.wait_s > _LEAD_S
+
+    @property
     def key_id(self) -> str:
         """The key's public name: provider, colon, eight hex digits of its hash."""
         return self.key.key_id
@@ -108,7 +113,10 @@ class Admitting:
         """Wait for what is left until the call may leave; call it right before `send`."""
         if not admission.turn_at:
             return
-        left_s = admission.turn_at - asyncio.get_running_loop().time()
+        turn_at = admission.turn_at
+        if self._throttle.may_ask_early(admission.permit):
+            turn_at = turn_at // _TOGETHER_S * _TOGETHER_S
+        left_s = turn_at - asyncio.get_running_loop().time()
         if left_s > 0:
             await asyncio.sleep(left_s)
         await self._throttle.depart(admission.permit)
@@ -182,6 +190,14 @@ class Admitting:
         except BaseException:
             self._throttle.cancel(permit)
             raise
+
+
+async def until_others_are_ready() -> None:
+    """Wait for the next of the moments at which calls are admitted: what those do that ended until
+    then goes in one commit and one exchange, with what those need that begin.
+    """
+    now = asyncio.get_running_loop().time()
+    await asyncio.sleep(_TOGETHER_S - now % _TOGETHER_S)
 
 
 def _at_its_limits(provider: ProviderSpec, seconds: float) -> ProviderBusy:

@@ -20,6 +20,14 @@ _ASKING: Final = 8
 # is near.
 _WAITING_S: Final = 1.5
 _FEWEST_WAITING: Final = 8
+_ASK_EVERY_S: Final = 0.1
+# Where the line is full as far ahead as a call may wait, a quarter of that may pass before they
+# who wait ask again: several then do.
+_FULL_FOR: Final = 0.25
+_LONGEST_FULL_S: Final = 1.0
+_HELPED_S: Final = 2.0
+_SLOW_US: Final = 5000
+_CALM_S: Final = 60.0
 _MOST_MODELS: Final = 1000
 
 
@@ -27,7 +35,7 @@ _MOST_MODELS: Final = 1000
 class KeyUse:
     """stated, countings: by model, since vendors limit models apart. full_until: before that moment
     nobody asks for room. helped_until: until then the end of a call makes room for others. each_us:
-    what the last call took of the key's rate.
+    what the last call took of the key's rate. refused_at: when a call of this process was.
     """
 
     queue: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_ASKING))
@@ -40,6 +48,14 @@ class KeyUse:
     each_us: int = 0
     full_until: float = 0.0
     helped_until: float = 0.0
+    refused_at: float = -math.inf
+
+    def is_calm(self, now: float) -> bool:
+        """Whether calls that leave in the same quarter of a second may ask for their turns
+        together: should one be refused, those of other processes leave all the same. Calls of a
+        fast key ask together anyway.
+        """
+        return self.each_us >= _SLOW_US and now - self.refused_at > _CALM_S
 
     @property
     def is_crowded(self) -> bool:
@@ -47,6 +63,17 @@ class KeyUse:
         if not self.each_us:
             return False
         return self.waiting >= max(_FEWEST_WAITING, _WAITING_S * 1_000_000 / self.each_us)
+
+    def note_helped(self, now: float) -> None:
+        """The end of a call makes room, for now."""
+        self.helped_until = now + _HELPED_S
+
+    def note_full(self, now: float, wait_s: float, longest_s: float) -> None:
+        """The next turn comes in `wait_s`, later than `longest_s`: nobody asks until there may be
+        room for several.
+        """
+        pause = max(_ASK_EVERY_S, _FULL_FOR * longest_s, wait_s - longest_s)
+        self.full_until = now + min(pause, _LONGEST_FULL_S)
 
     def limits(self, provider: ProviderSpec, model: str) -> Limits:
         """The catalog's limits, or lower ones that the provider states."""

@@ -88,6 +88,22 @@ class Full(Delay):
 
     is_helped: bool
 
+    def may_fit_within(self, left_s: float, limits: Limits) -> bool:
+        """Whether it is worth asking again: an ending call frees places and tokens, and a turn
+        comes near, but requests are hardly ever given back.
+        """
+        return left_s > 0 and (limits.has_tokens or self.is_helped or self.seconds <= left_s)
+
+
+def advised(outcome: Permit | Delay) -> Permit | Delay:
+    """A delay of 0: only the end of another call makes room."""
+    return Delay(advice(1.0)) if isinstance(outcome, Delay) and not outcome.seconds else outcome
+
+
+def advice(waited_s: float) -> float:
+    """When a caller that found no room should come back: about as long as it waited."""
+    return min(5.0, max(0.5, waited_s))
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -115,6 +131,13 @@ class Held:
     left_us: int = 0
     departure: tuple[int, int] | None = None
     is_kept: bool = False
+
+    def leaves(self, asked_us: int, spared_us: int, *, is_kept: bool) -> None:
+        """The call may leave. is_kept: where nothing is given back."""
+        self.has_departed, self.is_kept = True, is_kept
+        self.departure = (asked_us, spared_us)
+        if is_kept and not self.permit.is_final:
+            self.left_us = self.permit.asked_us
 
     def gives_back(self, actual_us: int, *, was_answered: bool) -> tuple[int, int, int, int]:
         """What to add, in microseconds, once its tokens turned out to take so many: to what it

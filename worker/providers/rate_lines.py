@@ -86,13 +86,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """A call that leaves, and what it takes; is_final: nothing is given back."""
+    """A call that leaves, and what it takes; is_final: nothing is given back. early_us: how long
+    before its turn it may ask.
+    """
 
     key_id: str
     request_us: int
     tokens_us: int
     asked_us: int
     is_final: bool
+    early_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ class RateLines:
         args: list[str | int] = [BURST_US]
         for one in departures:
             args += (number(one.key_id), one.request_us, one.tokens_us, one.asked_us)
-            args.append(int(one.is_final))
+            args += (int(one.is_final), one.early_us)
         leaves: Any = await self._scripts["depart"](keys=keys, args=args)
         return [
             Leave(wait_us, bool(is_final), int(asked), int(spared))

@@ -26,7 +26,7 @@ from shared.clock import utc_now
 from shared.redis_client import stopped
 from worker.providers.errors import Throttled
 from worker.providers.key_use import KeyUse
-from worker.providers.permits import Delay, Full, Held, Limits, Permit, Wish
+from worker.providers.permits import Delay, Full, Held, Permit, Wish, advice, advised
 from worker.providers.rate_lines import (
     BURST_US,
     PREFIX,
@@ -46,11 +46,8 @@ LEASE_MS: Final = 30_000
 # when the line is full waits here: handed back at once, a large batch would go round and round.
 _AHEAD_S: Final = 2.0
 _ASK_EVERY_S: Final = 0.1
-# Where the line is full as far ahead as a call may wait, a quarter of that may pass before they
-# who wait ask again: several then do.
-_FULL_FOR: Final = 0.25
-_LONGEST_FULL_S: Final = 1.0
-_HELPED_S: Final = 2.0
+_ASK_EVERY_US: Final = 100_000
+_EARLY_US: Final = 400_000
 _HEAR_EVERY_S: Final = 0.25
 _COME_BACK: Final = -1.0
 LONGEST_PAUSE_S: Final = 2.0
@@ -94,10 +91,10 @@ class Throttle:
         wish = Wish(limits, provider, key_id, model, tokens, output_tokens)
         if not use.queue.locked() and loop.time() >= use.full_until:
             outcome = await self._book(wish, max_wait_s)
-            if isinstance(outcome, Permit) or not _may_fit_within(max_wait_s, outcome, limits):
-                return _advised(outcome)
+            if isinstance(outcome, Permit) or not outcome.may_fit_within(max_wait_s, limits):
+                return advised(outcome)
         if max_wait_s <= 0:
-            return Delay(_advice(use.full_until - loop.time()))
+            return Delay(advice(use.full_until - loop.time()))
         if use.is_crowded:
             return await self._book(wish, _COME_BACK)
         use.waiting += 1
@@ -105,13 +102,17 @@ class Throttle:
             async with asyncio.timeout_at(deadline):
                 await use.queue.acquire()
         except TimeoutError:
-            return Delay(_advice(max_wait_s))
+            return Delay(advice(max_wait_s))
         finally:
             use.waiting -= 1
         try:
             return await self._wait_for_room(wish, deadline)
         finally:
             use.queue.release()
+
+    def may_ask_early(self, permit: Permit) -> bool:
+        """Whether a call may `depart` up to a quarter of a second before its turn, with others."""
+        return self._uses[permit.key_id].is_calm(asyncio.get_running_loop().time())
 
     async def depart(self, permit: Permit) -> None:
         """Wait until the call may really leave, once its turn has come: where many are late at
@@ -120,19 +121,21 @@ class Throttle:
         held = self._held.get(permit.id)
         if held is None or not permit.is_paced:
             return
-        use = self._uses[permit.key_id]
-        while (leave := await self._leave(held, use)).wait_us < 0:
-            self._note_helped(use)
-            use.freed.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(-leave.wait_us / 1_000_000, _ASK_EVERY_S)):
-                    await use.freed.wait()
-        held.has_departed, held.is_kept = True, leave.is_final
-        held.departure = (leave.asked_us, leave.spared_us)
-        if held.is_kept and not permit.is_final:
-            held.left_us = permit.asked_us
-        if leave.wait_us > 0:
-            await asyncio.sleep(leave.wait_us / 1_000_000)
+        use, clock = self._uses[permit.key_id], asyncio.get_running_loop().time
+        asked_at = 0.0
+        while not held.has_departed or use.refused_at > asked_at:
+            asked_at = clock()
+            leave = await self._leave(held, use)
+            if leave.wait_us < 0:
+                use.note_helped(asyncio.get_running_loop().time())
+                use.freed.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(-leave.wait_us / 1_000_000, _ASK_EVERY_S)):
+                        await use.freed.wait()
+                continue
+            held.leaves(leave.asked_us, leave.spared_us, is_kept=leave.is_final)
+            if leave.wait_us > 0:
+                await asyncio.sleep(leave.wait_us / 1_000_000)
 
     def heard(
         self, key_id: str, model: str, headers: Mapping[str, str], permit: Permit | None = None
@@ -168,6 +171,7 @@ class Throttle:
         """The provider let the call not in for coming too fast. Before `release`."""
         if permit.id not in self._held:
             return
+        self._uses[permit.key_id].refused_at = asyncio.get_running_loop().time()
         told_us = round((refusal.retry_after_s or 0.0) * 1_000_000)
         for_tokens = permit.tokens_us and not _OF_REQUESTS.search(refusal.message)
         asked_us = permit.asked_us if for_tokens else 0
@@ -212,9 +216,9 @@ class Throttle:
             left = deadline - loop.time()
             outcome = await self._book(wish, max(0.0, left))
             if isinstance(outcome, Permit) or left <= 0:
-                return _advised(outcome)
-            if not _may_fit_within(left, outcome, wish.limits):
-                return _advised(outcome)
+                return advised(outcome)
+            if not outcome.may_fit_within(left, wish.limits):
+                return advised(outcome)
             if outcome.is_helped:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(_ASK_EVERY_S, left)):
@@ -246,9 +250,10 @@ class Throttle:
         use, wait_s = self._uses[permit.key_id], answered.wait_us / 1_000_000
         if not answered.is_granted:
             if answered.note:
-                self._note_helped(use)
+                use.note_helped(asyncio.get_running_loop().time())
             elif booking.wait_us >= 0 and wait_s > 0:
-                _note_full(use, wait_s, booking.wait_us / 1_000_000)
+                longest_s = booking.wait_us / 1_000_000
+                use.note_full(asyncio.get_running_loop().time(), wait_s, longest_s)
             return Full(wait_s, answered.note)
         booked = replace(permit, wait_s=wait_s)
         if answered.note:
@@ -263,8 +268,14 @@ class Throttle:
         """By what is known now: limits may have been stated and calls answered since it booked."""
         permit = held.permit
         request_us, held.left_us = use.leaving_us(permit)
+        is_calm = use.is_calm(asyncio.get_running_loop().time())
         departure = Departure(
-            permit.key_id, request_us, held.left_us, permit.asked_us, permit.is_final
+            permit.key_id,
+            request_us,
+            held.left_us,
+            permit.asked_us,
+            permit.is_final,
+            _EARLY_US if is_calm else _ASK_EVERY_US,
         )
         return await self._traffic.depart(departure)
 
@@ -277,10 +288,6 @@ class Throttle:
     def _freed(self, key_id: str) -> None:
         self._uses[key_id].freed.set()
 
-    @staticmethod
-    def _note_helped(use: KeyUse) -> None:
-        use.helped_until = asyncio.get_running_loop().time() + _HELPED_S
-
     async def _keep_leases(self) -> None:
         """Renew the leases held; ends when there is none."""
         while self._held:
@@ -289,28 +296,3 @@ class Throttle:
             leased = [(permit.key_id, permit.id) for permit in held if permit.is_leased]
             if leased:
                 await self._traffic.renew(leased)
-
-
-def _note_full(use: KeyUse, wait_s: float, longest_s: float) -> None:
-    """The next turn comes in `wait_s`, later than `longest_s`: nobody asks until there may be room
-    for several.
-    """
-    pause = max(_ASK_EVERY_S, _FULL_FOR * longest_s, wait_s - longest_s)
-    use.full_until = asyncio.get_running_loop().time() + min(pause, _LONGEST_FULL_S)
-
-
-def _may_fit_within(left_s: float, outcome: Full, limits: Limits) -> bool:
-    """Whether it is worth asking again: an ending call frees places and tokens, and a turn comes
-    near, but requests are hardly ever given back.
-    """
-    return left_s > 0 and (limits.has_tokens or outcome.is_helped or outcome.seconds <= left_s)
-
-
-def _advised(outcome: Permit | Delay) -> Permit | Delay:
-    """A delay of 0: only the end of another call makes room."""
-    return Delay(_advice(1.0)) if isinstance(outcome, Delay) and not outcome.seconds else outcome
-
-
-def _advice(waited_s: float) -> float:
-    """When a caller that found no room should come back: about as long as it waited."""
-    return min(5.0, max(0.5, waited_s))

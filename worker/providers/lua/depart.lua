@@ -2,7 +2,7 @@
 -- KEYS    per provider key: hash of its rate (fields: `worker.providers.rate_lines`)
 -- ARGV[1] microseconds of rate that may go at once, then per call: 1-based key number, microseconds
 -- that its request takes, that its tokens take, that all tokens take that it asks for (0 none), 1
--- where nothing is given back
+-- where nothing is given back, how long before its turn it may ask
 -- returns per call {the microseconds to wait before sending, or a negative number where it must ask
 -- again, once a call has ended or when so many microseconds are over; 1 where nothing is given back;
 -- microseconds of all that calls asked for until now, and of what they asked for and did not use}
@@ -11,7 +11,7 @@ local now = clock[1] * 1000000 + clock[2]
 local burst, keys, waits = tonumber(ARGV[1]), {}, {}
 local NAMES = {'R', 'T', 'D', 'd', 'k', 'a', 'b', 'm', 'at', 'h', 'w', 'p', 'n', 'q', 'u', 'x', 'y', 'A', 'B'}
 
-for i = 2, #ARGV, 5 do
+for i = 2, #ARGV, 6 do
   local number, r, t = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local asked, kept = tonumber(ARGV[i + 3]), ARGV[i + 4] == '1'
   local key = keys[number]
@@ -30,7 +30,7 @@ for i = 2, #ARGV, 5 do
   local wait = math.max(0, key.p - now, key.q - now)
   if r > 0 then wait = math.max(wait, key.R - key.burst - now) end
   if t > 0 then wait = math.max(wait, key.T - key.burst - now) end
-  if owed > 0 or wait > 100000 then
+  if owed > 0 or wait > tonumber(ARGV[i + 5]) then
     waits[#waits + 1] = {-math.ceil(math.max(owed, wait)), 0, 0, 0}
   else
     if r > 0 then key.R = math.max(key.R, now) + r * key.slow end
