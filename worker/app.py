@@ -28,6 +28,7 @@ REPLACE_ME = 69
 
 settings = Settings()
 app = make_celery_app(settings)
+app.conf.worker_consumer = "worker.consumer:CalmConsumer"
 holder = RunnerHolder(settings.worker_threads)
 register(app, holder)
 _running: list[bootstrap.WorkerProcess] = []

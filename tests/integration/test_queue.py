@@ -1,11 +1,13 @@
 """The queue under its real configuration: real broker, real worker processes."""
 
+import base64
 import contextlib
 import json
 import logging
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from shared.settings import Settings
 from tests.servers.echo_worker import GATE, SEEN
 from tests.servers.valkey import ValkeyServer
 from tests.servers.waiting import wait_for
+from worker.consumer import TOLD_EVERY_S
 
 
 def chunk(lines: str, number: int = 1) -> ChunkMessage:
@@ -105,6 +108,42 @@ def test_a_broker_that_is_gone_is_reported_within_seconds() -> None:
         app.close()
     finally:
         server.remove()
+
+
+def test_a_worker_tells_of_its_tasks_a_few_times_a_second(
+    publisher: Publisher,
+    redis_client: redis.Redis,
+    redis_url: str,
+    start_worker: Callable[..., ChildProcess],
+) -> None:
+    start_worker(redis_url, BATCH_QUEUES)
+    told: list[list[dict[str, Any]]] = []
+    with redis_client.pubsub() as channels:
+        channels.psubscribe("*celeryev/task.multi")
+        publisher.publish([chunk("1")], "acme", Priority.BATCH)
+        began = hear(channels, told, 1)
+        for number in range(2, 6):  # each once the one before is done, so none comes with another
+            publisher.publish([chunk(str(number))], "acme", Priority.BATCH)
+            wait_for(lambda n=number: len(seen(redis_client)) == n, "it is done")  # type: ignore[misc]
+        took_s = hear(channels, told, 5) - began
+    assert len(told) <= took_s / TOLD_EVERY_S + 2
+    kinds = [event["type"] for events in told for event in events]
+    assert Counter(kinds) == dict.fromkeys(("task-received", "task-started", "task-succeeded"), 5)
+
+
+def hear(channels: Any, told: list[list[dict[str, Any]]], tasks: int) -> float:
+    """Hear what workers tell until so many tasks are done; the moment of the last word."""
+
+    def is_told() -> bool:
+        message = channels.get_message(timeout=0.1)
+        if message is not None and message["type"] == "pmessage":
+            body = json.loads(message["data"])["body"]
+            told.append(json.loads(base64.b64decode(body)))
+        done = [event for events in told for event in events if event["type"] == "task-succeeded"]
+        return len(done) == tasks
+
+    wait_for(is_told, "the worker has told of them")
+    return time.monotonic()
 
 
 def test_a_full_lane_does_not_keep_another_waiting(

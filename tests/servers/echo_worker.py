@@ -17,6 +17,7 @@ GATE = "echo:gate"
 
 settings = Settings(_env_file=None)
 app = make_celery_app(settings)
+app.conf.worker_consumer = "worker.consumer:CalmConsumer"  # as `worker.app` has it
 
 
 @app.task(name=RUN_CHUNK)  # type: ignore[untyped-decorator]

@@ -146,11 +146,24 @@ def add_progress(
     return _close(connection, changed, now)
 
 
+_LOOKED_AT: Final = (
+    batches.c.number,
+    batches.c.id,
+    batches.c.project_id,
+    batches.c.status,
+    batches.c.total,
+    *(batches.c[end] for end in ("completed", "failed", "cancelled", "expired")),
+    batches.c.retry_at_line,
+    batches.c.input_file_id,
+    batches.c.output_expires_after_s,
+)
+"""What `_close` looks at, and `files.add_outputs`."""
+
 _ADDING: Final = (
     update(batches)
     .where(batches.c.number == bindparam("of_number"))
     .values({name: batches.c[name] + bindparam(f"more_{name}") for name in _COUNTERS})
-    .returning(batches)
+    .returning(*_LOOKED_AT)
 )
 
 
@@ -197,7 +210,7 @@ _CLOSED_AT = {
 @made_once
 def _by_numbers(connection: Connection) -> Select[Any]:
     them = among(connection, batches.c.number, "numbers")
-    return select(batches).where(them).order_by(batches.c.number)
+    return select(*_LOOKED_AT).where(them).order_by(batches.c.number)
 
 
 def _is_finished(row: BatchRow) -> bool:

@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Select,
     bindparam,
     exists,
     func,
@@ -140,14 +141,29 @@ _BY_NUMBER: Final = select(batches).where(batches.c.number == bindparam("of_numb
 
 
 def with_project(connection: Connection, number: int) -> BatchRow | None:
-    """As `by_number`, and with it what its project says of its jobs: `routing`, `cache_ttl_s` and
-    `cache_name`.
+    """What jobs take from their batch and its project: the batch's number, id, project_id, total,
+    max_cost_nusd, duplicates, key_id, optimise, pilot and max_quality_loss, and the project's
+    routing, cache_ttl_s and cache_name. All columns of both would be fifty more.
     """
     return connection.execute(_WITH_PROJECT, {"of_number": number}).one_or_none()
 
 
-_WITH_PROJECT: Final = (
-    select(batches, projects.c.routing, projects.c.cache_ttl_s, projects.c.cache_name)
+_WITH_PROJECT: Final[Select[Any]] = (
+    select(
+        batches.c.number,
+        batches.c.id,
+        batches.c.project_id,
+        batches.c.total,
+        batches.c.max_cost_nusd,
+        batches.c.duplicates,
+        batches.c.key_id,
+        batches.c.optimise,
+        batches.c.pilot,
+        batches.c.max_quality_loss,
+        projects.c.routing,
+        projects.c.cache_ttl_s,
+        projects.c.cache_name,
+    )
     .join(projects, projects.c.id == batches.c.project_id)
     .where(batches.c.number == bindparam("of_number"))
 )
