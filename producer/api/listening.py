@@ -24,6 +24,9 @@ _NOBODY: Final = channel_of("")
 """Always subscribed to, so that there is always something to wait for."""
 _SUBSCRIBED_WITHIN_S: Final = 1.0
 _LISTEN_AGAIN_S: Final = 0.5
+_LOST: Final = (RedisError, OSError, AttributeError)
+"""How a lost connection shows: as the last one (redis-py 8) to who writes to it while another task,
+which found that it is lost, lets go of it."""
 _MOST_FRAMES: Final = 2_000
 """Kept for a client that reads slowly. What does not fit is dropped, and counts as not heard: the
 rest of the answer is read from the database when it is all there."""
@@ -117,7 +120,7 @@ class Ear:
                         self._listening = asyncio.create_task(self._listen())
                     await self._channels.subscribe(channel)
                 await attention.subscribed.wait()
-        except (RedisError, OSError, TimeoutError) as error:
+        except (*_LOST, TimeoutError) as error:
             log.warning("a conversation cannot be listened to", reason=type(error).__name__)
 
     def _leave(self, channel: str, attention: Attention) -> None:
@@ -131,7 +134,7 @@ class Ear:
         leaving.add_done_callback(self._leaving.discard)
 
     async def _unsubscribe(self, channel: str) -> None:
-        with contextlib.suppress(RedisError, OSError, TimeoutError):
+        with contextlib.suppress(*_LOST, TimeoutError):
             async with asyncio.timeout(_SUBSCRIBED_WITHIN_S), self._lock:
                 if channel.encode() not in self._waiters:  # nobody came meanwhile
                     await self._channels.unsubscribe(channel)
@@ -140,7 +143,7 @@ class Ear:
         while True:
             try:
                 message = await self._channels.get_message(timeout=None)
-            except (RedisError, OSError) as error:
+            except _LOST as error:
                 if not self.is_deaf:
                     log.warning("what workers tell is not heard", reason=type(error).__name__)
                 self.is_deaf = True
