@@ -153,7 +153,7 @@ class Story:
             model=intent.model,
             provider=intent.provider,
             tier=intent.tier,
-            body=orjson.dumps(body),
+            body=b"%b" % orjson.dumps(body),  # copied: orjson's own have ten times their room
             finish_reason=completion.finish_reason.value,
             usage=completion.usage,
             verdict=verdict,

@@ -158,7 +158,9 @@ def unknown_to(wire: str, given: Mapping[str, Any], known: Iterable[str]) -> lis
 def dump(body: JsonObject) -> bytes:
     """The body's bytes. Raises NotSent for what JSON cannot hold."""
     try:
-        return orjson.dumps(body)
+        # Copied, since it is kept during the call, and orjson leaves its bytes in the room that it
+        # wrote them in: 4 kB for 300 of them, 130 kB for 9,000.
+        return b"%b" % orjson.dumps(body)
     except TypeError as error:
         raise cannot_encode("the request is no valid JSON") from error
 
