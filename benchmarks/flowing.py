@@ -41,11 +41,12 @@ def _runs(given: argparse.Namespace, folder: Path, url: str) -> Iterator[tuple[s
 
 def table(runs: Sequence[tuple[str, Run]]) -> str:
     """A line a run."""
-    heads = ("", *flow_figures(runs[0][1]), "CPU-ms a job", "MB a worker", "MB in all")
+    heads = ("", *flow_figures(runs[0][1]), "CPU-ms a job", "MB, workers", "resident", "MB in all")
     rows = [heads]
     for title, run in runs:
         figures = [f"{value:,.2f}" for value in flow_figures(run).values()]
-        memory = (f"{run.peak_mb['workers']:,.0f}", f"{sum(run.peak_mb.values()):,.0f}")
+        told = (run.peak_mb["workers"], run.resident_mb["workers"], sum(run.peak_mb.values()))
+        memory = (f"{mb:,.0f}" for mb in told)
         rows.append((title, *figures, f"{run.total_cpu_ms:.2f}", *memory))
     return columns(rows)
 

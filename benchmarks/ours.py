@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -46,7 +46,7 @@ _MARKS = (
 @dataclass(frozen=True, slots=True)
 class Run:
     """One measured batch. wall_s: from the seal to the end, as the batch's row tells. limit: calls
-    in flight at most. flow: None where nobody watched.
+    in flight at most. flow: None where nobody watched. resident_mb: beside the proportional one.
     """
 
     jobs: int
@@ -55,6 +55,7 @@ class Run:
     peak_mb: Mapping[str, float]
     limit: int
     flow: Flow | None = None
+    resident_mb: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def jobs_per_s(self) -> float:
@@ -132,7 +133,8 @@ class Ours:
         sealed_at, ended_at = self._span(batch.id, jobs)
         seen = flow(looks_of(self._responder), sealed_at, ended_at, jobs) if watched else None
         cpu_ms = cost.cpu_ms_per(jobs)
-        return Run(jobs, ended_at - sealed_at, cpu_ms, cost.peak_mb, self._limit, seen)
+        wall_s = ended_at - sealed_at
+        return Run(jobs, wall_s, cpu_ms, cost.peak_mb, self._limit, seen, cost.resident_mb)
 
     def first_answer(self, lines: int, start: str) -> tuple[float, float]:
         """Seconds from the beginning of a submission to its first answer, and to its own: of a

@@ -2,7 +2,8 @@
 
 Counted from outside (psutil), over a span: start-up is not part of it. Of a process that ended in
 between, the kernel still tells its parent's sum. Memory is the proportional set size, in which
-pages shared by several processes count once, at its highest of all looks.
+pages shared by several processes count once, at its highest of all looks; beside it what is
+resident (RSS), where each process has them in full.
 """
 
 import threading
@@ -23,6 +24,7 @@ class Cost:
 
     cpu_s: dict[str, float] = field(default_factory=dict)
     peak_mb: dict[str, float] = field(default_factory=dict)
+    resident_mb: dict[str, float] = field(default_factory=dict)
 
     def cpu_ms_per(self, jobs: int) -> dict[str, float]:
         """CPU-milliseconds a job, by process."""
@@ -69,17 +71,19 @@ def _tree(root: psutil.Process) -> list[psutil.Process]:
 
 
 def _watch_memory(roots: Roots, cost: Cost, done: threading.Event) -> None:
+    peaks_of = (cost.peak_mb, cost.resident_mb)
     while True:
         for name, processes in roots().items():
-            mb = sum(_pss_mb(one) for root in processes for one in _tree(root))
-            cost.peak_mb[name] = max(cost.peak_mb.get(name, 0.0), mb)
+            found = [_pss_and_rss_mb(one) for root in processes for one in _tree(root)]
+            for peaks, mbs in zip(peaks_of, zip(*found, strict=True), strict=False):
+                peaks[name] = max(peaks.get(name, 0.0), sum(mbs))
         if done.wait(_LOOK_EVERY_S):
             return
 
 
-def _pss_mb(process: psutil.Process) -> float:
+def _pss_and_rss_mb(process: psutil.Process) -> tuple[float, float]:
     try:
         memory = process.memory_full_info()
     except psutil.Error:
-        return 0.0
-    return float(getattr(memory, "pss", memory.uss)) / 1e6
+        return 0.0, 0.0
+    return getattr(memory, "pss", memory.uss) / 1e6, memory.rss / 1e6

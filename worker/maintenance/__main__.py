@@ -28,6 +28,7 @@ from shared.db.engine import Database
 from shared.db.repositories import workers
 from shared.db.repositories.errands import Errand, errands
 from shared.errors import PromptmillError, UnavailableError
+from shared.interpreter import share_one_heap
 from shared.queue import bell
 from shared.queue.celery_app import make_celery_app
 from shared.queue.publisher import Publisher
@@ -274,6 +275,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m worker.maintenance")
     parser.add_argument("--once", action="store_true", help="repair what there is now, and end")
     wanted = parser.parse_args()
+    share_one_heap()
     settings = Settings()
     configure_logging(level=settings.log_level, as_json=settings.log_json)
     try:
