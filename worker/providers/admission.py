@@ -5,6 +5,7 @@ for. A call is admitted shortly before its turn, so that money can be reserved m
 """
 
 import asyncio
+import os
 from collections.abc import Mapping
 from typing import Final
 
@@ -23,6 +24,8 @@ calls that all leave late leave together, and a provider that counts seconds ref
 _TOGETHER_S: Final = 0.25
 """Calls whose turns are that near are admitted in one moment: their reservations and intents then
 go in one exchange and one commit."""
+_OFFSET_S: Final = os.getpid() * 0.618 % 1 * _TOGETHER_S
+"""Not all processes of a machine in the same moment."""
 _OTHER_KEY_S: Final = 0.25
 
 
@@ -115,7 +118,7 @@ class Admitting:
             return
         turn_at = admission.turn_at
         if self._throttle.may_ask_early(admission.permit):
-            turn_at = turn_at // _TOGETHER_S * _TOGETHER_S
+            turn_at = _moment_before(turn_at)
         left_s = turn_at - asyncio.get_running_loop().time()
         if left_s > 0:
             await asyncio.sleep(left_s)
@@ -184,7 +187,7 @@ class Admitting:
         if permit.wait_s <= _LEAD_S:
             return
         now = asyncio.get_running_loop().time()
-        wake_at = (now + permit.wait_s - _LEAD_S) // _TOGETHER_S * _TOGETHER_S
+        wake_at = _moment_before(now + permit.wait_s - _LEAD_S)
         try:
             await asyncio.sleep(max(0.0, wake_at - now))
         except BaseException:
@@ -197,7 +200,12 @@ async def until_others_are_ready() -> None:
     then goes in one commit and one exchange, with what those need that begin.
     """
     now = asyncio.get_running_loop().time()
-    await asyncio.sleep(_TOGETHER_S - now % _TOGETHER_S)
+    await asyncio.sleep(_moment_before(now) + _TOGETHER_S - now)
+
+
+def _moment_before(moment: float) -> float:
+    """The last of this process's moments at which calls do things together."""
+    return (moment - _OFFSET_S) // _TOGETHER_S * _TOGETHER_S + _OFFSET_S
 
 
 def _at_its_limits(provider: ProviderSpec, seconds: float) -> ProviderBusy:

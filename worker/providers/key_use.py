@@ -31,11 +31,16 @@ _CALM_S: Final = 60.0
 _MOST_MODELS: Final = 1000
 
 
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
 @dataclass(slots=True)
 class KeyUse:
     """stated, countings: by model, since vendors limit models apart. full_until: before that moment
     nobody asks for room. helped_until: until then the end of a call makes room for others. each_us:
-    what the last call took of the key's rate. refused_at: when a call of this process was.
+    what the last call took of the key's rate. refused_at: when a call of this process was, or
+    the key was first used: then nothing is known of it.
     """
 
     queue: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_ASKING))
@@ -48,7 +53,7 @@ class KeyUse:
     each_us: int = 0
     full_until: float = 0.0
     helped_until: float = 0.0
-    refused_at: float = -math.inf
+    refused_at: float = field(default_factory=_now)
 
     def is_calm(self, now: float) -> bool:
         """Whether calls that leave in the same quarter of a second may ask for their turns
@@ -84,6 +89,15 @@ class KeyUse:
         rpm, both = _lower(rpm, stated.rpm(rpm)), _lower(tpm, stated.tpm(tpm))
         parts = (stated.input_tpm(tpm), stated.output_tpm(tpm))
         return Limits(rpm, both, provider.max_concurrency, *parts)
+
+    def at_best(self, wish: Wish) -> Wish:
+        """The same by twice the limits, the catalog's at most: who comes back later shall be there
+        in time should a limit that was lowered be raised again.
+        """
+        limits, provider = wish.limits, wish.provider
+        rpm = _lower(provider.rpm, 2 * limits.rpm) if limits.rpm else None
+        tpm = _lower(provider.tpm, 2 * limits.tpm) if limits.tpm else None
+        return replace(wish, limits=replace(limits, rpm=rpm, tpm=tpm))
 
     def hear(self, model: str, headers: Mapping[str, str], now: datetime) -> None:
         """What an answer's headers state."""

@@ -96,7 +96,7 @@ class Throttle:
         if max_wait_s <= 0:
             return Delay(advice(use.full_until - loop.time()))
         if use.is_crowded:
-            return await self._book(wish, _COME_BACK)
+            return await self._book(use.at_best(wish), _COME_BACK)
         use.waiting += 1
         try:
             async with asyncio.timeout_at(deadline):

@@ -46,7 +46,7 @@ for i = 3, #ARGV, 7 do
   local owed = asked > 0 and math.max(0, key.d - now) + key.D - key.b - now or 0
   if owed > 0 then grow(key) end
   if longest < 0 then
-    key.f = math.max(key.f, now + 5000000) + 0.85 * key.slow * math.max(r, t)
+    key.f = math.max(key.f, now + 5000000) + 0.85 * math.max(1, key.slow / 2) * math.max(r, t)
     answers[#answers + 1] = {0, math.floor(key.f - now), 0}
   elseif most > 0 and key.held >= most then
     answers[#answers + 1] = {0, 0, 1}

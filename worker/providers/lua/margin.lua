@@ -2,7 +2,7 @@
 -- go at once; stands before the verbs that need it. A refusal makes both worse. That fades: hardly at
 -- first, back to where the refusal came when the time `w` is over, and ever faster from there on.
 -- A minute then never holds more than a minute's worth, whoever is a little late, nor a second.
-local LEAST = 10000
+local LEAST = 12000
 local SOON = 10000000
 
 local function margin(key, now)

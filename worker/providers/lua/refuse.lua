@@ -40,8 +40,13 @@ end
 -- is known, and is tried again only after twice the time. Refused soon again it goes slower by ever
 -- more; from the third time on at least halfway to the pace at which calls were let in since the last.
 -- Where but the first after a pause was refused, a window was empty: that says nothing of the pace.
-local function slow_down(key, is_empty, is_soon)
+local function slow_down(key, again, is_empty, is_soon, is_for_tokens)
   local before, burst = margin(key, now), at_once(key, now, BURST)
+  if is_for_tokens then
+    key.h = again and math.min(80000, math.max(10000, 2 * key.h)) or 10000
+    key.w, key.m, key.u = 4 * SOON, math.min(9000000, before + key.h), burst / 2
+    return before
+  end
   if is_empty then
     key.m = before
   elseif is_soon then
@@ -70,10 +75,12 @@ for i = 1, #ARGV, 3 do
     new = new + 1
     local again, is_short = now - key.e < 3000000, told > 0 and told <= SHORT
     local is_empty = again and key.x <= 1 and not is_short
-    local before = slow_down(key, is_empty, now - key.e < SOON)
-    key.l = is_empty and math.min(8000000, 3 * key.l) or 250000
+    local before = slow_down(key, again, is_empty, now - key.e < SOON, asked > 0 and key.k <= now)
+    -- Of tokens many calls under way may have asked for too many: they need time to give back.
+    local is_longer = is_empty or again and asked > 0
+    key.l = is_longer and math.min(8000000, 3 * key.l) or 250000
     local pause = is_short and told
-      or math.max(100000, math.min(told, 2000000), (is_empty or told == 0) and key.l or 0)
+      or math.max(100000, math.min(told, 2000000), (is_longer or told == 0) and key.l or 0)
     if asked > 0 and key.k <= now and not gives_nothing_back(key, told, asked, again)
       and held_too_much(key) then
       key.m = before
@@ -81,7 +88,7 @@ for i = 1, #ARGV, 3 do
     key.x, key.y, key.at = 0, 0, now
     key.p, key.e = math.max(key.p, now + pause), now + math.max(pause, 100000)
     if not is_short then
-      key.n = (again or told == 0 or told > 2000000) and 1 or 0
+      key.n = (again or asked > 0 or told == 0 or told > 2000000) and 1 or 0
       key.R, key.T = math.max(key.R, key.p + 200000), math.max(key.T, key.p + 200000)
     end
     local changed = {}
