@@ -22,6 +22,7 @@ local function gives_nothing_back(key, told, asked, again)
   if key.s < 3 and told < 2000000 + asked then return false end
   key.kn = math.min(3600000000, math.max(300000000, 2 * key.kn))
   key.k, key.m, key.s, key.h = now + key.kn, 0, 0, 0
+  key.w, key.j = SOON, 0
   return true
 end
 
@@ -52,7 +53,7 @@ local function slow_down(key, again, is_empty, is_soon, is_for_tokens)
   elseif is_soon then
     key.j = key.j + 1
     local let_in = key.y > 0 and (now - key.at) / key.y - 1 or 0
-    local halfway = key.j > 1 and math.min(2, let_in) * 500000 - before / 2 or 0
+    local halfway = key.j > 1 and key.k <= now and math.min(2, let_in) * 500000 - before / 2 or 0
     key.h = math.max(10000, halfway, burst < 20000 and math.min(80000, 2 * key.h) or 0)
   else
     local is_known = key.m > 0 and math.abs(before - math.max(LEAST, key.m - key.h)) < 10000
