@@ -68,6 +68,7 @@ class HealthBoard:
         self._probes: dict[str, str] = {}
         self._offset_ms = 0
         self._read_at = -math.inf
+        self._newer: set[str] = set()  # keys written since the look under way began
         self._reading: asyncio.Task[None] | None = None
         self._writer: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -161,6 +162,7 @@ class HealthBoard:
 
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()
+        self._newer.clear()
         try:
             with suppress(RedisError, OSError):
                 async with self._redis.pipeline(transaction=False) as pipe:
@@ -175,8 +177,12 @@ class HealthBoard:
             self._reading = None
 
     def _adopt(self, remote: dict[str, KeyHealth]) -> None:
-        """Take over what Redis holds, with what this process has not written yet on top."""
-        self._view = remote
+        """Take over what Redis held, but of keys that this process wrote since what it wrote, and
+        with what it has not written yet on top.
+        """
+        for key_id in self._newer:
+            remote[key_id] = self._view.get(key_id, WELL)
+        self._view = {key_id: health for key_id, health in remote.items() if health != WELL}
         for key_id in self._pending:
             self._adopt_key(key_id, self._view.get(key_id, WELL))
 
@@ -200,6 +206,7 @@ class HealthBoard:
                     if not events:
                         self._pending.pop(key_id, None)
                 if written is not None:
+                    self._newer.add(key_id)
                     self._adopt_key(key_id, written)
         finally:
             self._writer = None
@@ -230,6 +237,7 @@ class HealthBoard:
             after = await self._apply(key_id, [started])
         except (RedisError, OSError):
             after = breaker.step(self._view.get(key_id, WELL), started, self._now_ms())
+        self._newer.add(key_id)
         self._set_view(key_id, after)
         if after.probe != token:
             return False

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import redis as sync_redis
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from shared.errors import UnavailableError
 from shared.provider_health import KEY, KeyHealth, KeyState, read_all
@@ -62,6 +63,27 @@ async def test_failures_count_here_at_once_and_everywhere_soon(board: MakeBoard)
     assert isinstance(barred, Barred)
     assert barred.is_down
     assert 0 < barred.seconds <= 2.0
+
+
+async def test_a_look_that_a_write_overtook_closes_no_circuit(
+    board: MakeBoard, monkeypatch: pytest.MonkeyPatch
+):
+    one = board()
+    looked, may_hear = asyncio.Event(), asyncio.Event()
+    execute = Pipeline.execute
+
+    async def slowly(pipe: Pipeline) -> list[object]:
+        answer: list[object] = await execute(pipe)
+        looked.set()
+        await may_hear.wait()
+        return answer
+
+    monkeypatch.setattr(Pipeline, "execute", slowly)  # a reply that is long on its way
+    looking = asyncio.create_task(one.available([A]))
+    await looked.wait()
+    await open_circuit(one)
+    may_hear.set()
+    assert isinstance(await looking, Barred)
 
 
 async def test_failures_of_all_workers_add_up(board: MakeBoard):
