@@ -173,6 +173,28 @@ async def test_after_a_refusal_nobody_leaves_for_as_long_as_was_told(workers: li
     assert loop.time() - began >= 0.45
 
 
+async def test_refused_for_tokens_one_call_leaves_alone_however_short_a_wait_was_told(redis: Redis):
+    spec = provider_of("openai", tpm=600_000)
+    throttle = Throttle(redis)
+    loop = asyncio.get_running_loop()
+    permits = await ask_all([throttle], spec, 4, tokens=100)
+    refused, *others = [one for one in permits if isinstance(one, Permit)]
+    began = loop.time()
+    throttle.refused(refused, Throttled("throttled", "tokens per min", retry_after_s=0.02))
+    await throttle.flush()
+    left: list[float] = []
+
+    async def leave(permit: Permit) -> None:
+        await throttle.depart(permit)
+        left.append(loop.time() - began)
+
+    await asyncio.gather(*(leave(permit) for permit in others))
+    assert len(left) == 3
+    assert min(left) >= 0.09
+    assert sorted(left)[1] >= 0.34
+    await throttle.aclose()
+
+
 async def test_a_provider_that_gives_nothing_back_is_paced_by_what_calls_ask_for(redis: Redis):
     spec = provider_of("openai", tpm=6000)
     throttle = Throttle(redis)

@@ -6,7 +6,7 @@
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local NAMES = {'m', 'at', 'p', 'e', 's', 'l', 'h', 'b', 'D', 'k', 'kn', 'a', 'c', 'R', 'T', 'u', 'n', 'o', 'g', 'w', 'x', 'y', 'j'}
-local SHORT, BURST = 400000, 200000
+local SHORT, BURST, OFF_THE_BOTTOM = 400000, 200000, 300000
 local new = 0
 
 -- Where nothing is given back, refusals come at the same height of what was asked for. Three of them
@@ -74,16 +74,20 @@ for i = 1, #ARGV, 3 do
   redis.call('HSET', hash, 'a', string.format('%.0f', key.a))
   if now >= key.e then
     new = new + 1
-    local again, is_short = now - key.e < 3000000, told > 0 and told <= SHORT
-    local is_empty = again and key.x <= 1 and not is_short
-    local before = slow_down(key, again, is_empty, now - key.e < SOON, asked > 0 and key.k <= now)
+    local is_for_tokens, again = asked > 0 and key.k <= now, now - key.e < 3000000
     -- Of tokens many calls under way may have asked for too many: they need time to give back.
+    local is_short = told > 0 and told <= SHORT and not is_for_tokens
+    local is_empty = again and key.x <= 1 and not is_short
+    local before = slow_down(key, again, is_empty, now - key.e < SOON, is_for_tokens)
     local is_longer = is_empty or again and asked > 0
     key.l = is_longer and math.min(8000000, 3 * key.l) or 250000
     local pause = is_short and told
       or math.max(100000, math.min(told, 2000000), (is_longer or told == 0) and key.l or 0)
-    if asked > 0 and key.k <= now and not gives_nothing_back(key, told, asked, again)
-      and held_too_much(key) then
+    if is_for_tokens and gives_nothing_back(key, told, asked, again) then
+      -- Hardly anything is left there: it gets a little ahead, or every call would be refused that
+      -- comes a moment early.
+      if told > 0 then pause = math.max(OFF_THE_BOTTOM, math.min(told, 2000000)) end
+    elseif is_for_tokens and held_too_much(key) then
       key.m = before
     end
     key.x, key.y, key.at = 0, 0, now
