@@ -173,15 +173,17 @@ async def test_after_a_refusal_nobody_leaves_for_as_long_as_was_told(workers: li
     assert loop.time() - began >= 0.45
 
 
-async def test_refused_for_tokens_one_call_leaves_alone_however_short_a_wait_was_told(redis: Redis):
+async def test_refused_for_tokens_again_a_short_wait_told_lets_one_call_leave_alone(redis: Redis):
     spec = provider_of("openai", tpm=600_000)
     throttle = Throttle(redis)
     loop = asyncio.get_running_loop()
     permits = await ask_all([throttle], spec, 4, tokens=100)
     refused, *others = [one for one in permits if isinstance(one, Permit)]
-    began = loop.time()
-    throttle.refused(refused, Throttled("throttled", "tokens per min", retry_after_s=0.02))
-    await throttle.flush()
+    for _ in range(2):
+        await asyncio.sleep(0.12)  # a refusal told later is a new one
+        began = loop.time()
+        throttle.refused(refused, Throttled("throttled", "tokens per min", retry_after_s=0.02))
+        await throttle.flush()
     left: list[float] = []
 
     async def leave(permit: Permit) -> None:
@@ -190,7 +192,6 @@ async def test_refused_for_tokens_one_call_leaves_alone_however_short_a_wait_was
 
     await asyncio.gather(*(leave(permit) for permit in others))
     assert len(left) == 3
-    assert min(left) >= 0.09
     assert sorted(left)[1] >= 0.34
     await throttle.aclose()
 

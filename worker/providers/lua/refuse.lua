@@ -75,19 +75,22 @@ for i = 1, #ARGV, 3 do
   if now >= key.e then
     new = new + 1
     local is_for_tokens, again = asked > 0 and key.k <= now, now - key.e < 3000000
-    -- Of tokens many calls under way may have asked for too many: they need time to give back.
-    local is_short = told > 0 and told <= SHORT and not is_for_tokens
+    local is_short = told > 0 and told <= SHORT
     local is_empty = again and key.x <= 1 and not is_short
     local before = slow_down(key, again, is_empty, now - key.e < SOON, is_for_tokens)
+    local is_found = is_for_tokens and gives_nothing_back(key, told, asked, again)
+    -- Where it may be so, a short wait would let a crowd be refused in each of the rounds.
+    if is_found or is_for_tokens and key.s > 1 then is_short = false end
+    -- Of tokens many calls under way may have asked for too many: they need time to give back.
     local is_longer = is_empty or again and asked > 0
     key.l = is_longer and math.min(8000000, 3 * key.l) or 250000
     local pause = is_short and told
       or math.max(100000, math.min(told, 2000000), (is_longer or told == 0) and key.l or 0)
-    if is_for_tokens and gives_nothing_back(key, told, asked, again) then
+    if is_found and told > 0 then
       -- Hardly anything is left there: it gets a little ahead, or every call would be refused that
       -- comes a moment early.
-      if told > 0 then pause = math.max(OFF_THE_BOTTOM, math.min(told, 2000000)) end
-    elseif is_for_tokens and held_too_much(key) then
+      pause = math.max(OFF_THE_BOTTOM, math.min(told, 2000000))
+    elseif is_for_tokens and not is_found and held_too_much(key) then
       key.m = before
     end
     key.x, key.y, key.at = 0, 0, now
