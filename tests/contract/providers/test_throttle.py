@@ -44,6 +44,11 @@ def turns(outcomes: list[Permit | Delay]):
     return sorted(outcome.wait_s for outcome in outcomes if isinstance(outcome, Permit))
 
 
+async def now_us(redis: Redis) -> int:
+    seconds, micros = await redis.time()
+    return int(seconds) * 1_000_000 + int(micros)
+
+
 async def test_many_workers_together_keep_the_request_rate_without_a_burst(workers: list[Throttle]):
     spec = provider_of("openai", rpm=6000)  # 100 a second
     booked = turns(await ask_all(workers, spec, 400))
@@ -55,15 +60,15 @@ async def test_many_workers_together_keep_the_request_rate_without_a_burst(worke
     assert after_the_burst <= (400 - len(at_once)) / 100 + 0.02
 
 
-async def test_the_rate_holds_within_one_percent_of_a_minute(redis: Redis):
+async def test_the_rate_holds_within_one_and_a_half_percent_of_a_minute(redis: Redis):
     """Booked on one line of time: what was booked until a moment is the rate times the time."""
-    spec = provider_of("openai", rpm=60_000)  # a thousand a second: a minute's worth is quick
+    spec = provider_of("openai", rpm=6000)  # booked much faster than a hundred a second
     throttle = Throttle(redis)
-    seconds, micros = await redis.time()
-    began = seconds * 1_000_000 + micros
+    began = await now_us(redis)
     await ask_all([throttle], spec, 3000, max_wait_s=60.0)
+    asked_for = await now_us(redis) - began
     booked = int(await redis.hget(f"{{promptmill}}:throttle:rate:{KEY}", "r"))
-    assert 3000 * 1000 <= booked - began <= 3000 * 1000 * 1.01 + 1_000_000
+    assert 30_000_000 <= booked - began <= 30_000_000 * 1.015 + asked_for
     await throttle.aclose()
 
 
