@@ -62,13 +62,13 @@ async def test_many_workers_together_keep_the_request_rate_without_a_burst(worke
 
 async def test_the_rate_holds_within_one_and_a_half_percent_of_a_minute(redis: Redis):
     """Booked on one line of time: what was booked until a moment is the rate times the time."""
-    spec = provider_of("openai", rpm=6000)  # booked much faster than a hundred a second
+    spec = provider_of("openai", rpm=60_000)  # a thousand a second: a minute's worth is quick
     throttle = Throttle(redis)
     began = await now_us(redis)
     await ask_all([throttle], spec, 3000, max_wait_s=60.0)
     asked_for = await now_us(redis) - began
     booked = int(await redis.hget(f"{{promptmill}}:throttle:rate:{KEY}", "r"))
-    assert 30_000_000 <= booked - began <= 30_000_000 * 1.015 + asked_for
+    assert 3_000_000 <= booked - began <= 3_000_000 * 1.015 + asked_for
     await throttle.aclose()
 
 
