@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # More than there are cores: many tests wait for processes to start, or for a lease to end. The long
 # ones stand side by side, so who is done takes over what others still have before them.
 CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
-PYTEST_WORKERS ?= $(shell expr $(CORES) + 2)
+PYTEST_WORKERS ?= $(shell expr $(CORES) + 1)
 PYTEST_SPREAD := -n $(PYTEST_WORKERS) --dist worksteal
 SHELL := /bin/sh
 .DEFAULT_GOAL := help

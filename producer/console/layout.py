@@ -115,6 +115,15 @@ def _head(desk: Desk) -> None:
         words("button", "Log out", "pm-button pm-small").props("type=submit")
 
 
+def field(kind: str, name: str, value: str) -> Element:
+    """A field of a form that begins with a value."""
+    made = part("input", "pm-field").props(f"type={kind} name={name}")
+    # As the attribute, which Vue tells by the sign: it sets the property again whenever it draws
+    # the page, and what somebody is typing would be gone.
+    made.props["^value"] = value
+    return made
+
+
 def part(tag: str, classes: str = "") -> Element:
     """An element to put others in."""
     return Element(tag).classes(classes)

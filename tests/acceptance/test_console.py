@@ -135,9 +135,12 @@ def read_a_story(look: Look, mill: WholeMill, batch_id: str) -> None:
     said = mill.http.get(f"/v1/jobs/{page.url.rpartition('/')[2]}").raise_for_status().json()
     assert said["feedback"] == 1
     look.open("/requests?status=completed")
-    page.get_by_label("Words of the prompt, custom_id, or an id").fill("say THIS:")
+    words = page.get_by_label("Words of the prompt, custom_id, or an id")
+    words.fill("say THIS:")
+    page.evaluate("mounted_app.$forceUpdate()")  # the page may be drawn again while somebody types
     page.get_by_role("button", name="Find").click()
     expect(page.locator("tbody tr")).to_have_count(1)
+    expect(words).to_have_value("say THIS:")
     page.get_by_role("link", name=HOSTILE).click()
     expect(page.locator("section", has_text="Prompt").first).to_contain_text(HOSTILE)
 

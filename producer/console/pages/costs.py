@@ -11,7 +11,7 @@ from nicegui import ui
 from producer.console import charts
 from producer.console.desk import desk_of
 from producer.console.figures import exactly, money, money_cell, number, percent, tokens_cell
-from producer.console.layout import Figure, ask, card, frame, link, part, words
+from producer.console.layout import Figure, ask, card, field, frame, link, part, words
 from producer.console.session import ROOT
 from producer.console.tables import Column, Row, Rows
 from producer.reporting.analytics import Period
@@ -74,7 +74,7 @@ def _form(period: Period, group: str) -> None:
         ):
             with part("label", "pm-label"):
                 words("span", label)
-                part("input", "pm-field").props(f"type=date name={name} value={value}")
+                field("date", name, str(value))
         with part("label", "pm-label"):
             words("span", "By")
             with part("select").props("name=by"):

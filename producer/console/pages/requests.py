@@ -6,12 +6,11 @@ from urllib.parse import quote, urlencode
 
 from fastapi import Request
 from nicegui import ui
-from nicegui.element import Element
 from starlette.responses import RedirectResponse, Response
 
 from producer.console.desk import PAGE, Desk, desk_of
 from producer.console.figures import NOTHING, moment_cell, money_cell, number, span
-from producer.console.layout import ask, card, frame, link, part, words
+from producer.console.layout import ask, card, field, frame, link, part, words
 from producer.console.session import ROOT
 from producer.console.tables import Column, Row, Rows, badge
 from producer.reporting.history import LONGEST_SEARCH, Found, Wanted
@@ -103,16 +102,14 @@ def _form(given: Mapping[str, str], models: list[str]) -> None:
                         if value == given[name]:
                             option.props("selected")
         _field("Batch", "batch", given["batch"])
-        _field("Made until (UTC)", "to", given["to"]).props("type=date")
+        _field("Made until (UTC)", "to", given["to"], kind="date")
         words("button", "Find", "pm-button pm-first").props("type=submit")
 
 
-def _field(label: str, name: str, value: str, classes: str = "") -> Element:
+def _field(label: str, name: str, value: str, classes: str = "", kind: str = "text") -> None:
     with part("label", f"pm-label {classes}"):
         words("span", label)
-        field = part("input", "pm-field").props(f"name={name}")
-    field.props["value"] = value
-    return field
+        field(kind, name, value)
 
 
 def _row(desk: Desk, row: dict[str, Any]) -> Row:
