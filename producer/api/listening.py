@@ -24,9 +24,10 @@ _NOBODY: Final = channel_of("")
 """Always subscribed to, so that there is always something to wait for."""
 _SUBSCRIBED_WITHIN_S: Final = 1.0
 _LISTEN_AGAIN_S: Final = 0.5
-_LOST: Final = (RedisError, OSError, AttributeError)
-"""How a lost connection shows: as the last one (redis-py 8) to who writes to it while another task,
-which found that it is lost, lets go of it."""
+_LOST: Final = (RedisError, OSError, AttributeError, RuntimeError)
+"""How a lost connection shows: as the last two to who uses it while another task, which found that
+it is lost, lets go of it (redis-py 8 has no writer then, uvloop's closed transport takes nothing,
+and two may wait for what a new one says)."""
 _MOST_FRAMES: Final = 2_000
 """Kept for a client that reads slowly. What does not fit is dropped, and counts as not heard: the
 rest of the answer is read from the database when it is all there."""
@@ -88,7 +89,7 @@ class Ear:
 
     async def is_answered(self) -> bool:
         """Whether Redis answers, within a second."""
-        with contextlib.suppress(RedisError, OSError, TimeoutError):
+        with contextlib.suppress(*_LOST, TimeoutError):
             async with asyncio.timeout(_SUBSCRIBED_WITHIN_S):
                 return bool(await self._client.ping())
         return False
@@ -97,7 +98,7 @@ class Ear:
         """How many hear a channel: each waiter of this process, each other process once."""
         own = len(self._waiters.get(channel.encode(), ()))
         elsewhere = 0
-        with contextlib.suppress(RedisError, OSError, TimeoutError):
+        with contextlib.suppress(*_LOST, TimeoutError):
             async with asyncio.timeout(_SUBSCRIBED_WITHIN_S):
                 ((_, processes),) = await self._client.pubsub_numsub(channel)
                 elsewhere = max(0, processes - 1)
@@ -107,7 +108,7 @@ class Ear:
         """Hear nothing more."""
         if self._listening is not None:
             await stopped(self._listening, *self._leaving)
-        with contextlib.suppress(RedisError, OSError):
+        with contextlib.suppress(*_LOST):
             await self._channels.aclose()  # type: ignore[no-untyped-call]
             await self._client.aclose()
 
