@@ -21,6 +21,7 @@ import orjson
 import uvloop
 
 from benchmarks.allowances import Gauge
+from benchmarks.raw_requests import Requests
 
 RPM: Final = 900.0
 TPM: Final = 60_000.0
@@ -195,27 +196,14 @@ def _refusal(wire: str) -> bytes:
     return orjson.dumps({"type": "error", "error": error} if wire else {"error": error})
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(Requests):
     def __init__(self, providers: Mapping[str, Kind]) -> None:
+        super().__init__()
         self._providers = providers
-        self._buffer = b""
-        self._transport: Any = None
-        self._loop = asyncio.get_running_loop()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            head = self._buffer[:end]
-            mark = head.lower().find(b"content-length:")
-            size = int(head[mark + 15 :].split(b"\r\n", 1)[0]) if mark >= 0 else 0
-            if len(self._buffer) < end + 4 + size:
-                return
-            body = self._buffer[end + 4 : end + 4 + size]
-            self._buffer = self._buffer[end + 4 + size :]
-            self._serve(head.split(b" ", 2)[1].decode().split("/")[1:], body)
+    def serve(self, path: bytes, body: bytes) -> None:
+        """Answer, or refuse."""
+        self._serve(path.decode().split("/")[1:], body)
 
     def _serve(self, path: list[str], body: bytes) -> None:
         now = time.time()

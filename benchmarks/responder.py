@@ -12,10 +12,12 @@ import sys
 import time
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import orjson
 import uvloop
+
+from benchmarks.raw_requests import Requests
 
 SLOW_FACTOR = 25
 LOOK_EVERY_S = 0.02
@@ -66,31 +68,13 @@ def _pace(path: bytes) -> tuple[float, float]:
     return int(latency) / 1000, int(percent or 0) / 100
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(Requests):
     calls = 0
     held = 0
     looks: ClassVar[list[tuple[float, int, int]]] = []
 
-    def __init__(self) -> None:
-        self._buffer = b""
-        self._transport: Any = None
-        self._loop = asyncio.get_running_loop()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            head = self._buffer[:end]
-            mark = head.lower().find(b"content-length:")
-            size = int(head[mark + 15 :].split(b"\r\n", 1)[0]) if mark >= 0 else 0
-            if len(self._buffer) < end + 4 + size:
-                return
-            self._buffer = self._buffer[end + 4 + size :]
-            self._answer_later(head.split(b" ", 2)[1])
-
-    def _answer_later(self, path: bytes) -> None:
+    def serve(self, path: bytes, _body: bytes) -> None:
+        """Answer after the path's time."""
         if path == b"/flow":
             self._transport.write(_reply(orjson.dumps(_Connection.looks)))
             return
